@@ -1,0 +1,62 @@
+# Two commands for a stranger: `make demo` and `make test`. Everything lives in .venv; nothing global is touched.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SECONDS_DEMO := $(if $(DEMO_SECONDS),--seconds $(DEMO_SECONDS),)
+TEST ?=
+JOBS ?= 2
+LOCK := pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
+
+.PHONY: help setup setup-dev demo test smoke check bench soak docs lock clean
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+setup: $(VENV)/.run  ## a private environment with the locked run-time dependencies
+setup-dev: $(VENV)/.dev
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "AlephTX needs Python 3.11 or newer; this is %s. Say: make PYTHON=python3.12 ..." % sys.version.split()[0])'
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "Python's venv module is missing. On Debian or Ubuntu: apt install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: requirements.lock pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
+	@touch $@ $(VENV)/.run
+
+demo: setup  ## replay real recordings over real sockets and trade on them (DEMO_SECONDS=30 to bound it)
+	$(BIN)/alephtx demo $(SECONDS_DEMO)
+
+test: setup-dev  ## the whole suite
+	$(BIN)/python -m pytest -n $(JOBS) $(TEST)
+
+smoke: setup-dev  ## the quick selection
+	$(BIN)/python -m pytest -m smoke $(TEST)
+
+check: setup-dev  ## ruff, mypy, import-linter, tidy
+	$(BIN)/ruff check src tests bench
+	$(BIN)/ruff format --check src tests bench
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/test_tidy.py
+
+bench: setup-dev  ## one script per speed promise; prints ratios
+	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+soak: setup-dev  ## the long ones: torture and fuzz for SOAK_SECONDS each (default 300)
+	ALEPHTX_TEST_SECONDS=$${SOAK_SECONDS:-300} $(BIN)/python -m pytest -m "soak or kernel" --timeout 0
+
+docs: setup-dev  ## run every example in the documentation
+	$(BIN)/python -m pytest tests/test_docs.py
+
+lock: setup-dev  ## re-resolve both lock files
+	$(BIN)/uv $(LOCK) --extra dev pyproject.toml build-requirements.in -o requirements-dev.lock
+	$(BIN)/uv $(LOCK) -c requirements-dev.lock pyproject.toml build-requirements.in -o requirements.lock
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

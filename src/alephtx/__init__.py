@@ -1,0 +1,1 @@
+"""AlephTX: an open, Python-first quantitative trading and arbitrage platform."""

@@ -1,0 +1,1 @@
+"""The words: records, instruments, units, clock, errors, config, plugins, ports and the kernel door."""

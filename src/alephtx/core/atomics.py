@@ -1,0 +1,161 @@
+"""Acquire/release access to shared words by address, and the few other things LLVM does for us.
+
+Plain NumPy access to memory that another process writes tears, even on x86 (measured: LLVM merges
+and reorders it), so shared words are touched only through these. Addresses are int64. Every
+function has a Python twin, used when the JIT is off: a CPython load or store of an aligned 8-byte
+word is a single machine access, which is enough for tests on one machine.
+"""
+
+import ctypes
+import time
+
+from alephtx.core.kernel import JIT
+
+_MASK = (1 << 64) - 1
+_CLOCK_MONOTONIC = time.CLOCK_MONOTONIC
+
+
+def _signed(value: int) -> int:
+    value &= _MASK
+    return value - (1 << 64) if value >> 63 else value
+
+
+def load_acquire(address: int) -> int:
+    """Load a word; nothing after it moves before it."""
+    return ctypes.c_int64.from_address(address).value
+
+
+def store_release(address: int, value: int) -> None:
+    """Store a word; nothing before it moves after it."""
+    ctypes.c_int64.from_address(address).value = value
+
+
+def load_relaxed(address: int) -> int:
+    """Load a word whole, in no particular order."""
+    return ctypes.c_int64.from_address(address).value
+
+
+def store_relaxed(address: int, value: int) -> None:
+    """Store a word whole, in no particular order."""
+    ctypes.c_int64.from_address(address).value = value
+
+
+def fence_acquire() -> None:
+    """Order earlier loads before everything that follows."""
+
+
+def fence_release() -> None:
+    """Order everything before ahead of later stores."""
+
+
+def pause() -> None:
+    """Tell the core that this is a spin loop."""
+
+
+def monotonic_ns() -> int:
+    """Read CLOCK_MONOTONIC; 22 ns."""
+    return time.monotonic_ns()
+
+
+def multiply_wide(a: int, b: int) -> tuple[int, int]:
+    """Return the signed 128-bit product as (high, low) words."""
+    product = int(a) * int(b)
+    return _signed(product >> 64), _signed(product)
+
+
+if JIT:
+    from llvmlite import ir
+    from numba import types
+    from numba.extending import intrinsic
+
+    _WORD = ir.IntType(64)
+
+    def _pointer(builder, address):  # type: ignore[no-untyped-def]
+        return builder.inttoptr(address, _WORD.as_pointer())
+
+    def _loader(ordering: str):  # type: ignore[no-untyped-def]
+        def load(typingctx, address):  # type: ignore[no-untyped-def]
+            def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+                return builder.load_atomic(_pointer(builder, arguments[0]), ordering, 8)
+
+            return types.int64(types.int64), codegen
+
+        return load
+
+    def _storer(ordering: str):  # type: ignore[no-untyped-def]
+        def store(typingctx, address, value):  # type: ignore[no-untyped-def]
+            def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+                builder.store_atomic(arguments[1], _pointer(builder, arguments[0]), ordering, 8)
+                return context.get_dummy_value()
+
+            return types.void(types.int64, types.int64), codegen
+
+        return store
+
+    def _fencer(ordering: str):  # type: ignore[no-untyped-def]
+        def fence(typingctx):  # type: ignore[no-untyped-def]
+            def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+                builder.fence(ordering)
+                return context.get_dummy_value()
+
+            return types.void(), codegen
+
+        return fence
+
+    def _pause(typingctx):  # type: ignore[no-untyped-def]
+        from llvmlite import binding
+
+        def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            machine = binding.get_default_triple()
+            if machine.startswith("x86_64"):
+                kind = ir.FunctionType(ir.VoidType(), ())
+                builder.call(builder.module.declare_intrinsic("llvm.x86.sse2.pause", (), kind), ())
+            elif machine.startswith(("aarch64", "arm64")):
+                kind = ir.FunctionType(ir.VoidType(), (ir.IntType(32),))
+                hint = builder.module.declare_intrinsic("llvm.aarch64.hint", (), kind)
+                builder.call(hint, (ir.Constant(ir.IntType(32), 1),))
+            return context.get_dummy_value()
+
+        return types.void(), codegen
+
+    def _monotonic_ns(typingctx):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            timespec = builder.alloca(ir.LiteralStructType((_WORD, _WORD)))
+            kind = ir.FunctionType(ir.IntType(32), (ir.IntType(32), timespec.type))
+            function = _declared(builder.module, kind, "clock_gettime")
+            builder.call(function, (ir.Constant(ir.IntType(32), _CLOCK_MONOTONIC), timespec))
+            zero, one = ir.Constant(ir.IntType(32), 0), ir.Constant(ir.IntType(32), 1)
+            seconds = builder.load(builder.gep(timespec, (zero, zero), inbounds=True))
+            rest = builder.load(builder.gep(timespec, (zero, one), inbounds=True))
+            return builder.add(builder.mul(seconds, ir.Constant(_WORD, 1_000_000_000)), rest)
+
+        return types.int64(), codegen
+
+    def _declared(module, kind, name):  # type: ignore[no-untyped-def]
+        from numba.core import cgutils
+
+        return cgutils.get_or_insert_function(module, kind, name)
+
+    def _multiply_wide(typingctx, a, b):  # type: ignore[no-untyped-def]
+        result = types.UniTuple(types.int64, 2)
+
+        def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            wide = ir.IntType(128)
+            product = builder.mul(
+                builder.sext(arguments[0], wide), builder.sext(arguments[1], wide)
+            )
+            high = builder.trunc(builder.ashr(product, ir.Constant(wide, 64)), _WORD)
+            low = builder.trunc(product, _WORD)
+            return context.make_tuple(builder, result, (high, low))
+
+        return result(types.int64, types.int64), codegen
+
+    load_acquire = intrinsic(_loader("acquire"))
+    load_relaxed = intrinsic(_loader("monotonic"))
+    store_release = intrinsic(_storer("release"))
+    store_relaxed = intrinsic(_storer("monotonic"))
+    fence_acquire = intrinsic(_fencer("acquire"))
+    fence_release = intrinsic(_fencer("release"))
+    pause = intrinsic(_pause)
+    monotonic_ns = intrinsic(_monotonic_ns)
+    multiply_wide = intrinsic(_multiply_wide)

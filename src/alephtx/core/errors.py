@@ -1,0 +1,113 @@
+"""One error tree.
+
+AlephError
+├── ConfigError          a key, a value or a file that the user can mend
+├── PluginError          a plugin that cannot be found or does not conform
+├── UnitError            a number that does not fit its unit exactly
+├── VenueError           (venue, code, retryable)
+│   ├── TransportError   the wire failed; the outcome of a request may be unknown
+│   ├── Throttled        the venue asks us to slow down
+│   ├── ProtocolError    a frame that the venue's documents do not allow
+│   ├── Unauthorized     key, signature, clock or permission
+│   └── OrderRejected
+│       ├── InsufficientMargin
+│       └── WouldCross
+├── MatrixError          shared memory
+│   ├── LayoutMismatch
+│   └── Gap
+├── JournalError         a journal that cannot be written or believed
+├── LedgerMismatch       our books differ from the venue's
+└── SimulationError      the simulated world was asked for the impossible
+
+Kernels return negative codes and never raise; a denial by the gate is a verdict, not an error.
+"""
+
+
+class AlephError(Exception):
+    """The root of the tree; `remedy` says what the user can do."""
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        super().__init__(f"{message}. {remedy}" if remedy else message)
+        self.remedy = remedy
+
+
+class ConfigError(AlephError):
+    """A configuration that cannot be used."""
+
+
+class PluginError(AlephError):
+    """A plugin that cannot be found or does not conform."""
+
+
+class UnitError(AlephError):
+    """A number that does not fit its unit exactly."""
+
+
+class VenueError(AlephError):
+    """What a venue said, or failed to say."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        venue: str = "",
+        code: int | str = 0,
+        retryable: bool = False,
+        remedy: str = "",
+    ) -> None:
+        super().__init__(f"{venue}: {message}" if venue else message, remedy=remedy)
+        self.venue = venue
+        self.code = code
+        self.retryable = retryable
+
+
+class TransportError(VenueError):
+    """The wire failed; whether a request took effect may be unknown."""
+
+
+class Throttled(VenueError):
+    """The venue asks us to slow down."""
+
+
+class ProtocolError(VenueError):
+    """A frame that the venue's documents do not allow."""
+
+
+class Unauthorized(VenueError):
+    """Key, signature, clock or permission."""
+
+
+class OrderRejected(VenueError):
+    """The venue refused an order."""
+
+
+class InsufficientMargin(OrderRejected):
+    """Not enough money for the order."""
+
+
+class WouldCross(OrderRejected):
+    """A post-only order that would have taken."""
+
+
+class MatrixError(AlephError):
+    """Shared memory that cannot be used."""
+
+
+class LayoutMismatch(MatrixError):
+    """Shared memory of another layout."""
+
+
+class Gap(MatrixError):
+    """Rows were lost before they could be read."""
+
+
+class JournalError(AlephError):
+    """A journal that cannot be written or believed."""
+
+
+class LedgerMismatch(AlephError):
+    """Our books differ from the venue's."""
+
+
+class SimulationError(AlephError):
+    """The simulated world was asked for the impossible."""

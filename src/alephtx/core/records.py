@@ -1,0 +1,263 @@
+"""One record type per kind of fact: a Struct for the control plane, a fixed-size row for the data plane.
+
+Each record is declared once; `dtype_of` derives its aligned NumPy dtype, and the tests assert size
+and every offset, because rows are on disk and in shared memory. Times are int64 ns since the epoch
+UTC, prices int64 ticks of 10^-price_scale, quantities int64 lots of 10^-qty_scale, money int64 of
+10^-money_scale of its currency. Order ids are 64-bit words that stay positive as int64 (an engine
+number below 512), because a kernel that mixes unsigned and signed words computes in floats.
+"""
+
+from typing import Annotated, Any, get_type_hints
+
+import msgspec
+import numpy as np
+
+I8 = Annotated[int, "i8"]
+I4 = Annotated[int, "i4"]
+U4 = Annotated[int, "u4"]
+U2 = Annotated[int, "u2"]
+U1 = Annotated[int, "u1"]
+S1 = Annotated[int, "i1"]
+F8 = Annotated[float, "f8"]
+
+
+class Record(msgspec.Struct):
+    """Base of all records."""
+
+
+def dtype_of(record: type[Record]) -> np.dtype[Any]:
+    """Derive the aligned row dtype of a record from its annotations."""
+    hints = get_type_hints(record, include_extras=True)
+    fields = [(name, hints[name].__metadata__[0]) for name in record.__struct_fields__]
+    return np.dtype(fields, align=True)
+
+
+class Event(Record):
+    """A market event as strategies see it; 48 bytes. See `words` for kinds and field uses."""
+
+    ts_event: I8 = 0
+    ts_recv: I8 = 0
+    seq: I8 = 0
+    price: I8 = 0
+    qty: I8 = 0
+    instrument: U4 = 0
+    kind: U1 = 0
+    side: S1 = 0
+    flags: U2 = 0
+
+
+class Top(Record):
+    """Best bid and ask of one instrument; 64 bytes, one cache line, one layout for matrix and ring.
+
+    Matrix: word = seqlock, aux = flags | epoch << 32. Ring slot k: word = 2k when complete (2k - 1
+    while written), aux = instrument | kind << 32 | flags << 40 | (side + 1) << 56. For TRADE
+    slots bid = price and bid_qty = qty; other kinds use bid as Event.price and bid_qty as Event.qty.
+    """
+
+    word: I8 = 0
+    ts_event: I8 = 0
+    ts_recv: I8 = 0
+    bid: I8 = 0
+    bid_qty: I8 = 0
+    ask: I8 = 0
+    ask_qty: I8 = 0
+    aux: I8 = 0
+
+
+class Signal(Record):
+    """A named number about an instrument; 64 bytes. word = seqlock."""
+
+    word: I8 = 0
+    value: F8 = 0.0
+    ts: I8 = 0
+    expires_ns: I8 = 0
+    instrument: U4 = 0
+    name: U4 = 0
+    source: U4 = 0
+    spare: U4 = 0
+    reserved_a: I8 = 0
+    reserved_b: I8 = 0
+
+
+class Intent(Record):
+    """What a strategy wants; 128 bytes. order_id 0 = new, filled in by the engine.
+
+    op CANCEL and AMEND name their order in target_order_id. group_id joins the legs of one trade.
+    price 0 with type MARKET. verdict and rule are the gate's.
+    """
+
+    order_id: I8 = 0
+    target_order_id: I8 = 0
+    parent_id: I8 = 0
+    group_id: I8 = 0
+    price: I8 = 0
+    trigger: I8 = 0
+    qty: I8 = 0
+    expires_ns: I8 = 0
+    input_seq: I8 = 0
+    ts_input: I8 = 0
+    ts_intent: I8 = 0
+    instrument: U4 = 0
+    account: U2 = 0
+    strategy: U2 = 0
+    op: U1 = 0
+    type: U1 = 0
+    tif: U1 = 0
+    flags: U1 = 0
+    side: S1 = 0
+    verdict: U1 = 0
+    rule: U2 = 0
+    tag: I8 = 0
+    reserved: I8 = 0
+    spare: I8 = 0
+
+
+class Update(Record):
+    """The venue's words back about one order, or about money; 160 bytes.
+
+    A fill is unique by (account, instrument, trade_id), whichever channel brings it first. fee and
+    realized are money: ints of 10^-money_scale of fee_currency and of the settle currency. cum_qty
+    is -1 where the message does not say. status is the venue's view as a FIX word, 0 unknown.
+    """
+
+    order_id: I8 = 0
+    venue_order_id: I8 = 0
+    trade_id: I8 = 0
+    price: I8 = 0
+    qty: I8 = 0
+    cum_qty: I8 = -1
+    fee: I8 = 0
+    realized: I8 = 0
+    ts_event: I8 = 0
+    ts_recv: I8 = 0
+    code: I8 = 0
+    instrument: U4 = 0
+    fee_currency: U4 = 0
+    account: U2 = 0
+    strategy: U2 = 0
+    kind: U1 = 0
+    status: U1 = 0
+    side: S1 = 0
+    liquidity: U1 = 0
+    reason: U2 = 0
+    flags: U2 = 0
+    spare: U4 = 0
+    target_order_id: I8 = 0
+    input_seq: I8 = 0
+    reserved_a: I8 = 0
+    reserved_b: I8 = 0
+    reserved_c: I8 = 0
+    reserved_d: I8 = 0
+
+
+class Order(Record):
+    """One order as the engine knows it; 160 bytes."""
+
+    order_id: I8 = 0
+    venue_order_id: I8 = 0
+    parent_id: I8 = 0
+    group_id: I8 = 0
+    price: I8 = 0
+    qty: I8 = 0
+    filled_qty: I8 = 0
+    leaves_qty: I8 = 0
+    filled_value: I8 = 0
+    ts_intent: I8 = 0
+    ts_sent: I8 = 0
+    ts_ack: I8 = 0
+    ts_last: I8 = 0
+    expires_ns: I8 = 0
+    instrument: U4 = 0
+    account: U2 = 0
+    strategy: U2 = 0
+    status: U1 = 0
+    side: S1 = 0
+    tif: U1 = 0
+    flags: U1 = 0
+    type: U1 = 0
+    reason: U1 = 0
+    fills: U2 = 0
+    next: I8 = -1
+    tag: I8 = 0
+    spare: I8 = 0
+    code: I8 = 0
+
+
+class Position(Record):
+    """What one strategy holds of one instrument on one account; 128 bytes.
+
+    cost is the open cost, not an average: exact ticks x lots for linear contracts and spot, money of
+    the settle currency for inverse ones. realized is money of the settle currency before fees; fees
+    are kept by the ledger, in their own currencies. open_* are the lots of live orders.
+    """
+
+    qty: I8 = 0
+    cost: I8 = 0
+    realized: I8 = 0
+    open_bid: I8 = 0
+    open_ask: I8 = 0
+    bought: I8 = 0
+    sold: I8 = 0
+    fills: I8 = 0
+    fees: I8 = 0
+    ts_last: I8 = 0
+    instrument: U4 = 0
+    account: U2 = 0
+    strategy: U2 = 0
+    reserved_a: I8 = 0
+    reserved_b: I8 = 0
+    reserved_c: I8 = 0
+    reserved_d: I8 = 0
+    reserved_e: I8 = 0
+
+
+class InstrumentRow(Record):
+    """What kernels must know of an instrument; 192 bytes, from `Instrument.row`.
+
+    Money of a fill: linear and spot price * qty * money_mul // money_div, inverse
+    qty * money_mul // price; see `units.notional`.
+    """
+
+    index: U4 = 0
+    venue: U2 = 0
+    contract: U1 = 0
+    status: U1 = 0
+    price_scale: S1 = 0
+    qty_scale: S1 = 0
+    tick_rule: U1 = 0
+    significant_figures: U1 = 0
+    settle: U4 = 0
+    base: U4 = 0
+    quote: U4 = 0
+    underlying: U4 = 0
+    spare: U4 = 0
+    tick_step: I8 = 0
+    price_min: I8 = 0
+    price_max: I8 = 0
+    lot_step: I8 = 0
+    qty_min: I8 = 0
+    qty_max: I8 = 0
+    notional_min: I8 = 0
+    money_mul: I8 = 0
+    money_div: I8 = 0
+    contract_value: I8 = 0
+    maker_fee_e8: I8 = 0
+    taker_fee_e8: I8 = 0
+    reserved_a: I8 = 0
+    reserved_b: I8 = 0
+    reserved_c: I8 = 0
+    reserved_d: I8 = 0
+    reserved_e: I8 = 0
+    reserved_f: I8 = 0
+    reserved_g: I8 = 0
+    reserved_h: I8 = 0
+
+
+EVENT = dtype_of(Event)
+TOP_ROW = dtype_of(Top)
+SIGNAL_ROW = dtype_of(Signal)
+INTENT = dtype_of(Intent)
+UPDATE = dtype_of(Update)
+ORDER = dtype_of(Order)
+POSITION = dtype_of(Position)
+INSTRUMENT = dtype_of(InstrumentRow)

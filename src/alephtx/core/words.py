@@ -1,0 +1,153 @@
+"""The vocabulary as small integers: what a row's kind, side or status field holds.
+
+Plain module constants, because kernels freeze them at compile time. Names follow FIX where FIX has
+one. Values are on disk (journal, input log), so they are never re-used or renumbered.
+"""
+
+# Sides: arithmetic reads, e.g. signed_qty = side * qty.
+BUY, SELL = 1, -1
+
+# Event kinds (Event.kind, and the kind byte of a hot-ring slot).
+DELTA = 1  # one level of a book: price, absolute qty (0 removes), side
+TRADE = 2  # public print: price, qty, side = aggressor
+TOP = 3  # best bid and ask
+CLEAR = 4  # forget the book; a snapshot follows
+GAP = 5  # the sequence broke; the book is stale until its next CLEAR
+SEQ = 6  # sequence numbers of one message: price = first, qty = previous (-1 none), seq = last
+FUNDING = 7  # price = rate x 1e12, qty = next funding time in ns
+MARK = 8  # price = mark in ticks
+INDEX = 9  # price = index in ticks
+STATUS = 10  # price = one of the TRADING... codes
+BAR = 11
+LIQUIDATION = 12
+LAPPED = 13  # a reader was overrun: qty = slots lost, seq = where reading goes on
+TIMER = 14
+SIGNAL = 15
+
+# Event.flags
+LAST_IN_MESSAGE = 1  # rows of one message become visible together
+SNAPSHOT = 2  # the row is part of a full book
+EXCHANGE_CLOCK = 4  # ts_event is the venue's, not copied from ts_recv
+
+# Trading status of an instrument.
+TRADING, HALTED, CANCEL_ONLY, DELISTED, MAINTENANCE = 1, 2, 3, 4, 5
+
+# Flags in the aux word of a Top record: any of the low eight makes the book untradeable.
+STALE = 1  # no proof of life from feeder or venue
+CROSSED = 2
+RESYNCING = 4
+NOT_TRADING = 8
+EMPTY_SIDE = 16
+UNTRADEABLE_MASK = 0xFF
+EPOCH_SHIFT = 32  # aux >> 32 is the feeder's book epoch
+
+# Contracts.
+SPOT, LINEAR, INVERSE, QUANTO, BINARY, OPTION = 1, 2, 3, 4, 5, 6
+
+# Intent.op, Intent.type, Intent.tif, Intent.flags
+PLACE, AMEND, CANCEL, CANCEL_ALL = 1, 2, 3, 4
+LIMIT, MARKET, STOP = 1, 2, 3
+GTC, IOC, FOK, GTD = 1, 2, 3, 4
+POST_ONLY, REDUCE_ONLY, HEDGE = 1, 2, 4
+
+# Order status, as FIX OrdStatus, plus DENIED (our gate; it never left) and UNKNOWN (sent, outcome
+# unproven; its full quantity counts as open exposure).
+PENDING_NEW, NEW, PARTIALLY_FILLED, FILLED = 1, 2, 3, 4
+PENDING_CANCEL, PENDING_REPLACE, CANCELED, REJECTED, EXPIRED = 5, 6, 7, 8, 9
+DENIED, UNKNOWN = 10, 11
+TERMINAL = (FILLED, CANCELED, REJECTED, EXPIRED, DENIED)
+STATUS_NAMES = {
+    PENDING_NEW: "PENDING_NEW",
+    NEW: "NEW",
+    PARTIALLY_FILLED: "PARTIALLY_FILLED",
+    FILLED: "FILLED",
+    PENDING_CANCEL: "PENDING_CANCEL",
+    PENDING_REPLACE: "PENDING_REPLACE",
+    CANCELED: "CANCELED",
+    REJECTED: "REJECTED",
+    EXPIRED: "EXPIRED",
+    DENIED: "DENIED",
+    UNKNOWN: "UNKNOWN",
+}
+
+# Update kinds: the venue's words back, and what the gateway knows of the wire.
+SENT = 1  # the bytes left; ts_recv = when
+ACK = 2
+REJECT = 3
+CANCEL_ACK = 4  # the order is off the book
+EXPIRE = 5
+FILL = 6
+REPLACE_ACK = 7
+CANCEL_REJECT = 8
+ORDER_STATE = 9  # answer to a query: status, cum_qty
+AMBIGUOUS = 10  # time-out or lost socket after the send: outcome unproven
+NOT_FOUND = 11  # answer to a query: the venue has never seen the order
+FUNDING_PAID = 12  # money moved: realized = amount in settle currency
+RESYNC_BEGIN = 13  # the private stream broke: no new risk on this account
+RESYNC_END = 14  # queries agree again
+
+# Update.liquidity
+MAKER, TAKER = 1, 2
+
+# Verdicts of the gate (Intent.verdict); 0 passes.
+PASS = 0
+DENY_HALTED = 1
+DENY_SIZE = 2
+DENY_NOTIONAL = 3
+DENY_POSITION = 4
+DENY_BAND = 5
+DENY_RATE = 6
+DENY_STALE = 7
+DENY_OVERFLOW = 8
+DENY_TICK = 9  # price or qty off the instrument's grid, or outside its bounds
+DENY_RESYNC = 10
+DENY_WARMUP = 11
+DENY_OPEN_ORDERS = 12
+DENY_UNKNOWN_ORDER = 13
+DENY_TABLE_FULL = 14
+VERDICT_NAMES = {
+    PASS: "pass",
+    DENY_HALTED: "halted",
+    DENY_SIZE: "size",
+    DENY_NOTIONAL: "notional",
+    DENY_POSITION: "position",
+    DENY_BAND: "band",
+    DENY_RATE: "rate",
+    DENY_STALE: "stale",
+    DENY_OVERFLOW: "overflow",
+    DENY_TICK: "tick",
+    DENY_RESYNC: "resync",
+    DENY_WARMUP: "warmup",
+    DENY_OPEN_ORDERS: "open_orders",
+    DENY_UNKNOWN_ORDER: "unknown_order",
+    DENY_TABLE_FULL: "table_full",
+}
+
+# Reasons of a venue's REJECT, mapped from its own codes by the venue file.
+REASON_OTHER = 1
+REASON_WOULD_CROSS = 2
+REASON_INSUFFICIENT = 3
+REASON_FILTER = 4
+REASON_DUPLICATE = 5
+REASON_THROTTLED = 6
+REASON_NOT_TRADING = 7
+REASON_UNKNOWN_ORDER = 8
+REASON_REDUCE_ONLY = 9
+REASON_AUTH = 10
+REASON_NOT_FILLED = 11  # IOC or FOK found nothing
+REASON_CLOCK = 12
+REASON_NAMES = {
+    0: "",
+    REASON_OTHER: "other",
+    REASON_WOULD_CROSS: "would_cross",
+    REASON_INSUFFICIENT: "insufficient",
+    REASON_FILTER: "filter",
+    REASON_DUPLICATE: "duplicate",
+    REASON_THROTTLED: "throttled",
+    REASON_NOT_TRADING: "not_trading",
+    REASON_UNKNOWN_ORDER: "unknown_order",
+    REASON_REDUCE_ONLY: "reduce_only",
+    REASON_AUTH: "auth",
+    REASON_NOT_FILLED: "not_filled",
+    REASON_CLOCK: "clock",
+}

@@ -1,0 +1,33 @@
+"""Rows are on disk and in shared memory: their sizes and offsets are a contract."""
+
+import numpy as np
+import pytest
+
+from alephtx.core import records
+
+
+@pytest.mark.smoke
+def test_sizes_are_as_documented():
+    sizes = {
+        "EVENT": 48, "TOP_ROW": 64, "SIGNAL_ROW": 64, "INTENT": 128, "UPDATE": 160, "ORDER": 160,
+        "POSITION": 128, "INSTRUMENT": 192,
+    }  # fmt: skip
+    assert {n: getattr(records, n).itemsize for n in sizes} == sizes
+
+
+@pytest.mark.smoke
+def test_offsets_never_move():
+    """A moved field would make old journals lie; add at the end or bump the record's version."""
+    assert digest_of_layout() == "PLACEHOLDER"
+
+
+def digest_of_layout():
+    import hashlib
+
+    rows = [
+        (name, field, value.fields[field][1], value.fields[field][0].str)
+        for name, value in sorted(vars(records).items())
+        if isinstance(value, np.dtype)
+        for field in value.names
+    ]
+    return hashlib.sha256(repr(rows).encode()).hexdigest()[:16]
