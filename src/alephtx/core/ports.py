@@ -175,8 +175,8 @@ class Batch:
 
     def add_update(self, **fields: int) -> None:
         """Append one update row; unnamed fields are zero, cum_qty -1."""
+        self.updates[self.update_count] = _BLANK_UPDATE
         row = self.updates[self.update_count]
-        row[()] = _BLANK_UPDATE
         for name, value in fields.items():
             row[name] = value
         self.update_count += 1
