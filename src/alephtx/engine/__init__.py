@@ -1,0 +1,1 @@
+"""The only room that composes stations: step, loop, session, recovery and supervisor."""
