@@ -1,0 +1,78 @@
+"""Histograms against sorted lists of the same durations."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alephtx.core import histogram as h
+
+NS = st.one_of(
+    st.integers(0, 200),
+    st.integers(0, 10**7),
+    st.integers(0, (1 << 63) - 1),
+    st.sampled_from([15, 16, 17, 31, 32, 33, (1 << 62), (1 << 63) - 1]),
+)
+
+
+@pytest.mark.kernel
+@given(NS)
+def test_bucket_of_any_duration_holds_it(ns):
+    bucket = h.hist_bucket(ns)
+    assert 0 <= bucket < h.BUCKETS
+    assert h.bucket_floor(bucket) <= ns < h.bucket_floor(bucket + 1)
+
+
+def test_buckets_are_contiguous_and_narrow():
+    floors = [h.bucket_floor(b) for b in range(h.BUCKETS)]
+    assert floors == sorted(set(floors))
+    assert all((b - a) <= max(1, a / 16) for a, b in pairwise(floors))
+
+
+@pytest.mark.kernel
+@settings(max_examples=60)
+@given(st.lists(st.integers(0, 10**10), min_size=1, max_size=80), st.floats(0, 1))
+def test_quantile_is_within_a_bucket_of_the_sorted_list(values, q):
+    histogram = h.make_histogram()
+    for value in values:
+        h.hist_add(histogram, value)
+    exact = sorted(values)[max(0, math.ceil(q * len(values)) - 1)]
+    got = h.quantile(histogram, q)
+    assert exact <= got <= exact + exact // 16 + 1
+    assert h.summary(histogram)["count"] == len(values)
+    assert h.summary(histogram)["mean"] == sum(values) // len(values)
+    assert (h.summary(histogram)["least"], h.summary(histogram)["most"]) == (
+        min(values),
+        max(values),
+    )
+
+
+@pytest.mark.kernel
+def test_negative_duration_counts_as_zero():
+    histogram = h.make_histogram()
+    h.hist_add(histogram, -5)
+    assert (histogram[0], histogram[h.SUM], h.quantile(histogram, 0.5)) == (1, 0, 0)
+
+
+def test_empty_histogram_has_zero_quantiles():
+    assert set(h.summary(h.make_histogram()).values()) == {0}
+
+
+@pytest.mark.kernel
+def test_merge_equals_adding_to_one():
+    one, two, both = h.make_histogram(), h.make_histogram(), h.make_histogram()
+    for value in (5, 900, 70_000):
+        h.hist_add(one, value)
+        h.hist_add(both, value)
+    for value in (3, 1_000_000):
+        h.hist_add(two, value)
+        h.hist_add(both, value)
+    h.merge(one, two)
+    h.merge(one, h.make_histogram())
+    assert np.array_equal(one, both)
+    fresh = h.make_histogram()
+    h.merge(fresh, both)
+    assert np.array_equal(fresh, both)
