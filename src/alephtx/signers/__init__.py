@@ -1,0 +1,1 @@
+"""One file per signature scheme: keys in, signatures out, and no secret ever shown."""
