@@ -44,7 +44,9 @@ class UnitError(AlephError):
 
 
 class VenueError(AlephError):
-    """What a venue said, or failed to say."""
+    """What a venue said, or failed to say; `reason` is one of words.REASON_... where known."""
+
+    reason: int = 0
 
     def __init__(
         self,
@@ -62,7 +64,20 @@ class VenueError(AlephError):
 
 
 class TransportError(VenueError):
-    """The wire failed; whether a request took effect may be unknown."""
+    """The wire failed. `sent` is False only when surely no byte of the request has left."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        sent: bool = False,
+        venue: str = "",
+        code: int | str = 0,
+        retryable: bool = True,
+        remedy: str = "",
+    ) -> None:
+        super().__init__(message, venue=venue, code=code, retryable=retryable, remedy=remedy)
+        self.sent = sent
 
 
 class Throttled(VenueError):

@@ -1,0 +1,1 @@
+"""Sockets, HTTP, reconnection, rate limits and clock sync. Knows no venue."""
