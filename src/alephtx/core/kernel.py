@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import llvmlite
 import numba
@@ -30,6 +30,10 @@ JIT = not numba.config.DISABLE_JIT
 PACKAGE = Path(__file__).resolve().parent.parent
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+Int: TypeAlias = Any
+"""An integer of a kernel: an int, or the NumPy scalar that a row's field gives un-jitted. mypy cannot
+follow arithmetic that mixes the two, so it is Any by name."""
 
 _IMPORT = re.compile(
     r"^[ \t]*(?:from[ \t]+(?P<source>alephtx[\w.]*)[ \t]+import[ \t]+(?P<names>\([^)]*\)|[^\n#]*)"
@@ -208,5 +212,3 @@ def native_address(function: Callable[..., Any], signature: Any) -> tuple[int, A
         if owner.cache_hits == 0:
             _announce(f"{path.stem}.{function.__qualname__}")
     return int(owner.address), owner
-
-

@@ -118,6 +118,8 @@ class Update(Record):
     A fill is unique by (account, instrument, trade_id), whichever channel brings it first. fee and
     realized are money: ints of 10^-money_scale of fee_currency and of the settle currency. cum_qty
     is -1 where the message does not say. status is the venue's view as a FIX word, 0 unknown.
+    order_status, tag, group_id, filled_qty and leaves_qty are the order's, written by
+    `execution.orders_apply` when the update has been applied; codecs leave them zero.
     """
 
     order_id: I8 = 0
@@ -141,13 +143,13 @@ class Update(Record):
     liquidity: U1 = 0
     reason: U2 = 0
     flags: U2 = 0
-    spare: U4 = 0
+    order_status: U4 = 0
     target_order_id: I8 = 0
     input_seq: I8 = 0
-    reserved_a: I8 = 0
-    reserved_b: I8 = 0
-    reserved_c: I8 = 0
-    reserved_d: I8 = 0
+    tag: I8 = 0
+    group_id: I8 = 0
+    filled_qty: I8 = 0
+    leaves_qty: I8 = 0
 
 
 class Order(Record):

@@ -6,10 +6,13 @@ price up, a quantity towards zero, a notional for a limit check away from zero.
 """
 
 from decimal import Decimal
+from typing import Any
+
+import numpy as np
 
 from alephtx.core.atomics import multiply_wide
 from alephtx.core.errors import UnitError
-from alephtx.core.kernel import kernel
+from alephtx.core.kernel import Int, kernel
 
 MONEY_SCALE = 8
 MAX_VALUE = 1 << 62
@@ -65,7 +68,7 @@ def from_decimal(value: Decimal, scale: int) -> int:
 
 
 @kernel
-def mul_div_checked(a, b, c, rounding):
+def mul_div_checked(a: Int, b: Int, c: Int, rounding: int) -> int:
     """Return a * b / c with a 128-bit product, rounded as asked, or OVERFLOW.
 
     c must be positive. FLOOR and CEIL go towards -inf and +inf, TRUNCATE towards zero, NEAREST half
@@ -116,7 +119,7 @@ def mul_div_checked(a, b, c, rounding):
 
 
 @kernel
-def price_grid(instrument, price):
+def price_grid(instrument: np.ndarray[Any, Any], price: Int) -> int:
     """Return the step between acceptable prices around a price, in ticks.
 
     FIXED_TICK: tick_step. SIGNIFICANT_FIGURES: at most that many figures, integers always allowed
@@ -140,7 +143,7 @@ def price_grid(instrument, price):
 
 
 @kernel
-def round_price(instrument, price, side):
+def round_price(instrument: np.ndarray[Any, Any], price: Int, side: Int) -> int:
     """Round a price in ticks to the grid on the safe side: a buy down, a sell up."""
     step = price_grid(instrument, price)
     down = price // step * step
@@ -148,7 +151,7 @@ def round_price(instrument, price, side):
 
 
 @kernel
-def round_qty(instrument, qty):
+def round_qty(instrument: np.ndarray[Any, Any], qty: Int) -> int:
     """Round a quantity in lots towards zero to the lot step."""
     step = instrument[0]["lot_step"]
     magnitude = abs(qty) // step * step
@@ -156,7 +159,7 @@ def round_qty(instrument, qty):
 
 
 @kernel
-def notional(instrument, price, qty, rounding):
+def notional(instrument: np.ndarray[Any, Any], price: Int, qty: Int, rounding: int) -> int:
     """Return the value of qty lots at price ticks in money of the settle currency, or OVERFLOW.
 
     Linear and spot: price * qty * money_mul / money_div; inverse: qty * money_mul / price (COIN-M's

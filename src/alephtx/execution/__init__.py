@@ -1,0 +1,1 @@
+"""Orders: their state, their open exposure, and the way to the venue."""
