@@ -1,0 +1,1 @@
+"""The feeder: links and snapshots of one venue become books, tops and rings in the matrix."""
