@@ -1,0 +1,1 @@
+"""The river in a bottle: matching, latency and replay without a venue."""
