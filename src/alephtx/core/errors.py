@@ -22,6 +22,23 @@ AlephError
 Kernels return negative codes and never raise; a denial by the gate is a verdict, not an error.
 """
 
+from typing import NamedTuple
+
+
+class Finding(NamedTuple):
+    """One mistake in a file: where it is, what it is, and what to do. line 0 = the whole file."""
+
+    file: str
+    line: int
+    key: str
+    problem: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}" if self.line else self.file
+        said = f"{where}: {self.key}: {self.problem}" if self.key else f"{where}: {self.problem}"
+        return f"{said}; {self.remedy}" if self.remedy else said
+
 
 class AlephError(Exception):
     """The root of the tree; `remedy` says what the user can do."""
@@ -32,7 +49,13 @@ class AlephError(Exception):
 
 
 class ConfigError(AlephError):
-    """A configuration that cannot be used."""
+    """A configuration that cannot be used; `findings` holds one entry per mistake, where known."""
+
+    def __init__(
+        self, message: str, *, remedy: str = "", findings: tuple[Finding, ...] = ()
+    ) -> None:
+        super().__init__(message, remedy=remedy)
+        self.findings = findings
 
 
 class PluginError(AlephError):

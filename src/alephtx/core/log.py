@@ -148,7 +148,7 @@ class Logger:
 
 
 def logger(part: str = "", **fields: Any) -> Logger:
-    """Return a logger of this process, with part=... and fields bound; `configure` may come later."""
+    """Return a logger with part=... and fields bound; `configure` may come later."""
     return Logger(_sink, {"part": part, **fields} if part else fields)
 
 

@@ -43,8 +43,8 @@ def names(group: str, folder: str | Path | None = None) -> list[str]:
 def find(group: str, name: str, folder: str | Path | None = None) -> Any:
     """Load a plugin by name; a drop-in in the folder wins over an installed one.
 
-    Raises PluginError, naming near misses when there is no such plugin, and what is wrong with it when
-    it does not load or lacks a name that its group needs.
+    Raises PluginError, naming near misses when there is no such plugin, and what is wrong with it
+    when it does not load or lacks a name that its group needs.
     """
     drop_ins = _drop_ins(group, folder)
     if name in drop_ins:
@@ -71,8 +71,8 @@ def find(group: str, name: str, folder: str | Path | None = None) -> Any:
 def load_module(path: str | Path) -> ModuleType:
     """Load a strategy from a file of Python, afresh every time, and check that it is one.
 
-    A second call sees an edited file: its kernels are compiled anew if, and only if, its text or that
-    of a file it imports changed. Errors are one line with file and line number.
+    A second call sees an edited file: its kernels are compiled anew if, and only if, its text or
+    that of a file it imports changed. Errors are one line with file and line number.
     """
     module: ModuleType = check("strategies", load_file(path), str(path))
     return module
@@ -113,7 +113,7 @@ def load_file(path: str | Path) -> ModuleType:
 
 
 def check(group: str, plugin: Any, said: str) -> Any:
-    """Return the plugin if it has what its group needs, else raise PluginError with what is missing."""
+    """Return the plugin if it has what its group needs, else raise PluginError."""
     group = _group(group)
     missing = [name for name in NEEDED.get(group, ()) if not hasattr(plugin, name)]
     if missing:
@@ -169,12 +169,9 @@ def _where(error: BaseException, file: Path) -> str:
     """Return one line: the file and line of a user's error, and what it is."""
     if isinstance(error, SyntaxError) and error.filename == str(file):
         return f"{file}:{error.lineno}: {type(error).__name__}: {error.msg}"
-    if isinstance(error, SyntaxError | UnicodeDecodeError | ValueError) and not _lines_in(
-        error, file
-    ):
-        return f"{file}: {_last_line(error)}"
     lines = _lines_in(error, file)
-    return f"{file}:{lines[-1] if lines else '?'}: {_last_line(error)}"
+    where = f"{file}:{lines[-1]}" if lines else str(file)
+    return f"{where}: {_last_line(error)}"
 
 
 def _lines_in(error: BaseException, file: Path) -> list[int]:

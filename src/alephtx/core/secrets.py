@@ -1,7 +1,7 @@
 """Secrets: values that do not show themselves, found by reference and never written in a config.
 
 A reference is `env:NAME`, `file:/path` or, for twins only, `twin` (or `twin:NAME` for a second
-account there). A twin's secret is derived from its name, so both ends know it and it is worth nothing.
+account there). A twin's secret is derived from its name: both ends know it; it is worth nothing.
 """
 
 import hashlib
@@ -74,8 +74,8 @@ class Secret:
 def resolve(reference: str, environment: Mapping[str, str] | None = None) -> Secret:
     """Return the secret behind a reference, or raise ConfigError; the value is never in the error.
 
-    A file must be regular, at most 64 KiB, UTF-8, and closed to group and others; one trailing newline
-    is dropped.
+    A file must be regular, at most 64 KiB, UTF-8, and closed to group and others; one trailing
+    newline is dropped.
     """
     scheme, _, rest = reference.partition(":")
     if scheme == "env" and rest:
@@ -145,7 +145,7 @@ def is_secret_name(name: str) -> bool:
 
 
 def looks_like_secret(text: str) -> bool:
-    """Say whether a text could be a key: a long word of mixed letters and digits, or 64 hex digits."""
+    """Say whether a text could be a key: 32 characters or more of mixed letters and digits."""
     return any(_mixed(match.group()) for match in _LONG_WORD.finditer(text))
 
 

@@ -1,0 +1,225 @@
+"""The tables of a config file: one Struct each, every value with its unit in its name.
+
+`config.load_config` reads a file into these. Relative paths in a file are relative to the file;
+here they are absolute. Amounts are Decimal, from a TOML integer or a quoted decimal.
+"""
+
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from alephtx.core.errors import ConfigError
+from alephtx.core.identity import ENGINES_MAX
+
+Mode = Literal["paper", "shadow", "live"]
+Environment = Literal["twin", "testnet", "mainnet"]
+
+NAME = r"^[a-z][a-z0-9_]{0,31}$"
+INSTRUMENT_KEY = r"^[a-z][a-z0-9_]{0,31}:[A-Z0-9][A-Z0-9._:/@-]{0,47}$"
+
+Text = Annotated[str, Meta(min_length=1, max_length=255)]
+Symbol = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:/@-]{1,48}$")]
+InstrumentKey = Annotated[str, Meta(pattern=INSTRUMENT_KEY)]
+Reference = Annotated[str, Meta(max_length=1024)]
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True):
+    """[node]: this engine.
+
+    engine: its number; no two engines that share an account have the same. runs: folder of
+    runs/<id>/. wait: how the engine waits for news. durability: when a journal record counts as
+    safe: stored, fdatasync every few ms, or fdatasync before each order. plugins: folder of
+    drop-ins.
+    """
+
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$")] = "dev-1"
+    engine: Annotated[int, Meta(ge=0, le=ENGINES_MAX - 1)] = 1
+    mode: Mode = "paper"
+    runs: Text = "runs"
+    wait: Literal["adaptive", "spin", "sleep"] = "adaptive"
+    durability: Literal["process", "host", "order"] = "process"
+    allow_mainnet: bool = False
+    plugins: Annotated[str, Meta(max_length=255)] = ""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_json: bool = False
+
+
+class MatrixConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """[matrix]: shared memory; the sizes are fixed when it is made.
+
+    depth: levels a side. ring_slots: a power of two.
+    """
+
+    path: Annotated[str, Meta(pattern=r"^/[^\x00]{1,254}$")] = "/dev/shm/aleph-matrix"  # noqa: S108
+    depth: Annotated[int, Meta(ge=1, le=1_000)] = 32
+    instruments_max: Annotated[int, Meta(ge=1, le=65_536)] = 256
+    ring_slots: Annotated[int, Meta(ge=64, le=1 << 22)] = 4_096
+
+
+class Risk(msgspec.Struct, frozen=True, kw_only=True):
+    """[risk]: what the gate enforces on every order; money in the instrument's settle currency.
+
+    qty_max: units of the instrument in one order (None: the venue's own bound only). notional_max:
+    value of one order. position_notional_max: value of one position, open orders included.
+    band_bps: how far from the touch a price may be. orders_per_s: new orders of a strategy.
+    stale_ms: how old a top may be. open_orders_max: live orders of a strategy. drawdown_max: loss
+    since the start of the run that halts trading.
+    """
+
+    qty_max: Decimal | None = None
+    notional_max: Decimal = Decimal(1_000)
+    position_notional_max: Decimal = Decimal(5_000)
+    band_bps: Annotated[int, Meta(ge=1, le=5_000)] = 100
+    orders_per_s: Annotated[int, Meta(ge=1, le=10_000)] = 10
+    stale_ms: Annotated[int, Meta(ge=1, le=600_000)] = 1_500
+    open_orders_max: Annotated[int, Meta(ge=1, le=4_096)] = 64
+    drawdown_max: Decimal = Decimal(250)
+
+
+LIMITS_STATED_LIVE = ("notional_max", "position_notional_max", "drawdown_max")
+"""In live mode these are written out in [risk]; nobody trades real money on a default."""
+
+
+class VenueConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """[venues.NAME]: one venue; NAME is the plugin's.
+
+    symbols: the venue's own names. http, market, private and trade replace the environment's base
+    addresses (the last three are WebSockets). record: keep every raw frame in the run's folder.
+    """
+
+    symbols: Annotated[tuple[Symbol, ...], Meta(min_length=1, max_length=4_096)]
+    environment: Environment = "twin"
+    http: Annotated[str, Meta(max_length=255)] = ""
+    market: Annotated[str, Meta(max_length=255)] = ""
+    private: Annotated[str, Meta(max_length=255)] = ""
+    trade: Annotated[str, Meta(max_length=255)] = ""
+    record: bool = False
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """[accounts.NAME]: an account at a venue; key and secret are references, never values.
+
+    key: the API key, where the venue has one. address: the public account address, where orders are
+    signed by an agent's key. exclusive: nobody else trades here, so a foreign order halts trading.
+    """
+
+    venue: Annotated[str, Meta(pattern=NAME)]
+    secret: Reference = "twin"  # noqa: S105 - a reference, and one that is worth nothing
+    key: Reference = ""
+    address: Annotated[str, Meta(pattern=r"^(0x[0-9a-fA-F]{40})?$")] = ""
+    exclusive: bool = True
+
+
+class Strategy(msgspec.Struct, frozen=True, kw_only=True):
+    """[strategies.NAME]: what trades what, and with which accounts.
+
+    use: a plugin's name, or the path of a .py file. own: every other key of the table, for the
+    strategy's `config_to_params`; numbers with a point are exact Decimals there.
+    """
+
+    use: Text
+    instruments: Annotated[tuple[InstrumentKey, ...], Meta(min_length=1, max_length=256)]
+    accounts: Annotated[tuple[Annotated[str, Meta(pattern=NAME)], ...], Meta(max_length=64)] = ()
+    own: dict[str, Any] = {}
+
+    @property
+    def section(self) -> dict[str, Any]:
+        """The table as `config_to_params` gets it: own keys, instruments and accounts."""
+        lists = {"instruments": list(self.instruments), "accounts": list(self.accounts)}
+        return {**self.own, **lists}
+
+    @property
+    def is_file(self) -> bool:
+        """True when `use` is the path of a file."""
+        return self.use.endswith(".py")
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole config; hand it on, there is no global one. path: the file it came from."""
+
+    node: Node = Node()
+    matrix: MatrixConfig = MatrixConfig()
+    risk: Risk = Risk()
+    venues: dict[str, VenueConfig]
+    accounts: dict[str, Account] = {}
+    strategies: dict[str, Strategy] = {}
+    path: str = ""
+
+    def venue_of(self, instrument_key: str) -> str:
+        """Return the venue's name in an instrument's key."""
+        return instrument_key.partition(":")[0]
+
+    def account_for(self, strategy: str, instrument_key: str) -> str:
+        """Return the account that a strategy trades an instrument with; "" where it has none."""
+        venue = self.venue_of(instrument_key)
+        for name in self.strategies[strategy].accounts:
+            if self.accounts[name].venue == venue:
+                return name
+        return ""
+
+    def dump(self) -> str:
+        """Return the config as TOML with every default written out, for the run's folder.
+
+        Secrets are references already; what a reference points at is not read. Loading the text
+        gives an equal config.
+        """
+        lines = []
+        for name in ("node", "matrix", "risk"):
+            lines += _dump_table(f"[{name}]", _plain(getattr(self, name)))
+        for name in ("venues", "accounts", "strategies"):
+            for key, table in getattr(self, name).items():
+                fields = _plain(table)
+                own = fields.pop("own", {})
+                lines += _dump_table(f"[{name}.{key}]", fields, own)
+        return "\n".join(lines)
+
+
+def _plain(table: msgspec.Struct) -> dict[str, Any]:
+    return {name: getattr(table, name) for name in table.__struct_fields__}
+
+
+def _dump_table(
+    header: str, fields: dict[str, Any], own: dict[str, Any] | None = None
+) -> list[str]:
+    # Amounts are quoted; a strategy's own number keeps the point that made it a Decimal.
+    pairs = [
+        f"{key} = {_quote(f'{value:f}') if isinstance(value, Decimal) else _value(value)}"
+        for key, value in fields.items()
+        if value is not None
+    ]
+    pairs += [f"{_key(key)} = {_value(value)}" for key, value in (own or {}).items()]
+    return [header, *pairs, ""]
+
+
+def _key(key: str) -> str:
+    bare = key.isascii() and key.replace("-", "_").isidentifier()
+    return key if bare else _quote(key)
+
+
+def _quote(text: str) -> str:
+    return '"' + "".join(map(_character, text)) + '"'
+
+
+def _character(c: str) -> str:
+    if c in ('"', "\\"):
+        return f"\\{c}"
+    return c if c.isprintable() else f"\\U{ord(c):08X}"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return _quote(value)
+    if isinstance(value, Decimal):
+        text = f"{value:f}"
+        return text if "." in text else f"{text}.0"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in value.items()) + "}"
+    raise ConfigError(f"a {type(value).__name__} cannot be written to a config")
