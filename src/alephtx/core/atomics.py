@@ -22,22 +22,22 @@ def _signed(value: int) -> int:
 
 def load_acquire(address: int) -> int:
     """Load a word; nothing after it moves before it."""
-    return ctypes.c_int64.from_address(address).value
+    return ctypes.c_int64.from_address(int(address)).value
 
 
 def store_release(address: int, value: int) -> None:
     """Store a word; nothing before it moves after it."""
-    ctypes.c_int64.from_address(address).value = value
+    ctypes.c_int64.from_address(int(address)).value = int(value)
 
 
 def load_relaxed(address: int) -> int:
     """Load a word whole, in no particular order."""
-    return ctypes.c_int64.from_address(address).value
+    return ctypes.c_int64.from_address(int(address)).value
 
 
 def store_relaxed(address: int, value: int) -> None:
     """Store a word whole, in no particular order."""
-    ctypes.c_int64.from_address(address).value = value
+    ctypes.c_int64.from_address(int(address)).value = int(value)
 
 
 def fence_acquire() -> None:

@@ -1,0 +1,1 @@
+"""The water: shared memory, rings, books and the journal; every hot part compiled."""
