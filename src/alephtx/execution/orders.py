@@ -283,7 +283,10 @@ def _apply_report(table: OrderTable, rows: Rows, k: Int, update: Rows, out: Rows
         out[0]["code"] = MISSING_FILLS
     proven = rows[k]["ts_ack"] != 0 or filled > 0 or rows[k]["venue_order_id"] != 0
     learnt = DUPLICATE
-    if kind == ACK and rows[k]["ts_ack"] == 0 and not order_is_over(old):
+    alive = kind in (ACK, REPLACE_ACK) or (
+        kind == ORDER_STATE and said != 0 and not order_is_over(said)
+    )
+    if alive and rows[k]["ts_ack"] == 0 and (not order_is_over(old) or rows[k]["spare"] != 0):
         rows[k]["ts_ack"] = max(update[0]["ts_recv"], 1)
         learnt = APPLIED
     if target == REJECTED and proven and old != REJECTED:
@@ -304,7 +307,7 @@ def _clash(rows: Rows, k: Int, kind: Int, said: Int, cum: Int, out: Rows) -> int
         out[0]["code"] = NOT_FOUND_KNOWN if kind == NOT_FOUND else CONTRADICTION
         return STALE_REPORT
     filled = rows[k]["filled_qty"]
-    if kind == ACK or (kind == ORDER_STATE and said in (NEW, PARTIALLY_FILLED)):
+    if kind == ACK or (kind == ORDER_STATE and not order_is_over(said)):
         rows[k]["status"] = PARTIALLY_FILLED if filled > 0 else NEW
     elif cum > filled:  # it lived, filled and is over; wait for its fills
         rows[k]["status"], rows[k]["spare"] = UNKNOWN, cum - filled

@@ -140,7 +140,7 @@ def _states() -> np.ndarray:
         table[status, FILLED] = FILLED
     for said, kind in _AS_KIND.items():
         table[:, said] = TRANSITIONS[:, kind]
-    for said in (NEW, PARTIALLY_FILLED, FILLED):
+    for said in (*LIVE, FILLED):
         table[REJECTED, said] = table[DENIED, said] = CLASH
     for status in OVER:
         table[status, status] = SAME
