@@ -149,7 +149,9 @@ class Control(msgspec.Struct, frozen=True):
     `error` (value: VenueError; key when it answers a request), `time` (value: venue ms),
     `instruments` (value: list[Instrument]), `balances` (value: list[Balance]), `positions`
     (value: list[Holding]), `limits` (value: dict bucket -> used), `reconnect` (the venue asks us to),
-    `foreign` (value: text; an order or fill on the account that is not ours), `done`.
+    `foreign` (value: text; an order or fill on the account that is not ours), `more` (value: dict of
+    args to ask the same What again for the next page), `funding` (value: currency; funding was paid,
+    the stream does not say for what: ask FUNDING_SINCE), `done`.
     """
 
     kind: str

@@ -1,0 +1,1 @@
+"""One file per wire dialect: bytes in, rows out, and back. No sockets, clocks or order state."""
