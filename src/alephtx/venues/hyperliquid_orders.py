@@ -1,0 +1,190 @@
+"""Hyperliquid's actions: INTENT rows to signed POST /exchange requests.
+
+The order of an action's keys is part of what is signed. There is no market order (an IOC with the
+engine's price stands for it), no FOK, no GTD and no hedge mode.
+"""
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any, Protocol
+
+import msgspec
+
+from alephtx.core import words
+from alephtx.core.errors import ConfigError, OrderRejected
+from alephtx.core.identity import to_cloid
+from alephtx.core.instruments import Instrument, Instruments
+from alephtx.core.ports import Request, Rows, What
+from alephtx.core.units import format_scaled
+from alephtx.venues.hyperliquid_wire import JSON_HEADERS, NAME, WEIGHT
+
+DEADMAN_MIN_NS = 5_000_000_000
+MS = 1_000_000
+BATCH_UNIT = 40  # so many orders of one action cost one more
+
+_ENCODER = msgspec.json.Encoder()
+
+
+class ActionSigner(Protocol):
+    """What this venue needs of a signer: an address and signatures of L1 actions."""
+
+    address: str
+
+    def sign_l1(
+        self,
+        action: dict[str, Any],
+        nonce: int,
+        vault: str | None = None,
+        expires: int | None = None,
+        mainnet: bool = False,
+    ) -> dict[str, str | int]:
+        """Return r, s and v."""
+        ...
+
+
+def unsayable(row: Any) -> str:
+    """Return why an INTENT row of op PLACE has no words here, or an empty text."""
+    tif, flags, kind = int(row["tif"]), int(row["flags"]), int(row["type"])
+    if kind not in (words.LIMIT, words.MARKET):
+        return f"order type {kind} is not offered"
+    if kind == words.LIMIT and tif not in (words.GTC, words.IOC):
+        return f"time in force {tif} is not offered: GTC or IOC"
+    if flags & words.POST_ONLY and (tif == words.IOC or kind == words.MARKET):
+        return "post-only contradicts an order that must take"
+    if flags & words.HEDGE:
+        return "there is no hedge mode"
+    if int(row["side"]) not in (words.BUY, words.SELL):
+        return f"side {int(row['side'])} is neither buy nor sell"
+    if int(row["price"]) <= 0 or int(row["qty"]) <= 0:
+        return "price and quantity must be above zero; a market order takes the engine's price"
+    return ""
+
+
+def order_words(row: Any, instrument: Instrument) -> dict[str, Any]:
+    """Return one order in the venue's words, keys in the signed order."""
+    flags = int(row["flags"])
+    if flags & words.POST_ONLY:
+        tif = "Alo"
+    elif int(row["tif"]) == words.IOC or int(row["type"]) == words.MARKET:
+        tif = "Ioc"
+    else:
+        tif = "Gtc"
+    return {
+        "a": instrument.venue_index,
+        "b": int(row["side"]) == words.BUY,
+        "p": format_scaled(int(row["price"]), instrument.price_scale, trim=True),
+        "s": format_scaled(int(row["qty"]), instrument.qty_scale, trim=True),
+        "r": bool(flags & words.REDUCE_ONLY),
+        "t": {"limit": {"tif": tif}},
+        "c": to_cloid(int(row["order_id"])),
+    }
+
+
+class OrderWriter:
+    """Signs actions for one account; every request gets a nonce this account never used."""
+
+    def __init__(
+        self, instruments: Instruments, signer: ActionSigner | None, mainnet: bool
+    ) -> None:
+        self.instruments = instruments
+        self.mainnet = mainnet
+        self._signer = signer
+        self._nonce = 0
+
+    def encode(self, intents: Rows, nonce: int) -> list[Request]:
+        """Return signed requests for INTENT rows: one per run of the same op and instrument.
+
+        nonce: ms; each request takes the next one never used here. Raises OrderRejected, before
+        anything is signed, for a row that the venue has no words for.
+        """
+        checked = [(self._check(intents[k]), intents[k]) for k in range(len(intents))]
+        requests = []
+        for (op, i), run in groupby(checked, key=lambda pair: pair[0]):
+            rows = [row for _, row in run]
+            if op == words.PLACE:
+                orders = [order_words(row, self.instruments[i]) for row in rows]
+                action = {"type": "order", "orders": orders, "grouping": "na"}
+                ids = tuple(int(row["order_id"]) for row in rows)
+            else:
+                ids = tuple(int(row["target_order_id"]) for row in rows)
+                asset = self.instruments[i].venue_index
+                cancels = [{"asset": asset, "cloid": to_cloid(order_id)} for order_id in ids]
+                action = {"type": "cancelByCloid", "cancels": cancels}
+            requests.append(self._signed(What.INTENT, action, nonce, len(ids), i, op, ids))
+        return requests
+
+    def _check(self, row: Any) -> tuple[int, int]:
+        """Refuse a row that cannot be said; return its op and instrument."""
+        op, i = int(row["op"]), int(row["instrument"])
+        order_id = int(row["order_id"] if op == words.PLACE else row["target_order_id"])
+        why = ""
+        if i >= len(self.instruments) or self.instruments[i].venue != NAME:
+            why = f"instrument {i} is not of this venue"
+        elif op not in (words.PLACE, words.CANCEL):
+            why = f"operation {op} is not offered: cancel and place"
+        elif order_id <= 0:
+            why = "it has no order id"
+        elif op == words.PLACE:
+            why = unsayable(row)
+        if why:
+            error = OrderRejected(f"order {order_id}: {why}", venue=NAME)
+            error.reason = words.REASON_FILTER
+            raise error
+        return op, i
+
+    def cancel_named(
+        self, now_ns: int, instrument: int, venue_order_ids: Sequence[int]
+    ) -> list[Request]:
+        """Return the request that cancels orders by the venue's ids, ours or not; none for none."""
+        if not venue_order_ids:
+            return []
+        asset = self.instruments[instrument].venue_index
+        cancels = [{"a": asset, "o": int(oid)} for oid in venue_order_ids]
+        action = {"type": "cancel", "cancels": cancels}
+        count, op = len(cancels), words.CANCEL_ALL
+        return [self._signed(What.CANCEL_ALL, action, now_ns // MS, count, instrument, op)]
+
+    def deadman(self, now_ns: int, timeout_ns: int) -> Request:
+        """Return the request that cancels everything after timeout_ns; 0 takes it back."""
+        action: dict[str, Any] = {"type": "scheduleCancel"}
+        if timeout_ns:
+            if timeout_ns < DEADMAN_MIN_NS:
+                raise ConfigError(
+                    f"dead-man time-out of {timeout_ns} ns", remedy="the venue takes 5 s or more"
+                )
+            action["time"] = (now_ns + timeout_ns) // MS
+        return self._signed(What.DEADMAN, action, now_ns // MS, 1, -1, 0)
+
+    def _signed(
+        self,
+        what: What,
+        action: dict[str, Any],
+        nonce: int,
+        count: int,
+        instrument: int,
+        op: int,
+        ids: tuple[int, ...] = (),
+    ) -> Request:
+        """Return POST /exchange with the action, its nonce and its signature."""
+        if self._signer is None:
+            raise ConfigError(f"{NAME} was bound without a signer", remedy="give the account a key")
+        self._nonce = max(self._nonce + 1, nonce)
+        signature = self._signer.sign_l1(action, self._nonce, None, None, self.mainnet)
+        body = {
+            "action": action,
+            "nonce": self._nonce,
+            "signature": signature,
+            "vaultAddress": None,
+        }
+        return Request(
+            what=what,
+            method="POST",
+            path="/exchange",
+            headers=JSON_HEADERS,
+            body=_ENCODER.encode(body),
+            key=str(self._nonce),
+            weights=((WEIGHT, 1 + count // BATCH_UNIT),),
+            order_ids=ids,
+            instrument=instrument,
+            op=op,
+        )
