@@ -1,0 +1,165 @@
+"""The feeder process: one venue, from config to a clean exit.
+
+Exit codes: 0 stopped as asked (or the parent is gone), 2 a config or plugin that cannot be used, 3
+another error of the known kinds, 1 a bug (with its traceback in the log).
+"""
+
+import asyncio
+import ctypes
+import gc
+import os
+import signal
+import traceback
+from pathlib import Path
+
+import msgspec
+import uvloop
+
+from alephtx.core import log as logs
+from alephtx.core.clock import MachineClock, seeded
+from alephtx.core.config_schema import Config, VenueConfig
+from alephtx.core.errors import AlephError, ConfigError, PluginError
+from alephtx.core.plugins import find
+from alephtx.core.ports import Endpoints, Venue
+from alephtx.feed.feeder import Feeder, FeederOptions
+from alephtx.feed.record import Recorder
+from alephtx.matrix.shm import Matrix
+
+OK, BUG, UNUSABLE, FAILED = 0, 1, 2, 3
+PARENT_POLL_NS = 250_000_000
+COLLECT_NS = 60_000_000_000
+_PR_SET_PDEATHSIG = 1
+
+
+def endpoints_of(venue: Venue, section: VenueConfig) -> Endpoints:
+    """Return the addresses to use: the environment's, each replaced by what the config gives."""
+    given = {
+        name: getattr(section, name)
+        for name in ("http", "market", "private", "trade")
+        if getattr(section, name)
+    }
+    base = venue.spec.endpoints.get(section.environment)
+    if base is not None:
+        return msgspec.structs.replace(base, **given)
+    if not {"http", "market"} <= given.keys():
+        raise ConfigError(
+            f"venues.{venue.spec.name}: {section.environment!r} has no addresses of its own",
+            remedy="set http and market, or start a twin that writes them",
+        )
+    return Endpoints(**{"private": "", **given})
+
+
+def run_feeder(
+    config: Config, venue_name: str, matrix_path: str | Path, run_path: str | Path | None = None
+) -> int:
+    """Feed one venue into an existing matrix until told to stop; return the exit code.
+
+    run_path: the run's directory; raw frames go to its `recordings` where the config says record.
+    """
+    _die_with_parent()
+    log = logs.logger("feed", venue=venue_name)
+    try:
+        uvloop_runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+        with uvloop_runner as runner:
+            runner.run(_serve(config, venue_name, Path(matrix_path), run_path))
+    except (ConfigError, PluginError) as error:
+        log.error("feeder_unusable", reason=str(error))  # noqa: TRY400 - expected: no trace
+        return UNUSABLE
+    except AlephError as error:
+        log.error("feeder_failed", reason=str(error))  # noqa: TRY400 - expected: no trace
+        return FAILED
+    except Exception as error:  # noqa: BLE001 - the last line of a process that has a bug
+        trace = traceback.format_exc()
+        log.error("feeder_crashed", error=repr(error), trace=trace)  # noqa: TRY400 - it is there
+        return BUG
+    return OK
+
+
+async def _serve(
+    config: Config, venue_name: str, matrix_path: Path, run_path: str | Path | None
+) -> None:
+    section = config.venues.get(venue_name)
+    if section is None:
+        raise ConfigError(f"the config has no [venues.{venue_name}]")
+    plugin = find("venues", venue_name, config.node.plugins or None)
+    venue: Venue = plugin() if isinstance(plugin, type) else plugin
+    endpoints = endpoints_of(venue, section)
+    matrix = Matrix.attach(matrix_path)
+    recorder: Recorder | None = None
+    try:
+        instruments = matrix.instruments
+        if venue_name not in instruments.venues:
+            raise ConfigError(f"the matrix holds no instrument of {venue_name}")
+        if section.record and run_path is not None:
+            recorder = Recorder(Path(run_path) / "recordings", venue_name)
+        feeder = Feeder(
+            venue.bind(instruments, None, 0),
+            matrix,
+            instruments.venues.index(venue_name),
+            MachineClock(matrix.clock_offset_ns),
+            endpoints,
+            source=seeded(),
+            record_to=recorder,
+            options=FeederOptions(
+                stale_ns=config.risk.stale_ms * 1_000_000, spin=config.node.wait == "spin"
+            ),
+        )
+        await _run_until_stopped(feeder)
+    finally:
+        if recorder is not None:
+            recorder.close()
+        matrix.close()
+
+
+async def _run_until_stopped(feeder: Feeder) -> None:
+    """Run the feeder until a signal or the parent's end; errors of the feeder are raised."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    tasks = [
+        asyncio.create_task(feeder.run()),
+        asyncio.create_task(stop.wait()),
+        asyncio.create_task(_keep_house(feeder)),
+    ]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks[1:]:
+            task.cancel()
+        tasks[0].cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseExceptionGroup):
+            raise result.exceptions[0]
+        if isinstance(result, Exception):
+            raise result
+
+
+async def _keep_house(feeder: Feeder) -> None:
+    """Return when the parent is gone; meanwhile keep the collector out of the feed's way.
+
+    Full collections of a large heap stop the loop for 100 ms and more. What lives after the start
+    lives for ever, so it is frozen; what comes later is little, and collected once a minute.
+    """
+    parent = os.getppid()
+    collected_ns = feeder.clock.monotonic()
+    await feeder.clock.sleep(PARENT_POLL_NS)
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    while os.getppid() == parent:
+        await feeder.clock.sleep(PARENT_POLL_NS)
+        if feeder.clock.monotonic() - collected_ns > COLLECT_NS:
+            gc.collect()
+            collected_ns = feeder.clock.monotonic()
+    logs.logger("feed", venue=feeder.name).warning("parent_gone", parent=parent)
+
+
+def _die_with_parent() -> None:
+    """Ask the kernel for SIGTERM when the parent dies; where it cannot, polling will notice."""
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    except (OSError, AttributeError):
+        logs.logger("feed").debug("parent_death_signal_missing")
