@@ -1,0 +1,1 @@
+"""The gate: what no order may pass by. One file per rule."""

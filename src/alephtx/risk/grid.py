@@ -1,0 +1,48 @@
+"""Rule: price and quantity are on the instrument's grid and within its bounds."""
+
+import numpy as np
+
+from alephtx.core.exposure import quote_value
+from alephtx.core.kernel import Int, kernel
+from alephtx.core.units import FLOOR, MAX_VALUE, OVERFLOW, price_grid
+from alephtx.core.view import View
+from alephtx.core.words import DENY_OVERFLOW, DENY_TICK, MARKET, PASS, REDUCE_ONLY
+from alephtx.risk.limits import GateState, Rows
+
+
+@kernel
+def check_grid(intents: Rows, k: Int, view: View, gate: GateState) -> int:
+    """Refuse what the venue would refuse: tick, lot, least and most, least notional."""
+    i = np.int64(intents[k]["instrument"])
+    row, qty = view.instruments[i], intents[k]["qty"]
+    step = row["lot_step"]
+    if qty <= 0 or step <= 0 or qty % step != 0 or qty < row["qty_min"]:
+        return DENY_TICK
+    if qty >= MAX_VALUE or (row["qty_max"] > 0 and qty > row["qty_max"]):
+        return DENY_TICK
+    if intents[k]["type"] != MARKET:
+        price = intents[k]["price"]
+        if price <= 0 or price >= MAX_VALUE or price < row["price_min"]:
+            return DENY_TICK
+        if row["price_max"] > 0 and price > row["price_max"]:
+            return DENY_TICK
+        tick = price_grid(view.instruments[i : i + 1], price)
+        if tick <= 0 or price % tick != 0:
+            return DENY_TICK
+    least = row["notional_min"]
+    if least > 0 and not (np.int64(intents[k]["flags"]) & REDUCE_ONLY):
+        value = quote_value(view.instruments, i, order_price(intents, k, view), qty, FLOOR)
+        if value == OVERFLOW:
+            return DENY_OVERFLOW
+        if value < least:
+            return DENY_TICK
+    return PASS
+
+
+@kernel
+def order_price(intents: Rows, k: Int, view: View) -> Int:
+    """Return the price an order is valued at: its own, or the touch it would take."""
+    if intents[k]["type"] != MARKET:
+        return intents[k]["price"]
+    i = np.int64(intents[k]["instrument"])
+    return view.top[i]["ask"] if intents[k]["side"] > 0 else view.top[i]["bid"]

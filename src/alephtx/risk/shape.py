@@ -1,0 +1,48 @@
+"""Rule: an intent must be a whole one before anything else may index by it."""
+
+import numpy as np
+
+from alephtx.core.kernel import Int, kernel
+from alephtx.core.view import View
+from alephtx.core.words import (
+    AMEND,
+    BUY,
+    CANCEL,
+    CANCEL_ALL,
+    DENY_TICK,
+    FOK,
+    GTC,
+    GTD,
+    IOC,
+    LIMIT,
+    MARKET,
+    PASS,
+    PLACE,
+    POST_ONLY,
+    SELL,
+)
+from alephtx.risk.limits import GateState, Rows
+
+
+@kernel
+def check_shape(intents: Rows, k: Int, view: View, gate: GateState) -> int:
+    """Refuse words that mean nothing and places that do not exist; cancels need only the latter."""
+    op = np.int64(intents[k]["op"])
+    if op not in (PLACE, AMEND, CANCEL, CANCEL_ALL):
+        return DENY_TICK
+    if np.int64(intents[k]["instrument"]) >= view.instruments.shape[0]:
+        return DENY_TICK
+    if np.int64(intents[k]["account"]) >= gate.resync.shape[0]:
+        return DENY_TICK
+    if np.int64(intents[k]["strategy"]) >= gate.latched.shape[0]:
+        return DENY_TICK
+    if op in (CANCEL, CANCEL_ALL):
+        return PASS
+    kind, tif = np.int64(intents[k]["type"]), np.int64(intents[k]["tif"])
+    if kind not in (LIMIT, MARKET) or tif not in (GTC, IOC, FOK, GTD):
+        return DENY_TICK
+    if np.int64(intents[k]["side"]) not in (BUY, SELL):
+        return DENY_TICK
+    if np.int64(intents[k]["flags"]) & POST_ONLY and (kind == MARKET or tif in (IOC, FOK)):
+        return DENY_TICK
+    return PASS
