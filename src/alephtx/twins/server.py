@@ -44,6 +44,7 @@ class Client:
         self.twin = twin
         self.ws = ws
         self.role = role
+        self.carries = {role}  # a trade link may also carry private frames
         self.account: Any = None
         self.subscriptions: set[str] = set()
         self.combined = False
@@ -57,31 +58,31 @@ class Client:
         """Frames that wait to be sent."""
         return len(self._queue)
 
-    def send(self, frame: bytes) -> None:
-        """Queue one text frame; a client that lags too far is cut."""
+    def send(self, frame: bytes, role: str = "") -> None:
+        """Queue one text frame; a client that lags too far is cut. role: what faults see it as."""
         if self.closing:
             return
         faults = self.twin.faults
         if faults.quiet and self._swap is None:
             self._queue.append(frame)
         else:
-            self._send_shaped(frame, faults)
+            self._send_shaped(frame, faults, role or self.role)
         if len(self._queue) > self.twin.queue_max:
             self.twin.stats["slow_clients_cut"] += 1
             self._queue.clear()
             self.close(1008, "too slow")
         self._wake.set()
 
-    def _send_shaped(self, frame: bytes, faults: Faults) -> None:
+    def _send_shaped(self, frame: bytes, faults: Faults, role: str) -> None:
         if self._swap is not None:
             self._queue.append(frame)
             self._queue.append(self._swap)
             self._swap = None
-        elif faults.take("gap", self.role, frame):
+        elif faults.take("gap", role, frame):
             return
-        elif faults.take("reorder", self.role, frame):
+        elif faults.take("reorder", role, frame):
             self._swap = frame
-        elif faults.take("duplicate", self.role, frame):
+        elif faults.take("duplicate", role, frame):
             self._queue.append(frame)
             self._queue.append(frame)
         else:
@@ -107,7 +108,7 @@ class Client:
             self._wake.clear()
             while self._queue:
                 if not self.twin.faults.quiet:
-                    held = self.twin.faults.delay_ns(self.role)
+                    held = max(self.twin.faults.delay_ns(role) for role in self.carries)
                     if held:
                         await asyncio.sleep(held / 1e9)
                         if not self._queue:
@@ -177,7 +178,7 @@ class VenueTwin:
 
     def disconnect(self, role: str, *, abort: bool = False) -> int:
         """Close all links of a role and return how many there were."""
-        hit = [client for client in self.clients if client.role == role]
+        hit = [client for client in self.clients if role in client.carries]
         for client in hit:
             if abort:
                 client.abort()

@@ -1,0 +1,697 @@
+"""Twin of Binance Spot: REST /api/v3, WS API /ws-api/v3, streams. Written from the venue's documents.
+
+Not simulated, and answered with an honest error: stop orders, icebergs, order lists, pegged orders,
+session.logon (it needs Ed25519 keys). Fees are taken from what a fill receives, 8 decimals half-even.
+"""
+
+from decimal import Decimal
+from typing import Any
+
+from alephtx.core import words
+from alephtx.sim import matching
+from alephtx.twins.accounts import TWIN_KEY, TWIN_SECRET, Account, Market
+from alephtx.twins.binance_api import (
+    KEYED,
+    OPEN,
+    SIGNED,
+    ApiError,
+    BinanceTwin,
+    Operation,
+    Params,
+    integer,
+    mandatory,
+    number,
+    plain,
+    to_units,
+)
+from alephtx.twins.exchange import Exchange, Report, Trade, TwinOrder
+from alephtx.twins.server import Client, to_json
+
+STATUS = {
+    words.NEW: "NEW",
+    words.PARTIALLY_FILLED: "PARTIALLY_FILLED",
+    words.FILLED: "FILLED",
+    words.CANCELED: "CANCELED",
+    words.REJECTED: "REJECTED",
+    words.EXPIRED: "EXPIRED",
+}
+TIF = {"GTC": words.GTC, "IOC": words.IOC, "FOK": words.FOK}
+STP = {
+    "NONE": matching.STP_NONE,
+    "EXPIRE_TAKER": matching.STP_EXPIRE_TAKER,
+    "EXPIRE_MAKER": matching.STP_EXPIRE_MAKER,
+    "EXPIRE_BOTH": matching.STP_EXPIRE_BOTH,
+}
+UNSUPPORTED = ("STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT")
+
+
+def spot_markets() -> list[Market]:
+    """Return the two recorded symbols with the venue's filters."""
+
+    def make(base: str, qty_scale: int, price_max: int) -> Market:
+        return Market(
+            symbol=f"{base}USDT",
+            base=base,
+            quote="USDT",
+            settle="USDT",
+            price_scale=2,
+            qty_scale=qty_scale,
+            price_max=price_max,
+            qty_max=9_000 * 10**qty_scale,
+            notional_min=Decimal(5),
+            percent_up=Decimal(5),
+            percent_down=Decimal("0.2"),
+        )
+
+    return [make("BTC", 5, 100_000_000), make("ETH", 4, 100_000_000)]
+
+
+def spot_account(fees: tuple[Decimal, Decimal] = (Decimal("0.001"), Decimal("0.001"))) -> Account:
+    """Return the default account: public twin credentials, (maker, taker) fees."""
+    return Account(
+        name="main",
+        key=TWIN_KEY,
+        secret=TWIN_SECRET,
+        total={"USDT": Decimal(1_000_000), "BTC": Decimal(20), "ETH": Decimal(400)},
+        maker_fee=fees[0],
+        taker_fee=fees[1],
+    )
+
+
+class BinanceSpotTwin(BinanceTwin):
+    """See the module."""
+
+    name = "binance_spot"
+    trade_path = "/ws-api/v3"
+    refusals = {
+        "symbol": (-1121, "Invalid symbol."),
+        "price_filter": (-1013, "Filter failure: PRICE_FILTER"),
+        "percent_price": (-1013, "Filter failure: PERCENT_PRICE_BY_SIDE"),
+        "lot_size": (-1013, "Filter failure: LOT_SIZE"),
+        "quantity": (-1013, "Invalid quantity."),
+        "notional": (-1013, "Filter failure: NOTIONAL"),
+        "full": (-1013, "Filter failure: MAX_NUM_ORDERS"),
+        "duplicate_client_id": (-2010, "Duplicate order sent."),
+        "insufficient": (-2010, "Account has insufficient balance for requested action."),
+        "would_cross": (-2010, "Order would immediately match and take."),
+        "no_book": (-2010, "Market is closed."),
+        "unknown_order": (-2011, "Unknown order sent."),
+        "parameter": (-1102, "Mandatory parameter was malformed: {detail}"),
+    }
+
+    def define(self) -> None:
+        self.subscriptions: dict[int, tuple[Client, Account]] = {}
+        self._next_subscription = 0
+        place, cancel = Operation(self.place, SIGNED, 1, 1), Operation(self.cancel, SIGNED)
+        cancel_all = Operation(self.cancel_all, SIGNED)
+        status, opened = Operation(self.status, SIGNED, 4), Operation(self.opened, SIGNED, 6)
+        account = Operation(self.account, SIGNED, 20)
+        test = Operation(self.test, SIGNED)
+        ping, time = Operation(lambda _a, _p: {}), Operation(self.time)
+        info, depth = Operation(self.info, OPEN, 20), Operation(self.depth, OPEN, 5)
+        amend = Operation(self.amend, SIGNED, 4)
+        trades = Operation(self.my_trades, SIGNED, 20)
+        base = "/api/v3"
+        self.rest = {
+            ("GET", f"{base}/ping"): ping,
+            ("GET", f"{base}/time"): time,
+            ("GET", f"{base}/exchangeInfo"): info,
+            ("GET", f"{base}/depth"): depth,
+            ("GET", f"{base}/trades"): Operation(self.recent, OPEN, 25),
+            ("GET", f"{base}/ticker/bookTicker"): Operation(self.book_ticker, OPEN, 2),
+            ("GET", f"{base}/ticker/price"): Operation(self.ticker_price, OPEN, 2),
+            ("GET", f"{base}/ticker/24hr"): Operation(self.ticker_day, OPEN, 2),
+            ("POST", f"{base}/order"): place,
+            ("POST", f"{base}/order/test"): test,
+            ("GET", f"{base}/order"): status,
+            ("DELETE", f"{base}/order"): cancel,
+            ("PUT", f"{base}/order/amend/keepPriority"): amend,
+            ("GET", f"{base}/openOrders"): opened,
+            ("DELETE", f"{base}/openOrders"): cancel_all,
+            ("GET", f"{base}/allOrders"): Operation(self.all_orders, SIGNED, 20),
+            ("GET", f"{base}/account"): account,
+            ("GET", f"{base}/myTrades"): trades,
+        }
+        self.ws_api = {
+            "ping": ping,
+            "time": time,
+            "exchangeInfo": info,
+            "depth": depth,
+            "order.place": place,
+            "order.test": test,
+            "order.cancel": cancel,
+            "order.status": status,
+            "order.amend.keepPriority": amend,
+            "openOrders.status": opened,
+            "openOrders.cancelAll": cancel_all,
+            "account.status": account,
+            "myTrades": trades,
+            "userDataStream.subscribe.signature": Operation(self.subscribe, SIGNED, 2),
+            "userDataStream.unsubscribe": Operation(self.unsubscribe, OPEN, 2),
+            "session.logon": Operation(self.logon, KEYED, 2),
+        }
+
+    # -- market data ---------------------------------------------------------------------------
+
+    def time(self, _: Account | None, params: Params) -> Any:
+        """GET time."""
+        return {"serverTime": self.now_ms()}
+
+    def info(self, _: Account | None, params: Params) -> Any:
+        """GET exchangeInfo, of all symbols or the one asked for."""
+        only = params.get("symbol")
+        markets = [self.exchange.market(only)] if only else self.exchange.markets
+        weight = {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1}
+        orders = {"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10}
+        return {
+            "timezone": "UTC",
+            "serverTime": self.now_ms(),
+            "rateLimits": [
+                weight | {"limit": self.weights[0].most},
+                orders | {"limit": self.order_limits[0].most},
+            ],
+            "exchangeFilters": [],
+            "symbols": [_symbol(market) for market in markets],
+        }
+
+    def depth(self, _: Account | None, params: Params) -> Any:
+        """GET depth: what the depth stream has said so far."""
+        market = self.market_of(params)
+        limit = integer(params, "limit", 100)
+        if not 1 <= limit <= 5000:
+            raise ApiError(-1100, "Illegal characters found in parameter 'limit'")
+        book = self.market_feed.books[market.symbol]
+        bids, asks = book.best(limit)
+        return {"lastUpdateId": book.last_id, "bids": bids, "asks": asks}
+
+    def recent(self, _: Account | None, params: Params) -> Any:
+        """GET trades."""
+        kept = self.market_feed.trades[self.market_of(params).symbol]
+        limit = integer(params, "limit", 500)
+        return [
+            {"id": t["id"], "price": t["price"], "qty": t["qty"], "time": t["time"]}
+            | {"quoteQty": plain(Decimal(t["price"]) * Decimal(t["qty"]), 8)}
+            | {"isBuyerMaker": t["m"], "isBestMatch": True}
+            for t in kept[-max(1, limit) :]
+        ]
+
+    def _each(self, params: Params, make: Any) -> Any:
+        if params.get("symbol"):
+            return make(self.market_of(params))
+        return [make(market) for market in self.exchange.markets]
+
+    def book_ticker(self, _: Account | None, params: Params) -> Any:
+        """GET ticker/bookTicker."""
+
+        def make(market: Market) -> dict[str, str]:
+            best = {"symbol": market.symbol}
+            for side, price_key, qty_key in (
+                (words.BUY, "bidPrice", "bidQty"),
+                (words.SELL, "askPrice", "askQty"),
+            ):
+                levels = self.exchange.depth(market, side, 1)
+                price, qty = levels[0] if levels else (0, 0)
+                best |= {price_key: plain(market.price(price), 8)}
+                best |= {qty_key: plain(market.qty(qty), 8)}
+            return best
+
+        return self._each(params, make)
+
+    def ticker_price(self, _: Account | None, params: Params) -> Any:
+        """GET ticker/price."""
+        return self._each(
+            params,
+            lambda market: {
+                "symbol": market.symbol,
+                "price": plain(
+                    market.price(
+                        self.exchange.last_price[market.index] or self.exchange.mark(market)
+                    ),
+                    8,
+                ),
+            },
+        )
+
+    def ticker_day(self, _: Account | None, params: Params) -> Any:
+        """GET ticker/24hr, over what was replayed."""
+
+        def make(market: Market) -> dict[str, Any]:
+            day = self.market_feed.day(market, "ticker")
+            return {
+                "symbol": market.symbol,
+                "priceChange": day["p"],
+                "priceChangePercent": day["P"],
+                "lastPrice": day["c"],
+                "openPrice": day["o"],
+                "highPrice": day["h"],
+                "lowPrice": day["l"],
+                "bidPrice": day["b"],
+                "askPrice": day["a"],
+                "bidQty": day.get("B", "0"),
+                "askQty": day.get("A", "0"),
+                "volume": day["v"],
+                "quoteVolume": day["q"],
+                "openTime": day["O"],
+                "closeTime": day["C"],
+                "count": day["n"],
+            }
+
+        return self._each(params, make)
+
+    # -- orders --------------------------------------------------------------------------------
+
+    def _parse(self, account: Account, params: Params) -> TwinOrder:
+        market = self.market_of(params)
+        side, kind = self.side(params), mandatory(params, "type")
+        if kind in UNSUPPORTED:
+            raise ApiError(-1116, f"Order type {kind} is not simulated by this twin.")
+        if kind not in ("LIMIT", "LIMIT_MAKER", "MARKET"):
+            raise ApiError(-1116, "Invalid orderType.")
+        tif = params.get("timeInForce", "")
+        if kind == "LIMIT":
+            if mandatory(params, "timeInForce") not in TIF:
+                raise ApiError(-1115, "Invalid timeInForce.")
+        elif tif:
+            raise ApiError(-1106, "Parameter 'timeInForce' sent when not required.")
+        mode = params.get("selfTradePreventionMode", "EXPIRE_MAKER")
+        if mode not in STP:
+            raise ApiError(-1106, "Invalid selfTradePreventionMode.")
+        price = 0
+        if kind != "MARKET":
+            price = to_units(number(params, "price"), market.price_scale, "price_filter")
+        elif params.get("price"):
+            raise ApiError(-1106, "Parameter 'price' sent when not required.")
+        order = TwinOrder(
+            order_id=0,
+            client_id=self.client_id(params),
+            account=account,
+            market=market,
+            side=side,
+            type=words.MARKET if kind == "MARKET" else words.LIMIT,
+            tif=words.IOC if kind == "MARKET" else TIF.get(tif, words.GTC),
+            price=price,
+            qty=0,
+            post_only=kind == "LIMIT_MAKER",
+            stp=STP[mode],
+            extra={"type": kind, "tif": tif or "GTC", "stp": mode},
+        )
+        if kind == "MARKET" and not params.get("quantity"):
+            order.quote_qty = number(params, "quoteOrderQty")
+            order.qty = self._lots_for(order)
+        else:
+            order.qty = to_units(number(params, "quantity"), market.qty_scale, "lot_size")
+        return order
+
+    def _lots_for(self, order: TwinOrder) -> int:
+        """Return the lots a quote amount buys or brings on the displayed book, rounded down."""
+        market, left, lots = order.market, order.quote_qty, 0
+        for price, qty in self.exchange.walk(market, order.side, market.qty_max):
+            value = market.value(price, qty)
+            if value >= left:
+                part = left / market.price(price)
+                return (lots + int(part.scaleb(market.qty_scale))) // market.lot * market.lot
+            left, lots = left - value, lots + qty
+        return lots // market.lot * market.lot
+
+    def place(self, account: Account | None, params: Params) -> Any:
+        """POST order, WS order.place."""
+        assert account is not None
+        answer = params.get("newOrderRespType")
+        order = self.exchange.place(self._parse(account, params))
+        kind = answer or ("ACK" if order.extra["type"] == "LIMIT_MAKER" else "FULL")
+        if kind == "ACK":
+            return _ack(order)
+        if kind not in ("RESULT", "FULL"):
+            raise ApiError(-1106, "Invalid newOrderRespType.")
+        result = _ack(order) | _state(order)
+        result["workingTime"] = order.created_ms
+        if kind == "FULL":
+            result["fills"] = [
+                {
+                    "price": plain(order.market.price(trade.price), 8),
+                    "qty": plain(order.market.qty(trade.qty), 8),
+                    "commission": plain(trade.fee, 8),
+                    "commissionAsset": trade.fee_asset,
+                    "tradeId": trade.trade_id,
+                }
+                for trade in order.trades
+            ]
+        return result
+
+    def test(self, account: Account | None, params: Params) -> Any:
+        """POST order/test: every check, no effect."""
+        assert account is not None
+        self.exchange.admit(self._parse(account, params))
+        return {}
+
+    def cancel(self, account: Account | None, params: Params) -> Any:
+        """DELETE order, WS order.cancel."""
+        assert account is not None
+        order = self.found_order(account, params, -2011)
+        return self._cancel(order, self.client_id(params))
+
+    def _cancel(self, order: TwinOrder, cancel_id: str) -> dict[str, Any]:
+        order.extra["cancel_id"] = cancel_id
+        self.exchange.cancel(order)
+        return {
+            "symbol": order.market.symbol,
+            "origClientOrderId": order.client_id,
+            "orderId": order.order_id,
+            "orderListId": -1,
+            "clientOrderId": cancel_id,
+            "transactTime": order.updated_ms,
+        } | _state(order)
+
+    def cancel_all(self, account: Account | None, params: Params) -> Any:
+        """DELETE openOrders; -2011 when there is none."""
+        assert account is not None
+        orders = self.exchange.open_of(account, self.market_of(params).symbol)
+        if not orders:
+            raise ApiError(-2011, "Unknown order sent.")
+        return [self._cancel(order, self.client_id({})) for order in orders]
+
+    def amend(self, account: Account | None, params: Params) -> Any:
+        """PUT order/amend/keepPriority: a smaller quantity at the same place in the queue."""
+        assert account is not None
+        order = self.found_order(account, params, -2013)
+        lots = to_units(number(params, "newQty"), order.market.qty_scale, "lot_size")
+        if lots >= order.qty or not order.open or lots <= order.filled:
+            raise ApiError(-2038, "The requested action would change no state; rejecting.")
+        self.exchange.reduce(order, lots)
+        return {
+            "transactTime": order.updated_ms,
+            "executionId": order.order_id,
+            "amendedOrder": self.order_body(order),
+        }
+
+    def order_body(self, order: TwinOrder) -> dict[str, Any]:
+        """Return an order as queries show it."""
+        return {
+            "symbol": order.market.symbol,
+            "orderId": order.order_id,
+            "orderListId": -1,
+            "clientOrderId": order.client_id,
+            "stopPrice": "0.00000000",
+            "icebergQty": "0.00000000",
+            "time": order.created_ms,
+            "updateTime": order.updated_ms,
+            "isWorking": True,
+            "workingTime": order.created_ms,
+        } | _state(order)
+
+    def status(self, account: Account | None, params: Params) -> Any:
+        """GET order, WS order.status."""
+        assert account is not None
+        return self.order_body(self.found_order(account, params, -2013))
+
+    def opened(self, account: Account | None, params: Params) -> Any:
+        """GET openOrders, of one symbol or all."""
+        assert account is not None
+        symbol = self.market_of(params).symbol if params.get("symbol") else None
+        return [self.order_body(order) for order in self.exchange.open_of(account, symbol)]
+
+    def all_orders(self, account: Account | None, params: Params) -> Any:
+        """GET allOrders, oldest first."""
+        assert account is not None
+        market, limit = self.market_of(params), integer(params, "limit", 500)
+        start = integer(params, "orderId", 0)
+        found = [
+            self.order_body(order)
+            for order in self.exchange.orders.values()
+            if order.account is account and order.market is market and order.order_id >= start
+        ]
+        return found[:limit] if start else found[-limit:]
+
+    # -- account -------------------------------------------------------------------------------
+
+    def account(self, account: Account | None, params: Params) -> Any:
+        """GET account."""
+        assert account is not None
+        hide = params.get("omitZeroBalances") == "true"
+        return {
+            "makerCommission": int(account.maker_fee * 10_000),
+            "takerCommission": int(account.taker_fee * 10_000),
+            "commissionRates": {
+                "maker": plain(account.maker_fee, 8),
+                "taker": plain(account.taker_fee, 8),
+                "buyer": "0.00000000",
+                "seller": "0.00000000",
+            },
+            "canTrade": True,
+            "canWithdraw": False,
+            "canDeposit": False,
+            "accountType": "SPOT",
+            "updateTime": self.now_ms(),
+            "balances": [
+                _balance(account, asset)
+                for asset, total in account.total.items()
+                if total or not hide
+            ],
+            "permissions": ["SPOT"],
+            "uid": 1_000 + account.index,
+        }
+
+    def my_trades(self, account: Account | None, params: Params) -> Any:
+        """GET myTrades by symbol; fromId, startTime, endTime, orderId, limit."""
+        assert account is not None
+        symbol = self.market_of(params).symbol
+        first, order_id = integer(params, "fromId", 0), integer(params, "orderId", 0)
+        start, end = integer(params, "startTime", 0), integer(params, "endTime", 1 << 60)
+        limit = integer(params, "limit", 500)
+        found = [
+            self.trade_body(trade)
+            for trade in self.exchange.trades
+            if trade.account == account.name
+            and trade.symbol == symbol
+            and trade.trade_id >= first
+            and order_id in (0, trade.order_id)
+            and start <= trade.time_ms <= end
+        ]
+        return found[:limit] if first or start else found[-limit:]
+
+    def trade_body(self, trade: Trade) -> dict[str, Any]:
+        """Return one of the account's trades."""
+        market = self.exchange.by_symbol[trade.symbol]
+        return {
+            "symbol": trade.symbol,
+            "id": trade.trade_id,
+            "orderId": trade.order_id,
+            "orderListId": -1,
+            "price": plain(market.price(trade.price), 8),
+            "qty": plain(market.qty(trade.qty), 8),
+            "quoteQty": plain(trade.value, 8),
+            "commission": plain(trade.fee, 8),
+            "commissionAsset": trade.fee_asset,
+            "time": trade.time_ms,
+            "isBuyer": trade.side > 0,
+            "isMaker": trade.maker,
+            "isBestMatch": True,
+        }
+
+    # -- private events ------------------------------------------------------------------------
+
+    def subscribe(self, account: Account | None, params: Params) -> Any:
+        """WS userDataStream.subscribe.signature."""
+        assert account is not None
+        if self.caller is None:
+            raise ApiError(-1000, "A subscription needs a WebSocket.")
+        identity, self._next_subscription = self._next_subscription, self._next_subscription + 1
+        self.subscriptions[identity] = (self.caller, account)
+        self.caller.carries.add("private")
+        return {"subscriptionId": identity}
+
+    def unsubscribe(self, _: Account | None, params: Params) -> Any:
+        """WS userDataStream.unsubscribe: one subscription or all of the link."""
+        one = integer(params, "subscriptionId", -1)
+        for identity, (client, _account) in list(self.subscriptions.items()):
+            if client is self.caller and one in (-1, identity):
+                del self.subscriptions[identity]
+        return {}
+
+    def logon(self, _: Account | None, params: Params) -> Any:
+        """WS session.logon: refused, as the venue does for HMAC keys."""
+        raise ApiError(-4056, "HMAC_SHA256 API key is not supported.", 400)
+
+    def on_gone(self, client: Client) -> None:
+        super().on_gone(client)
+        for identity, (subscribed, _) in list(self.subscriptions.items()):
+            if subscribed is client:
+                del self.subscriptions[identity]
+
+    def on_report(self, report: Report) -> None:
+        """Send executionReport and, when money moved, outboundAccountPosition."""
+        if not any(account is report.account for _, account in self.subscriptions.values()):
+            return
+        events = [_execution(report, self.now_ms())] if report.order is not None else []
+        if report.kind != "AMENDED" and report.assets:
+            events.append(
+                {
+                    "e": "outboundAccountPosition",
+                    "E": self.now_ms(),
+                    "u": report.time_ms,
+                    "B": [_wallet(report.account, asset) for asset in report.assets],
+                }
+            )
+        for identity, (client, account) in list(self.subscriptions.items()):
+            if account is report.account:
+                for event in events:
+                    frame = to_json({"subscriptionId": identity, "event": event})
+                    client.send(frame, "private")
+
+
+def _ack(order: TwinOrder) -> dict[str, Any]:
+    return {
+        "symbol": order.market.symbol,
+        "orderId": order.order_id,
+        "orderListId": -1,
+        "clientOrderId": order.client_id,
+        "transactTime": order.updated_ms,
+    }
+
+
+def status_text(order: TwinOrder) -> str:
+    """Return the venue's word for an order's status."""
+    if order.status == words.EXPIRED and order.end_reason == "self_trade":
+        return "EXPIRED_IN_MATCH"
+    return STATUS[order.status]
+
+
+def _state(order: TwinOrder) -> dict[str, Any]:
+    market = order.market
+    return {
+        "price": plain(market.price(order.price), 8),
+        "origQty": plain(market.qty(order.qty), 8),
+        "executedQty": plain(market.qty(order.filled), 8),
+        "origQuoteOrderQty": plain(order.quote_qty, 8),
+        "cummulativeQuoteQty": plain(order.value, 8),
+        "status": status_text(order),
+        "timeInForce": order.extra["tif"],
+        "type": order.extra["type"],
+        "side": "BUY" if order.side > 0 else "SELL",
+        "selfTradePreventionMode": order.extra["stp"],
+    }
+
+
+def _balance(account: Account, asset: str) -> dict[str, str]:
+    locked = account.locked.get(asset, Decimal(0))
+    return {"asset": asset, "free": plain(account.free(asset), 8), "locked": plain(locked, 8)}
+
+
+def _wallet(account: Account, asset: str) -> dict[str, str]:
+    locked = account.locked.get(asset, Decimal(0))
+    return {"a": asset, "f": plain(account.free(asset), 8), "l": plain(locked, 8)}
+
+
+def _execution(report: Report, now_ms: int) -> dict[str, Any]:
+    order, trade = report.order, report.trade
+    assert order is not None
+    market = order.market
+    kind = {"AMENDED": "REPLACED"}.get(report.kind, report.kind)
+    if report.reason == "self_trade":
+        kind = "TRADE_PREVENTION"
+    cancel_id = order.extra.get("cancel_id") if report.kind == "CANCELED" else None
+    zero = "0.00000000"
+    return {
+        "e": "executionReport",
+        "E": now_ms,
+        "s": market.symbol,
+        "c": cancel_id or order.client_id,
+        "S": "BUY" if order.side > 0 else "SELL",
+        "o": order.extra["type"],
+        "f": order.extra["tif"],
+        "q": plain(market.qty(order.qty), 8),
+        "p": plain(market.price(order.price), 8),
+        "P": zero,
+        "F": zero,
+        "g": -1,
+        "C": order.client_id if cancel_id else "",
+        "x": kind,
+        "X": status_text(order),
+        "r": "NONE",
+        "i": order.order_id,
+        "l": plain(market.qty(trade.qty), 8) if trade else zero,
+        "z": plain(market.qty(order.filled), 8),
+        "L": plain(market.price(trade.price), 8) if trade else zero,
+        "n": plain(trade.fee, 8) if trade else "0",
+        "N": trade.fee_asset if trade else None,
+        "T": report.time_ms,
+        "t": trade.trade_id if trade else -1,
+        "I": order.order_id * 3,
+        "w": order.open,
+        "m": trade.maker if trade else False,
+        "M": False,
+        "O": order.created_ms,
+        "Z": plain(order.value, 8),
+        "Y": plain(trade.value, 8) if trade else zero,
+        "Q": plain(order.quote_qty, 8),
+        "W": order.created_ms,
+        "V": order.extra["stp"],
+    }
+
+
+def _symbol(market: Market) -> dict[str, Any]:
+    tick, lot = market.price(market.tick), market.qty(market.lot)
+    return {
+        "symbol": market.symbol,
+        "status": "TRADING",
+        "baseAsset": market.base,
+        "baseAssetPrecision": 8,
+        "quoteAsset": market.quote,
+        "quotePrecision": 8,
+        "quoteAssetPrecision": 8,
+        "orderTypes": ["LIMIT", "LIMIT_MAKER", "MARKET"],
+        "icebergAllowed": False,
+        "ocoAllowed": False,
+        "quoteOrderQtyMarketAllowed": True,
+        "allowTrailingStop": False,
+        "cancelReplaceAllowed": False,
+        "amendAllowed": True,
+        "isSpotTradingAllowed": True,
+        "isMarginTradingAllowed": False,
+        "filters": [
+            {
+                "filterType": "PRICE_FILTER",
+                "minPrice": plain(market.price(market.price_min), 8),
+                "maxPrice": plain(market.price(market.price_max), 8),
+                "tickSize": plain(tick, 8),
+            },
+            {
+                "filterType": "LOT_SIZE",
+                "minQty": plain(market.qty(market.qty_min), 8),
+                "maxQty": plain(market.qty(market.qty_max), 8),
+                "stepSize": plain(lot, 8),
+            },
+            {
+                "filterType": "MARKET_LOT_SIZE",
+                "minQty": "0.00000000",
+                "maxQty": plain(market.qty(market.qty_max), 8),
+                "stepSize": "0.00000000",
+            },
+            {
+                "filterType": "NOTIONAL",
+                "minNotional": plain(market.notional_min, 8),
+                "applyMinToMarket": True,
+                "maxNotional": "9000000.00000000",
+                "applyMaxToMarket": False,
+                "avgPriceMins": 5,
+            },
+            {
+                "filterType": "PERCENT_PRICE_BY_SIDE",
+                "bidMultiplierUp": plain(market.percent_up),
+                "bidMultiplierDown": plain(market.percent_down),
+                "askMultiplierUp": plain(market.percent_up),
+                "askMultiplierDown": plain(market.percent_down),
+                "avgPriceMins": 5,
+            },
+            {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": 200},
+        ],
+        "permissions": [],
+        "permissionSets": [["SPOT"]],
+        "defaultSelfTradePreventionMode": "EXPIRE_MAKER",
+        "allowedSelfTradePreventionModes": ["NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH"],
+    }
+
+
+def make_spot(account: Account | None = None, **options: Any) -> BinanceSpotTwin:
+    """Return a Spot twin with the recorded symbols and one account."""
+    return BinanceSpotTwin(Exchange(spot_markets(), [account or spot_account()]), **options)
