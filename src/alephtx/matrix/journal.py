@@ -21,6 +21,7 @@ import threading
 from pathlib import Path
 from typing import Literal, Self
 
+import msgspec
 import numpy as np
 
 from alephtx.core.errors import JournalError
@@ -183,6 +184,8 @@ class Journal:
 
     def _start(self, old: Recovered) -> None:
         """Begin the first segment of this run, behind what earlier runs left."""
+        if self.header.epoch == 0:
+            self.header = msgspec.structs.replace(self.header, epoch=old.epoch + 1)
         self.repaired, self._number, self._older_bytes = old.repair, old.number, old.record_bytes
         self.map[J_SEQ] = self._synced = old.last_seq
         leftover = self._next_path()

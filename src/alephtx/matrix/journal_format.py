@@ -51,19 +51,20 @@ BAD_END, BAD_SHORT, BAD_RECORD, BAD_SEQ = 0, -1, -2, -3
 class JournalHeader(msgspec.Struct, frozen=True, kw_only=True):
     """Whose journal it is, and the tables that its records are to be read with.
 
-    instruments: `Instruments.to_json()`. accounts: names by index. Both only ever grow.
+    instruments: `Instruments.to_json()`. accounts: JSON list of names by index. Both only ever
+    grow. epoch: this start's number, 0 = the one after the journal's last.
     """
 
     node: str
     engine: int
-    epoch: int
     instruments: bytes
-    accounts: tuple[str, ...] = ()
+    accounts: bytes = b"[]"
+    epoch: int = 0
 
 
 class _Meta(msgspec.Struct, frozen=True):
     node: str
-    accounts: tuple[str, ...]
+    accounts: list[str]
     instruments: msgspec.Raw
 
 
@@ -101,7 +102,8 @@ def boot_id() -> bytes:
 
 def encode_header(header: JournalHeader, number: int, first_seq: int, segment_bytes: int) -> bytes:
     """Return a segment's header, padded to whole pages."""
-    meta = msgspec.json.encode(_Meta(header.node, header.accounts, msgspec.Raw(header.instruments)))
+    accounts = _account_names(header.accounts, "the new header")
+    meta = msgspec.json.encode(_Meta(header.node, accounts, msgspec.Raw(header.instruments)))
     size = -(-(_META_AT + len(meta)) // PAGE) * PAGE
     fixed = _FIXED.pack(
         MAGIC,
@@ -157,7 +159,7 @@ def decode_header(data: bytes, name: str) -> SegmentHeader:
             engine=engine,
             epoch=epoch,
             instruments=bytes(told.instruments),
-            accounts=told.accounts,
+            accounts=msgspec.json.encode(told.accounts),
         ),
         number,
         first_seq,
@@ -207,17 +209,26 @@ def check_successor(old: SegmentHeader, new: JournalHeader, name: str) -> None:
             f"not to node {new.node!r} engine {new.engine}",
             remedy="give this engine its own directory",
         )
-    if new.epoch < was.epoch:
+    if 0 < new.epoch < was.epoch:
         raise JournalError(
             f"{name}: epoch {new.epoch} is before the journal's {was.epoch}",
             remedy="the epoch must grow with every start; restore the epoch file",
         )
-    if new.accounts[: len(was.accounts)] != was.accounts:
+    accounts = _account_names(was.accounts, name)
+    after = _account_names(new.accounts, "the new header")
+    if after[: len(accounts)] != accounts:
         raise JournalError(
-            f"{name}: accounts {list(was.accounts)} became {list(new.accounts)}",
+            f"{name}: accounts {accounts} became {after}",
             remedy="accounts are only ever added at the end, because records name them by index",
         )
     _check_instruments(was.instruments, new.instruments, name)
+
+
+def _account_names(accounts: bytes, name: str) -> list[str]:
+    try:
+        return msgspec.json.decode(accounts, type=list[str])
+    except msgspec.DecodeError as error:
+        raise JournalError(f"{name}: the account table is no list of names: {error}") from error
 
 
 def _check_instruments(old: bytes, new: bytes, name: str) -> None:

@@ -41,6 +41,7 @@ class Recovered(NamedTuple):
     number: int  # of the last segment, 0 = none
     last_seq: int
     record_bytes: int
+    epoch: int  # of the last start, 0 = none
     repair: Repair | None
 
 
@@ -51,7 +52,7 @@ def recover(directory: Path, header: JournalHeader) -> Recovered:
     holds the lock.
     """
     paths = list_segments(directory)
-    number, seq, record_bytes, repair = 0, 1, 0, None
+    number, seq, record_bytes, epoch, repair = 0, 1, 0, 0, None
     for path in paths:
         found = read_header(path)
         last = path == paths[-1]
@@ -70,9 +71,9 @@ def recover(directory: Path, header: JournalHeader) -> Recovered:
             write_field(path, PREVIOUS_AT, encode_previous(digest))
         if last or path.stat().st_size > walk.end:
             _settle(path, walk)
-        number, seq = found.number, walk.next_seq
+        number, seq, epoch = found.number, walk.next_seq, found.header.epoch
         record_bytes += walk.end - found.header_bytes
-    return Recovered(number, seq - 1, record_bytes, repair)
+    return Recovered(number, seq - 1, record_bytes, epoch, repair)
 
 
 def _report(path: Path, walk: Walk, *, last: bool) -> Repair:
