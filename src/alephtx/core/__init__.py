@@ -1,1 +1,1 @@
-"""The words: records, instruments, units, clock, errors, config, plugins, ports and the kernel door."""
+"""The words: records, instruments, units, clock, errors, config, plugins, ports, kernel door."""

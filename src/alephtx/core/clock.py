@@ -33,12 +33,15 @@ class MachineClock:
         self.offset_ns = measure_offset() if offset_ns is None else offset_ns
 
     def now(self) -> int:
+        """Return ns since the epoch, UTC."""
         return time.monotonic_ns() + self.offset_ns
 
     def monotonic(self) -> int:
+        """Return ns of a clock that never jumps."""
         return time.monotonic_ns()
 
     async def sleep(self, duration_ns: int) -> None:
+        """Wait that long in this clock's time."""
         await asyncio.sleep(max(0, duration_ns) / 1e9)
 
 
@@ -50,15 +53,19 @@ class ManualClock:
         self.start_ns = now_ns
 
     def now(self) -> int:
+        """Return ns since the epoch, UTC."""
         return self.now_ns
 
     def monotonic(self) -> int:
+        """Return ns of a clock that never jumps."""
         return self.now_ns - self.start_ns
 
     def advance(self, duration_ns: int) -> None:
+        """Move the clock by so many ns."""
         self.now_ns += duration_ns
 
     async def sleep(self, duration_ns: int) -> None:
+        """Wait that long in this clock's time."""
         self.now_ns += max(0, duration_ns)
         await asyncio.sleep(0)
 
@@ -82,4 +89,4 @@ def pause_thread(duration_ns: int) -> None:
 
 def seeded(seed: int | None = None) -> random.Random:
     """Return a source of randomness: seeded for replays, else from the system."""
-    return random.Random(seed)
+    return random.Random(seed)  # noqa: S311 - for jitter and simulations, never for keys

@@ -8,7 +8,6 @@ read here beyond asking whether they are there, and values that could be secrets
 
 import re
 import tomllib
-import types
 import typing
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
@@ -20,6 +19,7 @@ import msgspec
 from alephtx.core import toml_lines
 from alephtx.core.config_check import SECRET_KEYS, CrossCheck
 from alephtx.core.config_schema import (
+    CURRENCY,
     NAME,
     Account,
     Config,
@@ -42,7 +42,7 @@ OWN_DEPTH_MAX = 4
 FINDINGS_MAX = 50
 EXPONENT_MAX = 30
 
-_AMOUNT = re.compile(r"\d{1,24}(\.\d{1,18})?")
+_AMOUNT = re.compile(r"-?\d{1,24}(\.\d{1,18})?", re.ASCII)
 _WHERE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)")
 
 
@@ -189,10 +189,10 @@ class _Reader:
     def _field(self, at: Key, value: Any, kind: Any) -> Any:
         if at[0] == "accounts" and at[-1] in SECRET_KEYS:
             return self._reference(at, value)
-        if kind is Decimal or (
-            typing.get_origin(kind) is types.UnionType and Decimal in typing.get_args(kind)
-        ):
-            return self._amount(at, value)
+        if kind == dict[str, Decimal]:
+            return self._amounts(at, value)
+        if kind is Decimal or kind == Decimal | None:
+            return self._amount(at, value, signed=str(at[-1]).endswith("_bps"))
         if typing.get_origin(kind) is typing.Literal:
             choices = [str(choice) for choice in typing.get_args(kind)]
             if value not in choices:
@@ -212,8 +212,20 @@ class _Reader:
             self._refuse_literal(at)
         return made
 
-    def _amount(self, at: Key, value: Any) -> Decimal | None:
-        """Return an exact positive amount from an integer or a quoted decimal."""
+    def _amounts(self, at: Key, value: Any) -> dict[str, Decimal] | None:
+        """Return amounts by currency."""
+        if not isinstance(value, dict):
+            self.find(at, f"{shown(value, at)} is not a table", 'write { USDT = "1000" }')
+            return None
+        made = {}
+        for name, item in value.items():
+            if not re.fullmatch(CURRENCY, name):
+                self.find((*at, name), "is not a currency", "capitals and digits, such as USDT")
+            made[name] = self._amount((*at, name), item) or Decimal(0)
+        return made
+
+    def _amount(self, at: Key, value: Any, *, signed: bool = False) -> Decimal | None:
+        """Return an exact amount from an integer or a quoted decimal; positive unless signed."""
         if isinstance(value, Decimal):
             self.find(at, f"{shown(value)} is a float", f'write it in quotes: "{shown(value)}"')
         elif isinstance(value, bool) or not isinstance(value, int | str):
@@ -222,7 +234,7 @@ class _Reader:
             self.find(at, f"{shown(value, at)} is not a plain decimal", 'write 1000 or "0.5"')
         elif isinstance(value, int) and not -(10**24) < value < 10**24:
             self.find(at, "has more than 24 digits")
-        elif (amount := Decimal(value)) <= 0:
+        elif (amount := Decimal(value)) <= 0 and not signed:
             self.find(at, f"{shown(value)} is not above zero")
         else:
             return amount

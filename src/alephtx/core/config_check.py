@@ -21,7 +21,7 @@ URL_SCHEMES = {
 
 
 class CrossCheck:
-    """What only shows when tables are held against each other; find(key, problem, remedy) notes it."""
+    """What only shows when tables are held against each other; `find` notes it."""
 
     def __init__(
         self,

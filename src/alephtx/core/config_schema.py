@@ -16,6 +16,7 @@ from alephtx.core.identity import ENGINES_MAX
 Mode = Literal["paper", "shadow", "live"]
 Environment = Literal["twin", "testnet", "mainnet"]
 
+CURRENCY = r"[A-Z0-9][A-Z0-9._-]{0,23}"
 NAME = r"^[a-z][a-z0-9_]{0,31}$"
 INSTRUMENT_KEY = r"^[a-z][a-z0-9_]{0,31}:[A-Z0-9][A-Z0-9._:/@-]{0,47}$"
 
@@ -87,6 +88,8 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     symbols: the venue's own names. http, market, private and trade replace the environment's base
     addresses (the last three are WebSockets). record: keep every raw frame in the run's folder.
+    maker_fee_bps, taker_fee_bps: the account's fee tier, negative for a rebate; default the
+    plugin's.
     """
 
     symbols: Annotated[tuple[Symbol, ...], Meta(min_length=1, max_length=4_096)]
@@ -96,6 +99,8 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True):
     private: Annotated[str, Meta(max_length=255)] = ""
     trade: Annotated[str, Meta(max_length=255)] = ""
     record: bool = False
+    maker_fee_bps: Decimal | None = None
+    taker_fee_bps: Decimal | None = None
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,6 +108,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
     key: the API key, where the venue has one. address: the public account address, where orders are
     signed by an agent's key. exclusive: nobody else trades here, so a foreign order halts trading.
+    paper: opening balances by currency in paper mode; the venue is not asked for any.
     """
 
     venue: Annotated[str, Meta(pattern=NAME)]
@@ -110,6 +116,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     key: Reference = ""
     address: Annotated[str, Meta(pattern=r"^(0x[0-9a-fA-F]{40})?$")] = ""
     exclusive: bool = True
+    paper: dict[str, Decimal] = {}
 
 
 class Strategy(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,12 +191,8 @@ def _dump_table(
     header: str, fields: dict[str, Any], own: dict[str, Any] | None = None
 ) -> list[str]:
     # Amounts are quoted; a strategy's own number keeps the point that made it a Decimal.
-    pairs = [
-        f"{key} = {_quote(f'{value:f}') if isinstance(value, Decimal) else _value(value)}"
-        for key, value in fields.items()
-        if value is not None
-    ]
-    pairs += [f"{_key(key)} = {_value(value)}" for key, value in (own or {}).items()]
+    pairs = [f"{key} = {_value(value)}" for key, value in fields.items() if value is not None]
+    pairs += [f"{_key(k)} = {_value(v, pointed=True)}" for k, v in (own or {}).items()]
     return [header, *pairs, ""]
 
 
@@ -208,18 +211,20 @@ def _character(c: str) -> str:
     return c if c.isprintable() else f"\\U{ord(c):08X}"
 
 
-def _value(value: Any) -> str:
+def _value(value: Any, *, pointed: bool = False) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
         return _quote(value)
     if isinstance(value, Decimal):
-        text = f"{value:f}"
-        return text if "." in text else f"{text}.0"
+        if not pointed:
+            return _quote(f"{value:f}")
+        return f"{value:f}" if "." in f"{value:f}" else f"{value:f}.0"
     if isinstance(value, int):
         return str(value)
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_value, value))}]"
+        return f"[{', '.join(_value(item, pointed=pointed) for item in value)}]"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in value.items()) + "}"
+        pairs = (f"{_key(k)} = {_value(v, pointed=pointed)}" for k, v in value.items())
+        return f"{{{', '.join(pairs)}}}"
     raise ConfigError(f"a {type(value).__name__} cannot be written to a config")

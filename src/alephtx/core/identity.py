@@ -64,7 +64,7 @@ def from_cloid(text: str | None) -> int:
     if not text or len(text) != 34 or not text.startswith("0x"):
         return 0
     try:
-        value = int(text[2:], 16)
+        value = int(text, 16)
     except ValueError:
         return 0
     return value & ((1 << 64) - 1) if value >> 64 == CLOID_PREFIX else 0

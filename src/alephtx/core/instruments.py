@@ -15,6 +15,8 @@ from alephtx.core.units import (
     MAX_VALUE,
     MONEY_SCALE,
     SIGNIFICANT_FIGURES,
+    STEPPED_TICK,
+    TICK_BANDS_MAX,
     from_decimal,
     to_decimal,
 )
@@ -32,9 +34,11 @@ CONTRACT_NAMES = {
 class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     """One tradable thing at one venue; all numbers are Decimal or ints of the stated scale.
 
-    key: `binance_usdm:BTC-USDT-PERP`, unique. symbol: the venue's own name. contract_value: units of
-    base (linear) or quote (inverse) in one unit of quantity. Prices have price_scale decimals at
+    key: `binance_usdm:BTC-USDT-PERP`, unique. symbol: the venue's own name. contract_value: units
+    of base (linear) or quote (inverse) in one unit of quantity. Prices have price_scale decimals at
     most, quantities qty_scale. Fees are fractions (0.0004 = 4 bps), negative for rebates.
+    tick_bands: (price, tick size from there on), rising, for STEPPED_TICK; tick_size is the one
+    below the first.
     """
 
     key: str
@@ -55,6 +59,7 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     notional_min: Decimal = Decimal(0)
     contract_value: Decimal = Decimal(1)
     tick_rule: int = FIXED_TICK
+    tick_bands: tuple[tuple[Decimal, Decimal], ...] = ()
     significant_figures: int = 0
     maker_fee: Decimal = Decimal(0)
     taker_fee: Decimal = Decimal(0)
@@ -95,19 +100,23 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
         return qty / price if self.inverse else qty * price
 
     def exposure_base(self, ticks: int, lots: int) -> Decimal:
-        """Return signed lots as units of the underlying: the only comparison between instruments."""
-        return self.value(ticks, lots) if self.inverse else self.qty_decimal(lots) * (
-            self.contract_value
+        """Return signed lots as units of the underlying: the only way to compare instruments."""
+        return (
+            self.value(ticks, lots)
+            if self.inverse
+            else self.qty_decimal(lots) * (self.contract_value)
         )
 
 
 def _money_factors(instrument: Instrument) -> tuple[int, int]:
-    """Return (mul, div) such that a fill's money in units of 10^-MONEY_SCALE is exact integer work."""
+    """Return (mul, div) that make a fill's money, in units of 10^-MONEY_SCALE, integer work."""
     if instrument.inverse:
         exponent = MONEY_SCALE - instrument.qty_scale + instrument.price_scale
         factor = instrument.contract_value.scaleb(exponent)
         if factor != factor.to_integral_value() or factor >= MAX_VALUE:
-            raise UnitError(f"{instrument.key}: contract value {instrument.contract_value} is unfit")
+            raise UnitError(
+                f"{instrument.key}: contract value {instrument.contract_value} is unfit"
+            )
         return int(factor), 1
     factor = instrument.contract_value.scaleb(
         MONEY_SCALE - instrument.price_scale - instrument.qty_scale
@@ -132,6 +141,30 @@ def check_range(instrument: Instrument) -> None:
         raise UnitError(f"{instrument.key}: {instrument.qty_scale} decimals of quantity; at most 9")
 
 
+def tick_bands(instrument: Instrument) -> list[tuple[int, int]]:
+    """Return the (start, step) of each band in ticks, or raise UnitError where they do not join.
+
+    A band starts on the grid of both its sides, so that rounding never leaves a price off the grid.
+    """
+    bands = [
+        (instrument.price_ticks(a), instrument.price_ticks(b)) for a, b in instrument.tick_bands
+    ]
+    if bool(bands) != (instrument.tick_rule == STEPPED_TICK):
+        raise UnitError(f"{instrument.key}: tick_bands go with STEPPED_TICK, and only with it")
+    if len(bands) > TICK_BANDS_MAX:
+        raise UnitError(f"{instrument.key}: {len(bands)} tick bands; at most {TICK_BANDS_MAX}")
+    above, below = 0, instrument.price_ticks(instrument.tick_size)
+    for start, step in bands:
+        if start <= above or step <= 0 or below <= 0 or start % step or start % below:
+            raise UnitError(
+                f"{instrument.key}: the tick band from {instrument.price_decimal(start)} "
+                "does not join the one below it",
+                remedy="bands rise, and each starts on a multiple of both tick sizes",
+            )
+        above, below = start, step
+    return bands
+
+
 class Instruments:
     """The append-only table: indices are given once and never re-used; stores address by key.
 
@@ -152,6 +185,7 @@ class Instruments:
         if instrument.key in self._by_key:
             raise ConfigError(f"instrument {instrument.key} is listed twice")
         check_range(instrument)
+        tick_bands(instrument)
         index = len(self._list)
         self._list.append(instrument)
         self._by_key[instrument.key] = index
@@ -213,6 +247,8 @@ class Instruments:
             row["tick_step"] = 1
         else:
             row["tick_step"] = from_decimal(instrument.tick_size, scale)
+        for k, (start, step) in enumerate(tick_bands(instrument)):
+            row["tick_from"][k], row["tick_steps"][k] = start, step
         row["lot_step"] = from_decimal(instrument.lot_size, size)
         row["price_min"] = from_decimal(instrument.price_min, scale)
         row["price_max"] = from_decimal(instrument.price_max, scale)

@@ -1,11 +1,12 @@
-"""The one door to Numba: `@kernel`, a cache that cannot go stale, and compile-once across processes.
+"""The one door to Numba: `@kernel`, with a cache that cannot go stale and is filled once.
 
 Numba's own cache looks only at the file of the function itself: after an edit of a callee or of a
-constant in another file it returned wrong results (measured). So each file that holds kernels gets a
-cache directory named by a digest of its own text and of every file of ours it imports, directly or
-not, below a directory named by Python, numba, llvmlite and CPU. An edit recompiles what depends on
-it and nothing else; a user's strategy file is treated the same way. Compilation holds a file lock
-per directory, so n cold processes compile once and the others load.
+constant in another file it returned wrong results (measured). So each file that holds kernels gets
+a cache directory named by a digest of its own text and of every file it imports, directly or not,
+from its own package or from ours, below a directory named by Python, numba, llvmlite and CPU. An
+edit recompiles what depends on it and nothing else; a user's strategy file is treated the same way.
+Compilation holds a file lock per directory, so n cold processes compile once and the others load. A
+damaged or full cache costs a compilation, never a start.
 
 With NUMBA_DISABLE_JIT=1 kernels are plain Python, for coverage and debugging.
 """
@@ -15,6 +16,7 @@ import hashlib
 import os
 import re
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +27,13 @@ from typing import Any, TypeAlias, TypeVar
 import llvmlite
 import numba
 from llvmlite import binding as llvm
+from numba.core import sigutils
+from numba.core.ccallback import CFunc
+
+from alephtx.core.errors import ConfigError
+from alephtx.core.log import logger
+
+log = logger("kernel")
 
 JIT = not numba.config.DISABLE_JIT
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -32,12 +41,12 @@ PACKAGE = Path(__file__).resolve().parent.parent
 F = TypeVar("F", bound=Callable[..., Any])
 
 Int: TypeAlias = Any
-"""An integer of a kernel: an int, or the NumPy scalar that a row's field gives un-jitted. mypy cannot
-follow arithmetic that mixes the two, so it is Any by name."""
+"""An integer of a kernel: an int, or the NumPy scalar that a row's field gives un-jitted. mypy
+cannot follow arithmetic that mixes the two, so it is Any by name."""
 
 _IMPORT = re.compile(
-    r"^[ \t]*(?:from[ \t]+(?P<source>alephtx[\w.]*)[ \t]+import[ \t]+(?P<names>\([^)]*\)|[^\n#]*)"
-    r"|import[ \t]+(?P<module>alephtx[\w.]*))",
+    r"^[ \t]*(?:from[ \t]+(?P<dots>\.*)(?P<source>[\w.]*)[ \t]+import[ \t]+"
+    r"(?P<names>\([^)]*\)|[^\n#]*)|import[ \t]+(?P<modules>[^\n#]+))",
     re.MULTILINE,
 )
 
@@ -49,11 +58,41 @@ listeners: list[Callable[[str], None]] = []
 
 
 def cache_root() -> Path:
-    """Return the directory of compiled kernels: ALEPHTX_CACHE, else the user's cache directory."""
+    """Return the directory of compiled kernels: ALEPHTX_CACHE, else the user's cache directory.
+
+    Where the latter cannot be written, a private directory under the system's temporary one.
+    Machine code is loaded from here, so a directory that others own or may write is refused.
+    """
     if chosen := os.environ.get("ALEPHTX_CACHE"):
-        return Path(chosen)
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(base) / "alephtx" / "kernels"
+        root = Path(chosen).expanduser().absolute()
+        if not _private(root):
+            raise ConfigError(
+                f"ALEPHTX_CACHE={chosen}: the directory cannot be written, or others may write it",
+                remedy="name a directory of your own, or unset it",
+            )
+        return root
+    base = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+    root = Path(base) / "alephtx" / "kernels"
+    if _private(root):
+        return root
+    spare = Path(tempfile.gettempdir()) / f"alephtx-kernels-{os.getuid()}"
+    if _private(spare):
+        return spare
+    raise ConfigError(
+        f"no directory for compiled kernels: neither {root} nor {spare} can be written",
+        remedy="set ALEPHTX_CACHE to a directory of your own",
+    )
+
+
+def _private(directory: Path) -> bool:
+    """Make a directory if need be; say whether we may write it and nobody else may."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = directory.stat()
+    except OSError:
+        return False
+    ours = status.st_uid == os.getuid() and not status.st_mode & 0o022
+    return ours and os.access(directory, os.W_OK | os.X_OK)
 
 
 @cache
@@ -69,29 +108,55 @@ def toolchain_digest() -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
 
-@cache
-def _direct_imports(path: Path) -> tuple[bytes, tuple[Path, ...]]:
-    text = path.read_bytes()
-    found: set[Path] = set()
-    for match in _IMPORT.finditer(text.decode()):
-        source = match["source"] or match["module"]
-        names = re.findall(r"\w+", match["names"] or "")
-        for dotted in (source, *(f"{source}.{name}" for name in names)):
-            target = PACKAGE.joinpath(*dotted.split(".")[1:])
-            if target.with_suffix(".py").is_file():
-                found.add(target.with_suffix(".py"))
-    return text, tuple(sorted(found))
+_sources: dict[Path, tuple[bytes, tuple[Path, ...]]] = {}  # file -> text, files it imports
+
+
+def _source(path: Path) -> tuple[bytes, tuple[Path, ...]]:
+    if path not in _sources:
+        text = path.read_bytes()
+        found: set[Path] = set()
+        for match in _IMPORT.finditer(text.decode("utf-8", "replace")):
+            found.update(_files_of(match, path))
+        _sources[path] = text, tuple(sorted(found))
+    return _sources[path]
+
+
+def _files_of(match: re.Match[str], path: Path) -> Iterator[Path]:
+    """Yield the files that one import statement of a file reads, as far as they are ours or its."""
+    roots = {_root(path), PACKAGE.parent}
+    if match["modules"] is not None:
+        dotted = re.findall(r"[\w.]+", match["modules"])
+    else:
+        names = re.findall(r"\w+", match["names"])
+        source = match["source"]
+        dotted = [source, *(f"{source}.{name}".strip(".") for name in names)]
+        if match["dots"]:
+            roots = {path.parents[len(match["dots"]) - 1]}
+    for root in roots:
+        for name in dotted:
+            target = root.joinpath(*name.split("."))
+            for file in (target.with_suffix(".py"), target / "__init__.py"):
+                if file.is_file():
+                    yield file
+
+
+def _root(path: Path) -> Path:
+    """Return the directory that a file's package is imported from."""
+    folder = path.parent
+    while (folder / "__init__.py").is_file():
+        folder = folder.parent
+    return folder
 
 
 @cache
 def source_digest(path: Path) -> str:
-    """Digest of a file and of every file of this package it imports, directly or not."""
+    """Digest of a file and of every file it imports, directly or not, from its package or ours."""
     seen: dict[Path, bytes] = {}
     todo = [path]
     while todo:
         current = todo.pop()
         if current not in seen:
-            text, imports = _direct_imports(current)
+            text, imports = _source(current)
             seen[current] = text
             todo.extend(imports)
     digest = hashlib.sha256()
@@ -105,9 +170,16 @@ def cache_directory(path: Path) -> Path:
     return cache_root() / toolchain_digest() / f"{path.stem}-{source_digest(path)}"
 
 
-def forget_sources() -> None:
-    """Read sources anew on the next decoration; for hot swap and tests."""
-    _direct_imports.cache_clear()
+def forget_sources(path: Path | None = None) -> None:
+    """Read one file's source anew on the next decoration (None: all); for hot swap and tests.
+
+    Only the file that is run again may be forgotten: a module that stays imported must keep the
+    digest of the text it was imported from, or the cache would marry old code to new text.
+    """
+    if path is None:
+        _sources.clear()
+    else:
+        _sources.pop(path, None)
     source_digest.cache_clear()
 
 
@@ -157,23 +229,44 @@ def _announce(name: str) -> None:
         listener(name)
 
 
+def _keep_whole(kept: Any, name: str) -> None:
+    """Make a function's cache survive damage and lack of space, and say when it has to compile."""
+    load, save = kept.load_overload, kept.save_overload
+
+    def load_or_announce(signature: Any, context: Any) -> Any:
+        try:
+            found = load(signature, context)
+        except Exception as error:  # noqa: BLE001 - unpickling damaged files raises anything
+            log.warning("kernel_cache_damaged", kernel=name, error=error)
+            kept.flush()
+            found = None
+        if found is None:
+            _announce(name)
+        return found
+
+    def save_or_warn(signature: Any, result: Any) -> None:
+        try:
+            save(signature, result)
+        except OSError as error:
+            log.every(60).warning("kernel_not_cached", kernel=name, error=error)
+
+    kept.load_overload, kept.save_overload = load_or_announce, save_or_warn
+
+
 def _compile_once(dispatcher: Any, directory: Path, name: str) -> None:
-    """Make the dispatcher compile under the directory's lock, and say so when it must."""
+    """Make the dispatcher compile under the directory's lock."""
     original = dispatcher.compile
-    load = dispatcher._cache.load_overload  # noqa: SLF001 - no public hook exists
 
     def compile_locked(signature: Any) -> Any:
         with _locked(directory):
             return original(signature)
 
-    def load_or_announce(signature: Any, context: Any) -> Any:
-        found = load(signature, context)
-        if found is None:
-            _announce(name)
-        return found
-
     dispatcher.compile = compile_locked
-    dispatcher._cache.load_overload = load_or_announce  # noqa: SLF001
+    _keep_whole(dispatcher._cache, name)  # noqa: SLF001 - no public hook exists
+
+
+_OPTIONS: dict[str, bool | str] = {"nogil": True, "error_model": "numpy"}
+_INNER: dict[str, bool | str] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 def kernel(function: F) -> F:
@@ -182,33 +275,49 @@ def kernel(function: F) -> F:
     nogil, no bounds checks, integer overflow wraps, division by zero follows NumPy. Kernels return
     codes and never raise. Callees must be kernels, imported at the top of the file.
     """
+    return _compiled(function, _OPTIONS)
+
+
+def inner_kernel(function: F) -> F:
+    """Compile a function that only kernels call.
+
+    It has no entry from Python: unpacking a tuple of sixty arrays takes longer to compile than
+    most functions that take one.
+    """
+    return _compiled(function, {**_OPTIONS, **_INNER})
+
+
+def _compiled(function: F, options: dict[str, bool | str]) -> F:
     if not JIT:
         return function
     path = _source_of(function)
     if path is None:  # typed at a prompt: nothing to digest, so nothing to keep
-        return numba.njit(nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
+        return numba.njit(**options)(function)
     directory = cache_directory(path)
     with _numba_cache(directory):
-        dispatcher = numba.njit(nogil=True, error_model="numpy", cache=True)(function)
+        dispatcher = numba.njit(cache=True, **options)(function)
     _compile_once(dispatcher, directory, f"{path.stem}.{function.__qualname__}")
-    return dispatcher  # type: ignore[no-any-return]
+    return dispatcher
 
 
 def native_address(function: Callable[..., Any], signature: Any) -> tuple[int, Any]:
     """Compile a plain function with one signature and return its address and its owner.
 
     The owner must be kept alive as long as the address is in use. The address never leaves the
-    process. Used for strategies: the engine enters them by address, so that the engine's own kernels
-    stay cached whatever strategy runs.
+    process. Used for strategies: the engine enters them by address, so that the engine's own
+    kernels stay cached whatever strategy runs.
     """
     function = getattr(function, "py_func", function)
+    signature = sigutils.normalize_signature(signature)
+    options = {"nopython": True, "error_model": "numpy"}
+    owner: Any = CFunc(function, signature, locals={}, options=options)
     path = _source_of(function)
     if path is None:
-        owner = numba.cfunc(signature, nopython=True)(function)
-        return int(owner.address), owner
-    directory = cache_directory(path)
-    with _numba_cache(directory), _locked(directory):
-        owner = numba.cfunc(signature, nopython=True, cache=True)(function)
-        if owner.cache_hits == 0:
-            _announce(f"{path.stem}.{function.__qualname__}")
+        owner.compile()
+    else:
+        directory = cache_directory(path)
+        with _numba_cache(directory), _locked(directory):
+            owner.enable_caching()
+            _keep_whole(owner._cache, f"{path.stem}.{function.__qualname__}")  # noqa: SLF001
+            owner.compile()
     return int(owner.address), owner

@@ -94,7 +94,7 @@ def load_file(path: str | Path) -> ModuleType:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise PluginError(f"{path} cannot be read: {reason}") from None
     name = f"alephtx_file_{file.stem}_{hashlib.sha256(bytes(file)).hexdigest()[:12]}"
-    forget_sources()
+    forget_sources(file)
     linecache.checkcache(str(file))
     module = ModuleType(name)
     module.__file__ = str(file)

@@ -1,4 +1,4 @@
-"""Ports: what the stations promise each other. Stations meet only here; `engine.session` joins them."""
+"""Ports: what the stations promise each other; they meet only here, and `engine` joins them."""
 
 import enum
 from collections.abc import Sequence
@@ -49,8 +49,8 @@ class JoinRule(enum.IntEnum):
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """One request, ready for the wire.
 
-    transport `http`: method, path (with query) and body are used; `trade`: body is one text frame of
-    the trade link and key is the id its answer carries. weights: (bucket, cost) pairs charged
+    transport `http`: method, path (with query) and body are used; `trade`: body is one text frame
+    of the trade link and key is the id its answer carries. weights: (bucket, cost) pairs charged
     before sending. timeout_ns: after it the outcome of a write is unknown, of a read failed.
     """
 
@@ -76,9 +76,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 class Link(msgspec.Struct, frozen=True, kw_only=True):
     """One WebSocket to open, and how to keep it alive.
 
-    frames are sent after opening, at most frames_per_s. ping: text frame to send every ping_every_ns
-    (None: answer the venue's ping frames only). The link is dead when nothing at all arrived for
-    stall_ns, and is re-opened before it is lifetime_ns old.
+    frames are sent after opening, at most frames_per_s. ping: text frame to send every
+    ping_every_ns (None: answer the venue's ping frames only). The link is dead when nothing at all
+    arrived for stall_ns, and is re-opened before it is lifetime_ns old.
     """
 
     name: str
@@ -101,7 +101,7 @@ class Bucket(msgspec.Struct, frozen=True):
 
 
 class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
-    """Base addresses of one environment of a venue; market, private and trade are WebSocket bases."""
+    """Base addresses of one environment; market, private and trade are WebSocket bases."""
 
     http: str
     market: str
@@ -126,7 +126,7 @@ class VenueSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Balance(msgspec.Struct, frozen=True):
-    """One currency of an account as the venue states it. total = wallet balance without open P&L."""
+    """One currency of an account as the venue states it; total is without open P&L."""
 
     currency: str
     total: Decimal
@@ -144,14 +144,14 @@ class Holding(msgspec.Struct, frozen=True):
 class Control(msgspec.Struct, frozen=True):
     """What a decoder says that is not a row.
 
-    kinds: `subscribed`, `send` (value: bytes to send on the same link), `login` (value: listen key),
-    `login_expired`, `answer` (key: Request.key; the rows of the answer are in the batch),
+    kinds: `subscribed`, `send` (value: bytes to send on the same link), `login` (value: listen
+    key), `login_expired`, `answer` (key: Request.key; the rows of the answer are in the batch),
     `error` (value: VenueError; key when it answers a request), `time` (value: venue ms),
-    `instruments` (value: list[Instrument]), `balances` (value: list[Balance]), `positions`
-    (value: list[Holding]), `limits` (value: dict bucket -> used), `reconnect` (the venue asks us to),
-    `foreign` (value: text; an order or fill on the account that is not ours), `more` (value: dict of
-    args to ask the same What again for the next page), `funding` (value: currency; funding was paid,
-    the stream does not say for what: ask FUNDING_SINCE), `done`.
+    `instruments` (value: list[Instrument]), `balances` (value: list[Balance]), `positions` (value:
+    list[Holding]), `limits` (value: dict bucket -> used), `reconnect` (the venue asks us to),
+    `foreign` (value: text; an order or fill on the account that is not ours), `more` (value: dict
+    of args to ask the same What again for the next page), `funding` (value: currency; funding was
+    paid, the stream does not say for what: ask FUNDING_SINCE), `done`.
     """
 
     kind: str

@@ -1,4 +1,4 @@
-"""One record type per kind of fact: a Struct for the control plane, a fixed-size row for the data plane.
+"""One record type per kind of fact: a Struct for the control plane, a row for the data plane.
 
 Each record is declared once; `dtype_of` derives its aligned NumPy dtype, and the tests assert size
 and every offset, because rows are on disk and in shared memory. Times are int64 ns since the epoch
@@ -19,6 +19,7 @@ U2 = Annotated[int, "u2"]
 U1 = Annotated[int, "u1"]
 S1 = Annotated[int, "i1"]
 F8 = Annotated[float, "f8"]
+I8_7 = Annotated[tuple[int, ...], "(7,)i8"]
 
 
 class Record(msgspec.Struct):
@@ -50,8 +51,8 @@ class Top(Record):
     """Best bid and ask of one instrument; 64 bytes, one cache line, one layout for matrix and ring.
 
     Matrix: word = seqlock, aux = flags | epoch << 32. Ring slot k: word = 2k when complete (2k - 1
-    while written), aux = instrument | kind << 32 | flags << 40 | (side + 1) << 56. For TRADE
-    slots bid = price and bid_qty = qty; other kinds use bid as Event.price and bid_qty as Event.qty.
+    while written), aux = instrument | kind << 32 | flags << 40 | (side + 1) << 56. For TRADE slots
+    bid = price and bid_qty = qty; other kinds use bid as Event.price and bid_qty as Event.qty.
     """
 
     word: I8 = 0
@@ -188,9 +189,10 @@ class Order(Record):
 class Position(Record):
     """What one strategy holds of one instrument on one account; 128 bytes.
 
-    cost is the open cost, not an average: exact ticks x lots for linear contracts and spot, money of
-    the settle currency for inverse ones. realized is money of the settle currency before fees; fees
-    are kept by the ledger, in their own currencies. open_* are the lots of live orders.
+    cost is the open cost, not an average: exact ticks x lots for linear contracts and spot, money
+    of the settle currency for inverse ones. realized is money of the settle currency before fees;
+    fees are kept by the ledger, in their own currencies; carry is what realized is short of, below
+    the last unit, in 1 / money_div. open_* are the lots of live orders.
     """
 
     qty: I8 = 0
@@ -206,7 +208,7 @@ class Position(Record):
     instrument: U4 = 0
     account: U2 = 0
     strategy: U2 = 0
-    reserved_a: I8 = 0
+    carry: I8 = 0
     reserved_b: I8 = 0
     reserved_c: I8 = 0
     reserved_d: I8 = 0
@@ -214,10 +216,11 @@ class Position(Record):
 
 
 class InstrumentRow(Record):
-    """What kernels must know of an instrument; 192 bytes, from `Instrument.row`.
+    """What kernels must know of an instrument; 256 bytes, from `Instruments.rows`.
 
     Money of a fill: linear and spot price * qty * money_mul // money_div, inverse
-    qty * money_mul // price; see `units.notional`.
+    qty * money_mul // price; see `units.notional`. With a stepped tick, prices from tick_from[k] on
+    move by tick_steps[k], below the first by tick_step; tick_from rises, 0 ends it.
     """
 
     index: U4 = 0
@@ -245,14 +248,10 @@ class InstrumentRow(Record):
     contract_value: I8 = 0
     maker_fee_e8: I8 = 0
     taker_fee_e8: I8 = 0
+    tick_from: I8_7 = (0,) * 7
+    tick_steps: I8_7 = (0,) * 7
     reserved_a: I8 = 0
     reserved_b: I8 = 0
-    reserved_c: I8 = 0
-    reserved_d: I8 = 0
-    reserved_e: I8 = 0
-    reserved_f: I8 = 0
-    reserved_g: I8 = 0
-    reserved_h: I8 = 0
 
 
 EVENT = dtype_of(Event)

@@ -1,8 +1,8 @@
 """Exact numbers: decimal strings to integers and back, tick rules, checked 128-bit money.
 
 No float on any way. Prices are ticks of 10^-price_scale, quantities lots of 10^-qty_scale, money
-units of 10^-money_scale. Rounding is always to the safe side of the trader: a buy price down, a sell
-price up, a quantity towards zero, a notional for a limit check away from zero.
+units of 10^-money_scale. Rounding is always to the safe side of the trader: a buy price down, a
+sell price up, a quantity towards zero, a notional for a limit check away from zero.
 """
 
 from decimal import Decimal
@@ -20,7 +20,9 @@ OVERFLOW = -(1 << 63)
 """What checked arithmetic returns when the result does not fit; never a valid amount."""
 
 FLOOR, CEIL, NEAREST, TRUNCATE = 0, 1, 2, 3
-FIXED_TICK, SIGNIFICANT_FIGURES = 1, 2
+FIXED_TICK, SIGNIFICANT_FIGURES, STEPPED_TICK = 1, 2, 3
+TICK_BANDS_MAX = 7
+"""Bands of a stepped tick above the lowest one."""
 
 _DIGITS = frozenset("0123456789")
 
@@ -124,6 +126,7 @@ def price_grid(instrument: np.ndarray[Any, Any], price: Int) -> int:
 
     FIXED_TICK: tick_step. SIGNIFICANT_FIGURES: at most that many figures, integers always allowed
     (Hyperliquid: five figures, 6 - szDecimals or 8 - szDecimals decimals = price_scale).
+    STEPPED_TICK: the step of the band the price is in (binary markets near 0 and 1, options).
     instrument: length-1 INSTRUMENT array.
     """
     if instrument[0]["tick_rule"] == SIGNIFICANT_FIGURES:
@@ -139,7 +142,14 @@ def price_grid(instrument: np.ndarray[Any, Any], price: Int) -> int:
             magnitude //= 10
             step *= 10
         return min(step, integer)
-    return instrument[0]["tick_step"]
+    tick = instrument[0]["tick_step"]
+    if instrument[0]["tick_rule"] == STEPPED_TICK:
+        for band in range(TICK_BANDS_MAX):
+            start = instrument[0]["tick_from"][band]
+            if start == 0 or abs(price) < start:
+                break
+            tick = instrument[0]["tick_steps"][band]
+    return tick
 
 
 @kernel

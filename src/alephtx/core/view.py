@@ -10,15 +10,13 @@ class View(NamedTuple):
     """The world as one strategy sees it; all arrays are the engine's own memory.
 
     now: int64 (4,): now[0] = wall ns, the only time a kernel may read; now[1] = input_seq; now[2] =
-    this strategy's index; now[3] = monotonic ns.
-    top: TOP_ROW (instruments,); aux & words.UNTRADEABLE_MASK is non-zero when it must not be traded.
-    levels: int64 (instruments, 2, depth, 2): [i, 0 bid | 1 ask, level, 0 ticks | 1 lots], 0 lots = no
-    level; filled only for instruments of strategies that declare depth.
-    signals: SIGNAL_ROW (signals,).
-    positions: POSITION (instruments,): this strategy's own.
-    orders: ORDER (open_max,): this strategy's live orders are rows 0 .. open_count[0] - 1.
-    open_count: int64 (1,).
-    instruments: INSTRUMENT (instruments,).
+    this strategy's index; now[3] = monotonic ns. top: TOP_ROW (instruments,); aux &
+    words.UNTRADEABLE_MASK is non-zero when it must not be traded. levels: int64 (instruments, 2,
+    depth, 2): [i, 0 bid | 1 ask, level, 0 ticks | 1 lots], 0 lots = no level; filled only for
+    instruments of strategies that declare depth. signals: SIGNAL_ROW (signals,). positions:
+    POSITION (instruments,): this strategy's own. orders: ORDER (open_max,): this strategy's live
+    orders are rows 0 .. open_count[0] - 1. open_count: int64 (1,). instruments: INSTRUMENT
+    (instruments,).
     """
 
     now: np.ndarray[Any, Any]

@@ -77,7 +77,7 @@ def compile_strategy(module: ModuleType, view: View, params: Rows, state: Rows) 
             address, owner = native_address(function, _signature(name, view, params, state))
             addresses.append(address)
             owners.append(owner)
-    return Entries(*addresses, tuple(owners))
+    return Entries(**dict(zip(HOOKS, addresses, strict=True)), owners=tuple(owners))
 
 
 def _signature(name: str, view: View, params: Rows, state: Rows) -> Any:
