@@ -40,6 +40,20 @@ def store_relaxed(address: int, value: int) -> None:
     ctypes.c_int64.from_address(int(address)).value = int(value)
 
 
+def compare_exchange(address: int, expected: int, wanted: int) -> int:
+    """Store wanted if the word is expected; return what it was. The Python twin is not atomic."""
+    word = ctypes.c_int64.from_address(int(address))
+    before = word.value
+    if before == expected:
+        word.value = int(wanted)
+    return before
+
+
+def highest_bit(word: int) -> int:
+    """Return the number of the highest set bit of a word in 1 .. 2^63 - 1."""
+    return int(word).bit_length() - 1
+
+
 def fence_acquire() -> None:
     """Order earlier loads before everything that follows."""
 
@@ -136,6 +150,21 @@ if JIT:
 
         return cgutils.get_or_insert_function(module, kind, name)
 
+    def _compare_exchange(typingctx, address, expected, wanted):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            where, before, after = arguments
+            pair = builder.cmpxchg(_pointer(builder, where), before, after, "acq_rel", "acquire")
+            return builder.extract_value(pair, 0)
+
+        return types.int64(types.int64, types.int64, types.int64), codegen
+
+    def _highest_bit(typingctx, word):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            zeros = builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 1))
+            return builder.sub(ir.Constant(_WORD, 63), zeros)
+
+        return types.int64(types.int64), codegen
+
     def _multiply_wide(typingctx, a, b):  # type: ignore[no-untyped-def]
         result = types.UniTuple(types.int64, 2)
 
@@ -154,6 +183,8 @@ if JIT:
     load_relaxed = intrinsic(_loader("monotonic"))
     store_release = intrinsic(_storer("release"))
     store_relaxed = intrinsic(_storer("monotonic"))
+    compare_exchange = intrinsic(_compare_exchange)
+    highest_bit = intrinsic(_highest_bit)
     fence_acquire = intrinsic(_fencer("acquire"))
     fence_release = intrinsic(_fencer("release"))
     pause = intrinsic(_pause)
