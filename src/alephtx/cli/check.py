@@ -1,0 +1,119 @@
+"""`alephtx check`: say what is wrong with a config, line by line, before a run finds out."""
+
+import argparse
+import json
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from alephtx.core import plugins
+from alephtx.core.config import Config, load_config
+from alephtx.core.config_check import SECRET_KEYS, URL_SCHEMES
+from alephtx.core.errors import AlephError, ConfigError
+from alephtx.core.secrets import resolve, scrub
+
+OK, WARNING, ERROR = "ok", "warning", "error"
+
+
+class Line(NamedTuple):
+    """One thing that was looked at."""
+
+    state: str
+    what: str
+    said: str
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the verb takes."""
+    parser.add_argument("config", nargs="?", default="config.toml", help="default: config.toml")
+    parser.add_argument("--json", action="store_true", help="as one JSON object")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print one line per thing looked at; exit code 3 when one of them is an error."""
+    lines = check(options.config)
+    good = all(line.state != ERROR for line in lines)
+    if options.json:
+        print(json.dumps({"ok": good, "lines": [line._asdict() for line in lines]}))
+    else:
+        for line in lines:
+            print(scrub(f"{line.state:<8} {line.what}: {line.said}"))
+    return 0 if good else 3
+
+
+def check(path: str | Path) -> list[Line]:
+    """Look at a config and at all it names: plugins, secrets, folders. Nothing is sent anywhere."""
+    try:
+        config = load_config(path)
+    except ConfigError as error:
+        return [Line(ERROR, "config", said) for said in str(error).splitlines()]
+    node = config.node
+    lines = [Line(OK, "config", f"{path}: node {node.name}, engine {node.engine}, {node.mode}")]
+    lines += [_looked_at(f"venue {name}", partial(_venue, config, name)) for name in config.venues]
+    lines += [_account(config, name) for name in config.accounts]
+    lines += [
+        _looked_at(f"strategy {name}", partial(_strategy, config, name))
+        for name in config.strategies
+    ]
+    lines.append(_folder("runs", Path(node.runs)))
+    lines.append(_folder("matrix", Path(config.matrix.path).parent))
+    return lines
+
+
+def _looked_at(what: str, look: Callable[[], str]) -> Line:
+    try:
+        return Line(OK, what, look())
+    except AlephError as error:
+        return Line(ERROR, what, str(error))
+
+
+def _venue(config: Config, name: str) -> str:
+    venue = config.venues[name]
+    spec = plugins.find("venues", name, config.node.plugins).spec
+    if venue.environment not in spec.endpoints and venue.environment != "twin":
+        known = ", ".join(sorted(spec.endpoints))
+        raise ConfigError(f"it has no {venue.environment}", remedy=f"known: {known}")
+    real = spec.endpoints.get("mainnet")
+    for field in URL_SCHEMES:
+        host = urlsplit(getattr(venue, field)).hostname
+        if host and real and venue.environment != "mainnet":
+            hosts = {urlsplit(getattr(real, other)).hostname for other in URL_SCHEMES}
+            if host in hosts:
+                raise ConfigError(f'{field} is mainnet, but environment = "{venue.environment}"')
+    symbols = f"{len(venue.symbols)} symbol{'s' if len(venue.symbols) > 1 else ''}"
+    return f"{venue.environment}, {symbols}{', recorded' if venue.record else ''}"
+
+
+def _account(config: Config, name: str) -> Line:
+    account = config.accounts[name]
+    what = f"account {name}"
+    for field in SECRET_KEYS:
+        if reference := getattr(account, field):
+            try:
+                resolve(reference)
+            except ConfigError as error:
+                # Paper signs nothing, so a secret that is missing there stops nothing.
+                state = WARNING if config.node.mode == "paper" else ERROR
+                return Line(state, what, f"{field}: {error}")
+    return Line(OK, what, f"{account.venue}, secrets found")
+
+
+def _strategy(config: Config, name: str) -> str:
+    strategy = config.strategies[name]
+    if strategy.is_file:
+        plugins.load_module(strategy.use)
+    else:
+        plugins.find("strategies", strategy.use, config.node.plugins)
+    return f"{Path(strategy.use).name} on {', '.join(strategy.instruments)}"
+
+
+def _folder(what: str, folder: Path) -> Line:
+    above = folder
+    while not above.exists() and above != above.parent:
+        above = above.parent
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        return Line(ERROR, what, f"{folder} cannot be written")
+    return Line(OK, what, str(folder))
