@@ -19,7 +19,7 @@ import msgspec
 from msgspec import UNSET
 
 from alephtx.core import words
-from alephtx.core.errors import AlephError, ConfigError, ProtocolError, VenueError
+from alephtx.core.errors import ConfigError, ProtocolError, VenueError
 from alephtx.core.instruments import Instrument, Instruments
 from alephtx.core.ports import (
     Batch,
@@ -50,7 +50,7 @@ from alephtx.venues.binance_queries import (
     usage_of_headers,
 )
 from alephtx.venues.binance_scan import make_scan_state, scan_market
-from alephtx.venues.binance_wire import Head, put_market, read_head
+from alephtx.venues.binance_wire import UNREADABLE, Head, put_market, read_head
 
 STREAMS_IN_URL = 60  # beyond it the list travels in SUBSCRIBE frames
 STREAMS_PER_LINK = 600
@@ -120,7 +120,7 @@ class BinanceCodec:
                     stall_ns=3 * PING_EVERY_NS,
                 )
             ]
-        # A futures account may be silent for hours; the server's ping frames, every 3 min, are life.
+        # A futures account may be silent for hours; the server's ping frames, every 3 min, are life
         return [Link(name=name, role=role, path=path, stall_ns=QUIET_NS)]  # type: ignore[arg-type]
 
     def _market_links(self) -> list[Link]:
@@ -215,7 +215,7 @@ class BinanceCodec:
                 self._account.put_answer(state, kind, out, request.order_ids[0])
             else:
                 self._ask.read(request, body, out)
-        except (msgspec.MsgspecError, AlephError, ArithmeticError) as error:
+        except UNREADABLE as error:
             self.counters["malformed"] += 1
             raise ProtocolError(
                 f"the answer to {request.what.value} cannot be read: {error}", venue=self.spec.name
@@ -238,7 +238,7 @@ class BinanceCodec:
         try:
             head, body = read_head(data)
             count = self._slow(channel, head, body, ts_recv, out)
-        except (msgspec.MsgspecError, AlephError, ArithmeticError) as error:
+        except UNREADABLE as error:
             out.update_count = before
             self.counters["malformed"] += 1
             text = f"a {channel} frame cannot be read: {error}: {data[:120]!r}"

@@ -21,6 +21,7 @@ from alephtx.core.units import MAX_VALUE, MONEY_SCALE, parse_scaled
 from alephtx.venues.binance_wire import MS, Millis, Symbols, positive, truncated
 
 Id = Annotated[int, Meta(ge=-1, lt=1 << 62)]
+AMOUNT_CHARACTERS_MAX, AMOUNT_DIGITS_MAX = 60, 30
 
 STATUS = {
     "NEW": words.NEW,
@@ -189,27 +190,23 @@ class AccountUpdate(Struct):
     E: Millis = 0
 
 
+def amount(text: str) -> Decimal:
+    """Return an amount of the control plane, exactly as stated; ProtocolError when it is none."""
+    try:
+        value = Decimal(text) if len(text) <= AMOUNT_CHARACTERS_MAX else Decimal("NaN")
+    except InvalidOperation as error:
+        raise ProtocolError(f"not an amount: {text[:40]!r}") from error
+    if not value.is_finite() or (value and value.adjusted() > AMOUNT_DIGITS_MAX):
+        raise ProtocolError(f"not an amount we can hold: {text[:40]!r}")
+    return value
+
+
 def money(text: str) -> int:
     """Return an amount as an integer of 10^-MONEY_SCALE, rounded half even."""
-    try:
-        value = Decimal(text)
-        scaled = value.scaleb(MONEY_SCALE).to_integral_value(ROUND_HALF_EVEN)
-    except InvalidOperation as error:
-        raise ProtocolError(f"not an amount: {text[:40]!r}") from error
-    if not value.is_finite() or abs(scaled) >= MAX_VALUE:
+    scaled = amount(text).scaleb(MONEY_SCALE).to_integral_value(ROUND_HALF_EVEN)
+    if abs(scaled) >= MAX_VALUE:
         raise ProtocolError(f"not an amount we can hold: {text[:40]!r}")
     return int(scaled)
-
-
-def amount(text: str) -> Decimal:
-    """Return an amount of the control plane, exactly as stated."""
-    try:
-        value = Decimal(text)
-    except InvalidOperation as error:
-        raise ProtocolError(f"not an amount: {text[:40]!r}") from error
-    if not value.is_finite():
-        raise ProtocolError(f"not a finite amount: {text[:40]!r}")
-    return value
 
 
 def funding_id(time_ms: int) -> int:

@@ -13,10 +13,11 @@ import msgspec
 from msgspec import Struct, field
 
 from alephtx.core import words
-from alephtx.core.errors import ConfigError, ProtocolError, UnitError
+from alephtx.core.errors import ConfigError, ProtocolError
 from alephtx.core.instruments import Instrument
 from alephtx.core.units import MAX_VALUE
 from alephtx.venues.binance_account import amount
+from alephtx.venues.binance_wire import UNREADABLE
 
 QTY_SCALE_MAX = 8
 _STATUS = {
@@ -164,7 +165,7 @@ def parse_exchange_info(
     """
     try:
         listings = msgspec.json.decode(body, type=ExchangeInfo).symbols
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise ProtocolError(f"exchangeInfo cannot be read: {error}", venue=venue) from error
     known = {listing.symbol: listing for listing in listings}
     for symbol in symbols:
@@ -173,5 +174,5 @@ def parse_exchange_info(
             raise ConfigError(f"{venue} does not list {symbol!r}", remedy=f"near names: {near}")
     try:
         return [make_instrument(venue, contract, fees, known[s]) for s in symbols or known]
-    except (UnitError, ArithmeticError) as error:
+    except UNREADABLE as error:
         raise ProtocolError(f"exchangeInfo cannot be used: {error}", venue=venue) from error

@@ -31,7 +31,7 @@ from alephtx.venues.binance_orders import (
     Params,
     signed_query,
 )
-from alephtx.venues.binance_wire import put_snapshot
+from alephtx.venues.binance_wire import UNREADABLE, put_snapshot
 
 DAY_NS = 86_400_000_000_000
 PAGE = 1000
@@ -249,7 +249,7 @@ class Asker:
         try:
             said = msgspec.json.decode(body, type=Refusal)
             code, message = said.code, said.msg or message
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             message = f"unreadable answer: {message}"
         if code == NO_SUCH_ORDER and request.what is What.ORDER:
             out.add_update(

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from alephtx.core import words
-from alephtx.core.errors import ProtocolError
+from alephtx.core.errors import AlephError, ProtocolError
 from alephtx.core.instruments import Instruments
 from alephtx.core.ports import Batch
 from alephtx.core.units import parse_scaled
@@ -19,6 +19,9 @@ from alephtx.venues.binance_scan import TIME_MAX_MS
 
 FUNDING_SCALE = 12
 MS = 1_000_000
+
+UNREADABLE = (msgspec.MsgspecError, AlephError, ArithmeticError, ValueError, RecursionError)
+"""What hostile bytes can raise below us: ValueError is bad UTF-8, RecursionError deep nesting."""
 
 Millis = Annotated[int, Meta(ge=0, le=TIME_MAX_MS)]
 Count = Annotated[int, Meta(ge=0, lt=1 << 60)]
