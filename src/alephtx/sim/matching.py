@@ -550,3 +550,21 @@ def queue_ahead(x: Exchange, i: int, order_id: int) -> int:
     """Return what is displayed ahead of a resting order, -1 when it does not rest."""
     s, k = _find(x, i, order_id)
     return x.orders[i, s, k]["ahead"] if k >= 0 else -1
+
+
+def warm(like: Exchange) -> None:
+    """Run every kernel once on a scratch exchange of the same types."""
+    x, fills = make_exchange(1, 4, 8), make_fills(8)
+    assert len(x) == len(like)
+    levels = np.array([[1, 99, 5], [-1, 101, 5]], np.int64)
+    on_levels(x, 0, levels, 2, 1, 1, fills)
+    on_top(x, 0, 99, 5, 101, 5, 2, fills)
+    order = np.zeros(1, SIM_ORDER)
+    order["order_id"], order["price"], order["qty"] = 1, 98, 2
+    order["side"], order["type"], order["tif"] = 1, 1, GTC
+    place(x, order, fills)
+    queue_ahead(x, 0, 1)
+    reduce(x, 0, 1, 1)
+    cancel(x, 0, 1)
+    on_trade(x, 0, 99, 1, -1, fills)
+    preview(x, 0, 1, 0, 1, np.zeros((8, 2), np.int64))

@@ -33,6 +33,7 @@ Handler = Callable[[Account | None, Params], Any]
 OPEN, KEYED, SIGNED = 0, 1, 2  # what an operation asks of its caller
 _SIGNATURE = re.compile(r"(?:^|&)signature=[^&]*")
 _NUMBER = re.compile(r"^[0-9]{1,20}(\.[0-9]{1,20})?$")
+FUNDING_MS = 8 * 3_600_000
 RECORDINGS = Path(__file__).parent / "recordings"
 
 
@@ -177,6 +178,14 @@ class BinanceTwin(VenueTwin):
 
     def feed(self, channel: str, raw: bytes, now_ns: int) -> None:
         self.market_feed.take(channel, raw, live=True)
+
+    def each_second(self) -> None:
+        rates = {m.symbol: self.funding_rate(m.symbol) for m in self.exchange.markets}
+        self.market_feed.each_second(rates, self.next_funding_ms())
+
+    def next_funding_ms(self) -> int:
+        """Return the next settlement on the eight-hour grid."""
+        return (self.now_ms() // FUNDING_MS + 1) * FUNDING_MS
 
     def seam(self) -> None:
         super().seam()

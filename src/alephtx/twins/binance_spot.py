@@ -25,6 +25,7 @@ from alephtx.twins.binance_api import (
     to_units,
 )
 from alephtx.twins.exchange import Exchange, Report, Trade, TwinOrder
+from alephtx.twins.options import TwinOptions
 from alephtx.twins.server import Client, to_json
 
 STATUS = {
@@ -695,3 +696,9 @@ def _symbol(market: Market) -> dict[str, Any]:
 def make_spot(account: Account | None = None, **options: Any) -> BinanceSpotTwin:
     """Return a Spot twin with the recorded symbols and one account."""
     return BinanceSpotTwin(Exchange(spot_markets(), [account or spot_account()]), **options)
+
+
+def twin_of(options: TwinOptions) -> BinanceSpotTwin:
+    """Return the Spot twin of a twin process."""
+    fees = options.fees_of("binance_spot", "0.001", "0.001")
+    return make_spot(spot_account(fees), skew_ms=options.skew_ms)

@@ -160,6 +160,10 @@ class Exchange:
         self._levels = np.zeros((LEVELS_MAX, 3), np.int64)
         self._walk = np.zeros((LEVELS_MAX, 2), np.int64)
 
+    def warm(self) -> None:
+        """Load or compile every kernel, so that the first order is not the one that waits."""
+        matching.warm(self._x)
+
     # -- accounts and look-ups -----------------------------------------------------------------
 
     def add_account(self, account: Account) -> Account:

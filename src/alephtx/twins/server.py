@@ -213,9 +213,7 @@ class VenueTwin:
                 message = await ws.receive(timeout=idle_s)
                 if message.type is WSMsgType.TEXT:
                     on_text(client, message.data)
-                elif message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED):
-                    break
-                elif message.type is WSMsgType.ERROR:
+                elif message.type is not WSMsgType.BINARY:  # closed, closing, or a broken frame
                     break
         except TimeoutError:
             self.stats["idle_clients_cut"] += 1
@@ -260,9 +258,22 @@ class VenueTwin:
             request.transport.abort()
         return web.Response(status=500)
 
+    def each_second(self) -> None:
+        """Do what the venue does once a second, e.g. publish mark prices."""
+
     def settle_funding(self, symbol: str, rate: str) -> int:
         """Pay funding now; return how many positions paid or received."""
         return self.exchange.fund(symbol, rate)
+
+    def funding_rate(self, symbol: str) -> str:
+        """Return the rate that scheduled funding uses."""
+        return "0.0001"
+
+    def settle_all_funding(self) -> None:
+        """Settle funding of every perpetual at its current rate."""
+        for market in self.exchange.markets:
+            if not market.spot and self.exchange.mark(market):
+                self.settle_funding(market.symbol, self.funding_rate(market.symbol))
 
 
 class TwinServer:
@@ -279,8 +290,10 @@ class TwinServer:
         start_at_ns: int | None = None,
         speed: float = 1.0,
         loop: bool = True,
+        funding_every_s: int = 0,
     ) -> None:
         self.twins = twins
+        self.funding_every_s = funding_every_s
         self.start_at_ns = start_at_ns
         self.speed = speed
         self.loop = loop
@@ -305,9 +318,23 @@ class TwinServer:
             raise SimulationError(f"cannot open a loopback port: {error}") from error
         for twin in self.twins:
             if twin.replay is not None:
+                if self.start_at_ns is None:
+                    twin.replay.start_at_ns = twin.clock.now()
                 self._tasks.append(asyncio.create_task(twin.replay.run(), name=twin.name))
+        self._tasks.append(asyncio.create_task(self._tick(), name="seconds"))
+
+    async def _tick(self) -> None:
+        seconds = 0
+        while True:
+            await asyncio.sleep(1.0)
+            seconds += 1
+            for twin in self.twins:
+                twin.each_second()
+                if self.funding_every_s and seconds % self.funding_every_s == 0:
+                    twin.settle_all_funding()
 
     async def _host(self, twin: VenueTwin, port: int) -> int:
+        twin.exchange.warm()
         track = twin.track()
         if track is not None:
             start = twin.clock.now() if self.start_at_ns is None else self.start_at_ns
@@ -370,7 +397,9 @@ def _application(twin: VenueTwin) -> web.Application:
         return web.Response(body=to_json(body), content_type="application/json")
 
     async def journal(_: web.Request) -> web.Response:
-        return web.Response(body=to_json(twin.exchange.journal), content_type="application/json")
+        return web.Response(
+            body=to_json(list(twin.exchange.journal)), content_type="application/json"
+        )
 
     async def account(_: web.Request) -> web.Response:
         return web.Response(body=to_json(twin.exchange.truth()), content_type="application/json")
@@ -384,9 +413,16 @@ def _application(twin: VenueTwin) -> web.Application:
         return web.json_response({"positions": paid})
 
     async def venue(request: web.Request) -> web.StreamResponse:
-        if request.headers.get("Upgrade", "").lower() == "websocket":
-            return await twin.websocket(request)
-        return await twin.shaped_http(request)
+        try:
+            if request.headers.get("Upgrade", "").lower() == "websocket":
+                return await twin.websocket(request)
+            return await twin.shaped_http(request)
+        except (web.HTTPException, ConnectionError):
+            raise
+        except Exception as error:  # noqa: BLE001 - a twin outlives its own faults, and says so
+            twin.stats["internal_errors"] += 1
+            twin.log.error("request_failed", path=request.path, error=repr(error))
+            return web.Response(status=500, text="the twin failed; see its log")
 
     app.router.add_post("/_twin/fault", fault)
     app.router.add_get("/_twin/stats", stats)
