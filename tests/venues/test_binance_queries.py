@@ -217,6 +217,13 @@ def test_reply_time_login_and_cancel_all():
     assert not updates(answered("spot", What.CANCEL_ALL, none, status=400, instrument=SPOT))
 
 
+def test_reply_keepalive_of_a_dead_listen_key_says_that_the_login_expired():
+    """Otherwise the private stream would fall silent within the hour and nobody would know."""
+    refusal = {"code": -1125, "msg": "This listenKey does not exist."}
+    out = answered("usdm", What.KEEPALIVE, refusal, status=400)
+    assert [control.kind for control in out.controls] == ["login_expired"]
+
+
 def test_reply_headers_become_limits():
     headers = {"X-MBX-USED-WEIGHT-1M": "17", "x-mbx-order-count-10s": "3", "Server": "x",
                "X-MBX-ORDER-COUNT-1D": "nine"}  # fmt: skip

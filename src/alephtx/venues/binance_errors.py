@@ -21,6 +21,7 @@ from alephtx.core.errors import (
 
 NO_SUCH_ORDER = -2013
 CANCEL_REJECTED = -2011
+NO_SUCH_LISTEN_KEY = -1125
 
 _UNPROVEN = frozenset((-1000, -1001, -1006, -1007))
 _THROTTLED = frozenset((-1003, -1008, -1015, -1034))

@@ -23,7 +23,12 @@ from alephtx.venues.binance_account import (
     futures_balances,
     spot_balances,
 )
-from alephtx.venues.binance_errors import CANCEL_REJECTED, NO_SUCH_ORDER, error_of
+from alephtx.venues.binance_errors import (
+    CANCEL_REJECTED,
+    NO_SUCH_LISTEN_KEY,
+    NO_SUCH_ORDER,
+    error_of,
+)
 from alephtx.venues.binance_orders import (
     KEY_HEADER,
     MS,
@@ -262,6 +267,9 @@ class Asker:
             return
         if code == CANCEL_REJECTED and request.what is What.CANCEL_ALL:
             return  # spot's way to say that there was nothing to cancel
+        if code == NO_SUCH_LISTEN_KEY:
+            out.controls.append(Control("login_expired", message))
+            return
         raise error_of(self.venue, status, code, message)
 
     def read(self, request: Request, body: bytes, out: Batch) -> None:
