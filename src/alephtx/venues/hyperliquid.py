@@ -290,8 +290,12 @@ class HyperliquidCodec:
         before = out.event_count, out.update_count, len(out.controls)
         try:
             message = _DECODER.decode(frame)
-        except wire.BAD_JSON:
-            return 0 if bytes(frame) == GREETING else -1
+        except wire.BAD_JSON as error:
+            if bytes(frame) == GREETING:
+                return 0
+            said = f"a {channel} frame cannot be read: {error}: {bytes(frame)[:120]!r}"
+            out.controls.append(Control("error", ProtocolError(said, venue=wire.NAME)))
+            return -1
         try:
             self._take(message, ts_recv, out)
         except (UnitError, ProtocolError) as error:
