@@ -176,10 +176,12 @@ class _Reader:
                 self.find((*at, field.name), "is missing")
         if len(self.findings) > before:
             return None
-        return kind(**self._anchored(values))
+        return kind(**self._anchored(values, kind))
 
-    def _anchored(self, values: dict[str, Any]) -> dict[str, Any]:
+    def _anchored(self, values: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
         """Make relative paths absolute, counted from the config's folder."""
+        if kind is Node:
+            values.setdefault("runs", Node().runs)
         for name in ("runs", "plugins", "use"):
             text = values.get(name)
             if text and (name != "use" or text.endswith(".py")):
