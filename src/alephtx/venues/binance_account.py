@@ -210,12 +210,12 @@ def money(text: str) -> int:
 
 
 def funding_id(time_ms: int) -> int:
-    """Return the trade_id of a funding payment: minus its minute, which no trade id can be.
+    """Return the trade_id of a funding payment: minus its five seconds, which no trade id can be.
 
     The stream and the income query stamp one payment some milliseconds apart, and only the query
-    numbers it; funding is paid on the hour, so the minute names it.
+    numbers it; funding is paid on the hour, so a short span after it names the payment.
     """
-    return -(time_ms // 60_000)
+    return -(time_ms // 5_000)
 
 
 class Account:
