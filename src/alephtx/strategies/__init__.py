@@ -1,0 +1,1 @@
+"""Strategies: one module of plain functions each; see docs/add-a-strategy.md."""
