@@ -1,7 +1,7 @@
 """Markets, accounts and their exact money: balances, locks, positions, fees, P&L.
 
-Everything is Decimal or int. Rounding, where a division or a fee makes it necessary, is half-even to
-eight decimals (MONEY): stated here once, because client ledgers must agree to the last unit.
+Everything is Decimal or int. Rounding, where a division or a fee makes it necessary, is half-even
+to eight decimals (MONEY): stated here once, because client ledgers must agree to the last unit.
 """
 
 from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
@@ -27,8 +27,8 @@ def money(value: Decimal) -> Decimal:
 class Market(msgspec.Struct, kw_only=True):
     """One tradable symbol as the venue lists it. Prices in ticks of 10^-price_scale.
 
-    tick and lot are in ticks and lots; notional_min is in quote. percent_up and percent_down bound a
-    limit price against the last price, 0 for no bound.
+    tick and lot are in ticks and lots; notional_min is in quote. percent_up and percent_down bound
+    a limit price against the last price, 0 for no bound.
     """
 
     symbol: str

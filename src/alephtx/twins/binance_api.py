@@ -5,12 +5,10 @@ An operation is a method `(account, params) -> JSON value`, reached by REST path
 
 import hashlib
 import hmac
-import json
 import re
-from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -20,6 +18,19 @@ from alephtx.core import words
 from alephtx.core.clock import Clock
 from alephtx.twins.accounts import Account, Market
 from alephtx.twins.binance_market import MarketFeed
+from alephtx.twins.binance_params import (
+    NUMBER,
+    OPEN,
+    SIGNED,
+    ApiError,
+    Operation,
+    Params,
+    WsRequest,
+    api_answer,
+    flat_params,
+    integer,
+    mandatory,
+)
 from alephtx.twins.exchange import Exchange, Refused, TwinOrder
 from alephtx.twins.extract import BINANCE, load_window
 from alephtx.twins.faults import Fault
@@ -27,92 +38,9 @@ from alephtx.twins.limits import Limits, Window
 from alephtx.twins.replay import Recording, Track
 from alephtx.twins.server import Client, VenueTwin, to_json
 
-Params = dict[str, str]
-Handler = Callable[[Account | None, Params], Any]
-
-OPEN, KEYED, SIGNED = 0, 1, 2  # what an operation asks of its caller
 _SIGNATURE = re.compile(r"(?:^|&)signature=[^&]*")
-_NUMBER = re.compile(r"^[0-9]{1,20}(\.[0-9]{1,20})?$")
 FUNDING_MS = 8 * 3_600_000
 RECORDINGS = Path(__file__).parent / "recordings"
-
-
-class ApiError(Exception):
-    """An answer `{"code", "msg"}` with an HTTP status."""
-
-    def __init__(self, code: int, message: str, status: int = 400) -> None:
-        super().__init__(f"{code} {message}")
-        self.code = code
-        self.message = message
-        self.status = status
-
-
-class Operation(msgspec.Struct, frozen=True):
-    """One thing that can be asked. orders: how many it counts against the order limits."""
-
-    handler: Handler
-    access: int = OPEN
-    weight: int = 1
-    orders: int = 0
-
-
-class WsRequest(msgspec.Struct):
-    """A frame to the WS API or to a stream; id is echoed as it came."""
-
-    method: str
-    id: msgspec.Raw = msgspec.Raw(b"null")
-    params: msgspec.Raw = msgspec.Raw(b"null")
-
-
-def mandatory(params: Params, name: str) -> str:
-    """Return a parameter that must be there."""
-    value = params.get(name, "")
-    if not value:
-        raise ApiError(
-            -1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed."
-        )
-    return value
-
-
-def number(params: Params, name: str) -> Decimal:
-    """Return a positive decimal parameter; no sign, no exponent."""
-    text = mandatory(params, name)
-    if not _NUMBER.match(text):
-        raise ApiError(
-            -1100,
-            f"Illegal characters found in parameter '{name}'; "
-            "legal range is '^([0-9]{1,20})(\\.[0-9]{1,20})?$'.",
-        )
-    return Decimal(text)
-
-
-def integer(params: Params, name: str, default: int | None = None) -> int:
-    """Return an integer parameter; mandatory without a default."""
-    if default is not None and not params.get(name):
-        return default
-    text = mandatory(params, name)
-    if not re.fullmatch(r"-?[0-9]{1,18}", text):
-        raise ApiError(
-            -1100,
-            f"Illegal characters found in parameter '{name}'; legal range is '^[0-9]{{1,20}}$'.",
-        )
-    return int(text)
-
-
-def to_units(value: Decimal, scale: int, reason: str) -> int:
-    """Convert to ticks or lots; digits below the grid break the filter of that name."""
-    units = value.scaleb(scale)
-    if units != units.to_integral_value():
-        raise Refused(reason)
-    return int(units)
-
-
-def plain(value: Decimal, places: int | None = None) -> str:
-    """Format without exponent, with a fixed number of decimals or trimmed."""
-    if places is not None:
-        return f"{value:.{places}f}"
-    text = format(value, "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 class BinanceTwin(VenueTwin):
@@ -123,7 +51,7 @@ class BinanceTwin(VenueTwin):
     order_limits = (Window("10S", 100, 10), Window("1D", 200_000, 86_400))
     stream_prefixes: tuple[str, ...] = ("",)
     trade_path = ""
-    refusals: dict[str, tuple[int, str]] = {}
+    refusals: ClassVar[dict[str, tuple[int, str]]] = {}
     ping_seconds = 20.0
 
     def __init__(
@@ -156,6 +84,10 @@ class BinanceTwin(VenueTwin):
         """Tell the account's private links."""
         raise NotImplementedError
 
+    def known_listen_key(self, key: str) -> bool:
+        """Say whether a link opened under this name is a private one."""
+        return False
+
     def private_link(self, client: Client, key: str) -> None:
         """Join a market link opened with a listen key to its account."""
 
@@ -174,12 +106,15 @@ class BinanceTwin(VenueTwin):
         return Track(self, wanted, window.origin_ns, window.end_ns)
 
     def prime(self, channel: str, raw: bytes) -> None:
+        """Keep the books only."""
         self.market_feed.take(channel, raw, live=False)
 
     def feed(self, channel: str, raw: bytes, now_ns: int) -> None:
+        """Keep the books, match, publish."""
         self.market_feed.take(channel, raw, live=True)
 
     def each_second(self) -> None:
+        """Publish mark prices and tickers."""
         rates = {m.symbol: self.funding_rate(m.symbol) for m in self.exchange.markets}
         self.market_feed.each_second(rates, self.next_funding_ms())
 
@@ -188,6 +123,7 @@ class BinanceTwin(VenueTwin):
         return (self.now_ms() // FUNDING_MS + 1) * FUNDING_MS
 
     def seam(self) -> None:
+        """Cut the market links and forget the books."""
         super().seam()
         self.market_feed.clear()
 
@@ -274,7 +210,7 @@ class BinanceTwin(VenueTwin):
     def _check_time(self, params: Params) -> None:
         stamp = integer(params, "timestamp")
         window = params.get("recvWindow") or "5000"
-        if not _NUMBER.match(window) or Decimal(window) > 60_000:
+        if not NUMBER.match(window) or Decimal(window) > 60_000:
             raise ApiError(-1131, "recvWindow must be less than 60000")
         now = self.now_ms()
         if stamp >= now + 1000:
@@ -286,9 +222,9 @@ class BinanceTwin(VenueTwin):
 
     def run(self, operation: Operation, account: Account | None, params: Params) -> Any:
         """Count against the order limits and run; a refusal becomes the venue's error."""
-        if account is not None and operation.orders:
-            if not self.order_counts.charge(account.name, operation.orders):
-                raise ApiError(-1015, "Too many new orders; please slow down.", 429)
+        charged = account.name if account is not None and operation.orders else ""
+        if charged and not self.order_counts.charge(charged, operation.orders):
+            raise ApiError(-1015, "Too many new orders; please slow down.", 429)
         try:
             return operation.handler(account, params)
         except Refused as refused:
@@ -331,7 +267,8 @@ class BinanceTwin(VenueTwin):
             if key:
                 self.private_link(client, key)
 
-        role = "private" if key or prefix == "/private" else "market"
+        private = prefix == "/private" or self.known_listen_key(key)
+        role = "private" if private else "market"
         return await self.serve_client(
             request,
             role,
@@ -341,6 +278,7 @@ class BinanceTwin(VenueTwin):
         )
 
     def on_gone(self, client: Client) -> None:
+        """Take a client off its streams."""
         self.market_feed.forget(client)
 
     def on_stream_text(self, client: Client, text: str) -> None:
@@ -353,8 +291,8 @@ class BinanceTwin(VenueTwin):
             )
             return
         if asked.method == "LIST_SUBSCRIPTIONS":
-            names = msgspec.json.encode(sorted(client.subscriptions))
-            client.send(b'{"result":%b,"id":%b}' % (names, bytes(asked.id)))
+            listed = msgspec.json.encode(sorted(client.subscriptions))
+            client.send(b'{"result":%b,"id":%b}' % (listed, bytes(asked.id)))
             return
         if asked.method not in ("SUBSCRIBE", "UNSUBSCRIBE"):
             text = f"Invalid request: unknown variant `{asked.method}`"
@@ -386,10 +324,10 @@ class BinanceTwin(VenueTwin):
         """Answer one WS API request."""
         try:
             asked = msgspec.json.decode(text, type=WsRequest)
-            params = _flat_params(bytes(asked.params))
+            params = flat_params(bytes(asked.params))
         except (msgspec.MsgspecError, ValueError):
             error = ApiError(-1000, "Malformed request")
-            client.send(_api_answer(b"null", error.status, error=error))
+            client.send(api_answer(b"null", error.status, error=error))
             return
         identity = bytes(asked.id)
         for kind in ("429", "418", "5xx"):
@@ -398,23 +336,24 @@ class BinanceTwin(VenueTwin):
                 status = fault.status if kind == "5xx" else int(kind)
                 code = -1000 if kind == "5xx" else -1003
                 error = ApiError(code, "Ordered failure.", status)
-                client.send(_api_answer(identity, status, error=error))
+                client.send(api_answer(identity, status, error=error))
                 return
         operation = self.ws_api.get(asked.method)
         try:
-            if operation is None:
-                raise ApiError(-1000, f"Unknown method '{asked.method}'")
             self.caller = client
-            result = self._run_api(operation, params)
+            result = self._run_api(operation, asked.method, params)
         except ApiError as error:
-            client.send(_api_answer(identity, error.status, error=error))
+            client.send(api_answer(identity, error.status, error=error))
             return
-        if operation.orders and self.faults.take("ambiguous", "trade", asked.method):
+        ordered = operation is not None and operation.orders
+        if ordered and self.faults.take("ambiguous", "trade", asked.method):
             client.abort()
             return
-        client.send(_api_answer(identity, 200, result=result))
+        client.send(api_answer(identity, 200, result=result))
 
-    def _run_api(self, operation: Operation, params: Params) -> Any:
+    def _run_api(self, operation: Operation | None, method: str, params: Params) -> Any:
+        if operation is None:
+            raise ApiError(-1000, f"Unknown method '{method}'")
         if not self.weight_limits.charge("ws-api", operation.weight):
             raise ApiError(-1003, "Too much request weight used; current limit exceeded.", 429)
         names = sorted(name for name in params if name != "signature")
@@ -468,32 +407,3 @@ class BinanceTwin(VenueTwin):
         if text not in ("BUY", "SELL"):
             raise ApiError(-1117, "Invalid side.")
         return words.BUY if text == "BUY" else words.SELL
-
-
-def _flat_params(raw: bytes) -> Params:
-    """Return the params of a WS API request as their texts, which is what was signed."""
-    loaded = json.loads(raw or b"null", parse_float=str, parse_int=str) or {}
-    if not isinstance(loaded, dict):
-        raise ValueError("params must be an object")
-    flat = {}
-    for name, value in loaded.items():
-        if isinstance(value, bool):
-            flat[name] = "true" if value else "false"
-        elif isinstance(value, str):
-            flat[name] = value
-        elif value is not None:
-            flat[name] = json.dumps(value, separators=(",", ":"))
-    return flat
-
-
-def _api_answer(
-    identity: bytes, status: int, *, result: Any = None, error: ApiError | None = None
-) -> bytes:
-    if error is not None:
-        body = to_json({"code": error.code, "msg": error.message})
-        return b'{"id":%b,"status":%d,"error":%b,"rateLimits":[]}' % (identity, status, body)
-    return b'{"id":%b,"status":%d,"result":%b,"rateLimits":[]}' % (
-        identity,
-        status,
-        to_json(result),
-    )

@@ -8,7 +8,7 @@ from typing import Any
 
 from alephtx.core import words
 from alephtx.twins.accounts import Market, Position
-from alephtx.twins.binance_api import plain
+from alephtx.twins.binance_params import plain
 from alephtx.twins.exchange import Report, Trade, TwinOrder
 
 STATUS = {

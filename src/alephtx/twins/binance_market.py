@@ -5,9 +5,9 @@ symbol: the venue's own text for REST snapshots (exactly what the depth stream h
 `lastUpdateId` = its last `u`), and integers in the exchange for matching, which also follows
 bookTicker and so never lags behind the quotes that clients see.
 
-Streams made from others: aggTrade (one per trade), depth5/10/20 (with every depth message), markPrice
-(middle of the touch, every second), ticker and miniTicker (every second). All `@depth` speeds carry
-the recorded one. Other names are accepted and stay silent, as on the venue.
+Streams made from others: aggTrade (one per trade), depth5/10/20 (with every depth message),
+markPrice (middle of the touch, every second), ticker and miniTicker (every second). All `@depth`
+speeds carry the recorded one. Other names are accepted and stay silent, as on the venue.
 """
 
 import re

@@ -1,21 +1,22 @@
-"""Twin of Binance Spot: REST /api/v3, WS API /ws-api/v3, streams. Written from the venue's documents.
+"""Twin of Binance Spot: REST /api/v3, WS API /ws-api/v3, streams.
 
+Written from the venue's documents.
 Not simulated, and answered with an honest error: stop orders, icebergs, order lists, pegged orders,
-session.logon (it needs Ed25519 keys). Fees are taken from what a fill receives, 8 decimals half-even.
+session.logon (it needs Ed25519 keys). Fees are taken from what a fill receives, 8 decimals,
+half-even.
 """
 
-from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from alephtx.core import words
 from alephtx.sim import matching
-from alephtx.twins.accounts import TWIN_KEY, TWIN_SECRET, Account, Market
-from alephtx.twins.binance_api import (
+from alephtx.twins.accounts import Account
+from alephtx.twins.binance_markets import spot_account, spot_markets
+from alephtx.twins.binance_params import (
     KEYED,
     OPEN,
     SIGNED,
     ApiError,
-    BinanceTwin,
     Operation,
     Params,
     integer,
@@ -24,18 +25,18 @@ from alephtx.twins.binance_api import (
     plain,
     to_units,
 )
+from alephtx.twins.binance_spot_body import (
+    ack_body,
+    balance_body,
+    execution_report,
+    state_body,
+    wallet_body,
+)
+from alephtx.twins.binance_spot_data import SpotMarketData
 from alephtx.twins.exchange import Exchange, Report, Trade, TwinOrder
 from alephtx.twins.options import TwinOptions
 from alephtx.twins.server import Client, to_json
 
-STATUS = {
-    words.NEW: "NEW",
-    words.PARTIALLY_FILLED: "PARTIALLY_FILLED",
-    words.FILLED: "FILLED",
-    words.CANCELED: "CANCELED",
-    words.REJECTED: "REJECTED",
-    words.EXPIRED: "EXPIRED",
-}
 TIF = {"GTC": words.GTC, "IOC": words.IOC, "FOK": words.FOK}
 STP = {
     "NONE": matching.STP_NONE,
@@ -46,45 +47,15 @@ STP = {
 UNSUPPORTED = ("STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT")
 
 
-def spot_markets() -> list[Market]:
-    """Return the two recorded symbols with the venue's filters."""
-
-    def make(base: str, qty_scale: int, price_max: int) -> Market:
-        return Market(
-            symbol=f"{base}USDT",
-            base=base,
-            quote="USDT",
-            settle="USDT",
-            price_scale=2,
-            qty_scale=qty_scale,
-            price_max=price_max,
-            qty_max=9_000 * 10**qty_scale,
-            notional_min=Decimal(5),
-            percent_up=Decimal(5),
-            percent_down=Decimal("0.2"),
-        )
-
-    return [make("BTC", 5, 100_000_000), make("ETH", 4, 100_000_000)]
-
-
-def spot_account(fees: tuple[Decimal, Decimal] = (Decimal("0.001"), Decimal("0.001"))) -> Account:
-    """Return the default account: public twin credentials, (maker, taker) fees."""
-    return Account(
-        name="main",
-        key=TWIN_KEY,
-        secret=TWIN_SECRET,
-        total={"USDT": Decimal(1_000_000), "BTC": Decimal(20), "ETH": Decimal(400)},
-        maker_fee=fees[0],
-        taker_fee=fees[1],
-    )
-
-
-class BinanceSpotTwin(BinanceTwin):
+class BinanceSpotTwin(SpotMarketData):
     """See the module."""
 
     name = "binance_spot"
     trade_path = "/ws-api/v3"
-    refusals = {
+    # ccxt.pro tells spot links from futures links by "/stream" in the address; a loopback address
+    # has no such host name, so the same streams are also served below a path that has it.
+    stream_prefixes = ("/stream.spot", "")
+    refusals: ClassVar[dict[str, tuple[int, str]]] = {
         "symbol": (-1121, "Invalid symbol."),
         "price_filter": (-1013, "Filter failure: PRICE_FILTER"),
         "percent_price": (-1013, "Filter failure: PERCENT_PRICE_BY_SIDE"),
@@ -101,6 +72,7 @@ class BinanceSpotTwin(BinanceTwin):
     }
 
     def define(self) -> None:
+        """List the operations by REST path and by WS API name."""
         self.subscriptions: dict[int, tuple[Client, Account]] = {}
         self._next_subscription = 0
         place, cancel = Operation(self.place, SIGNED, 1, 1), Operation(self.cancel, SIGNED)
@@ -151,113 +123,6 @@ class BinanceSpotTwin(BinanceTwin):
             "userDataStream.unsubscribe": Operation(self.unsubscribe, OPEN, 2),
             "session.logon": Operation(self.logon, KEYED, 2),
         }
-
-    # -- market data ---------------------------------------------------------------------------
-
-    def time(self, _: Account | None, params: Params) -> Any:
-        """GET time."""
-        return {"serverTime": self.now_ms()}
-
-    def info(self, _: Account | None, params: Params) -> Any:
-        """GET exchangeInfo, of all symbols or the one asked for."""
-        only = params.get("symbol")
-        markets = [self.exchange.market(only)] if only else self.exchange.markets
-        weight = {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1}
-        orders = {"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10}
-        return {
-            "timezone": "UTC",
-            "serverTime": self.now_ms(),
-            "rateLimits": [
-                weight | {"limit": self.weights[0].most},
-                orders | {"limit": self.order_limits[0].most},
-            ],
-            "exchangeFilters": [],
-            "symbols": [_symbol(market) for market in markets],
-        }
-
-    def depth(self, _: Account | None, params: Params) -> Any:
-        """GET depth: what the depth stream has said so far."""
-        market = self.market_of(params)
-        limit = integer(params, "limit", 100)
-        if not 1 <= limit <= 5000:
-            raise ApiError(-1100, "Illegal characters found in parameter 'limit'")
-        book = self.market_feed.books[market.symbol]
-        bids, asks = book.best(limit)
-        return {"lastUpdateId": book.last_id, "bids": bids, "asks": asks}
-
-    def recent(self, _: Account | None, params: Params) -> Any:
-        """GET trades."""
-        kept = self.market_feed.trades[self.market_of(params).symbol]
-        limit = integer(params, "limit", 500)
-        return [
-            {"id": t["id"], "price": t["price"], "qty": t["qty"], "time": t["time"]}
-            | {"quoteQty": plain(Decimal(t["price"]) * Decimal(t["qty"]), 8)}
-            | {"isBuyerMaker": t["m"], "isBestMatch": True}
-            for t in kept[-max(1, limit) :]
-        ]
-
-    def _each(self, params: Params, make: Any) -> Any:
-        if params.get("symbol"):
-            return make(self.market_of(params))
-        return [make(market) for market in self.exchange.markets]
-
-    def book_ticker(self, _: Account | None, params: Params) -> Any:
-        """GET ticker/bookTicker."""
-
-        def make(market: Market) -> dict[str, str]:
-            best = {"symbol": market.symbol}
-            for side, price_key, qty_key in (
-                (words.BUY, "bidPrice", "bidQty"),
-                (words.SELL, "askPrice", "askQty"),
-            ):
-                levels = self.exchange.depth(market, side, 1)
-                price, qty = levels[0] if levels else (0, 0)
-                best |= {price_key: plain(market.price(price), 8)}
-                best |= {qty_key: plain(market.qty(qty), 8)}
-            return best
-
-        return self._each(params, make)
-
-    def ticker_price(self, _: Account | None, params: Params) -> Any:
-        """GET ticker/price."""
-        return self._each(
-            params,
-            lambda market: {
-                "symbol": market.symbol,
-                "price": plain(
-                    market.price(
-                        self.exchange.last_price[market.index] or self.exchange.mark(market)
-                    ),
-                    8,
-                ),
-            },
-        )
-
-    def ticker_day(self, _: Account | None, params: Params) -> Any:
-        """GET ticker/24hr, over what was replayed."""
-
-        def make(market: Market) -> dict[str, Any]:
-            day = self.market_feed.day(market, "ticker")
-            return {
-                "symbol": market.symbol,
-                "priceChange": day["p"],
-                "priceChangePercent": day["P"],
-                "lastPrice": day["c"],
-                "openPrice": day["o"],
-                "highPrice": day["h"],
-                "lowPrice": day["l"],
-                "bidPrice": day["b"],
-                "askPrice": day["a"],
-                "bidQty": day.get("B", "0"),
-                "askQty": day.get("A", "0"),
-                "volume": day["v"],
-                "quoteVolume": day["q"],
-                "openTime": day["O"],
-                "closeTime": day["C"],
-                "count": day["n"],
-            }
-
-        return self._each(params, make)
 
     # -- orders --------------------------------------------------------------------------------
 
@@ -321,10 +186,10 @@ class BinanceSpotTwin(BinanceTwin):
         order = self.exchange.place(self._parse(account, params))
         kind = answer or ("ACK" if order.extra["type"] == "LIMIT_MAKER" else "FULL")
         if kind == "ACK":
-            return _ack(order)
+            return ack_body(order)
         if kind not in ("RESULT", "FULL"):
             raise ApiError(-1106, "Invalid newOrderRespType.")
-        result = _ack(order) | _state(order)
+        result = ack_body(order) | state_body(order)
         result["workingTime"] = order.created_ms
         if kind == "FULL":
             result["fills"] = [
@@ -361,7 +226,7 @@ class BinanceSpotTwin(BinanceTwin):
             "orderListId": -1,
             "clientOrderId": cancel_id,
             "transactTime": order.updated_ms,
-        } | _state(order)
+        } | state_body(order)
 
     def cancel_all(self, account: Account | None, params: Params) -> Any:
         """DELETE openOrders; -2011 when there is none."""
@@ -398,7 +263,7 @@ class BinanceSpotTwin(BinanceTwin):
             "updateTime": order.updated_ms,
             "isWorking": True,
             "workingTime": order.created_ms,
-        } | _state(order)
+        } | state_body(order)
 
     def status(self, account: Account | None, params: Params) -> Any:
         """GET order, WS order.status."""
@@ -444,7 +309,7 @@ class BinanceSpotTwin(BinanceTwin):
             "accountType": "SPOT",
             "updateTime": self.now_ms(),
             "balances": [
-                _balance(account, asset)
+                balance_body(account, asset)
                 for asset, total in account.total.items()
                 if total or not hide
             ],
@@ -514,6 +379,7 @@ class BinanceSpotTwin(BinanceTwin):
         raise ApiError(-4056, "HMAC_SHA256 API key is not supported.", 400)
 
     def on_gone(self, client: Client) -> None:
+        """End the subscriptions of a client that left."""
         super().on_gone(client)
         for identity, (subscribed, _) in list(self.subscriptions.items()):
             if subscribed is client:
@@ -523,14 +389,14 @@ class BinanceSpotTwin(BinanceTwin):
         """Send executionReport and, when money moved, outboundAccountPosition."""
         if not any(account is report.account for _, account in self.subscriptions.values()):
             return
-        events = [_execution(report, self.now_ms())] if report.order is not None else []
+        events = [execution_report(report, self.now_ms())] if report.order is not None else []
         if report.kind != "AMENDED" and report.assets:
             events.append(
                 {
                     "e": "outboundAccountPosition",
                     "E": self.now_ms(),
                     "u": report.time_ms,
-                    "B": [_wallet(report.account, asset) for asset in report.assets],
+                    "B": [wallet_body(report.account, asset) for asset in report.assets],
                 }
             )
         for identity, (client, account) in list(self.subscriptions.items()):
@@ -538,159 +404,6 @@ class BinanceSpotTwin(BinanceTwin):
                 for event in events:
                     frame = to_json({"subscriptionId": identity, "event": event})
                     client.send(frame, "private")
-
-
-def _ack(order: TwinOrder) -> dict[str, Any]:
-    return {
-        "symbol": order.market.symbol,
-        "orderId": order.order_id,
-        "orderListId": -1,
-        "clientOrderId": order.client_id,
-        "transactTime": order.updated_ms,
-    }
-
-
-def status_text(order: TwinOrder) -> str:
-    """Return the venue's word for an order's status."""
-    if order.status == words.EXPIRED and order.end_reason == "self_trade":
-        return "EXPIRED_IN_MATCH"
-    return STATUS[order.status]
-
-
-def _state(order: TwinOrder) -> dict[str, Any]:
-    market = order.market
-    return {
-        "price": plain(market.price(order.price), 8),
-        "origQty": plain(market.qty(order.qty), 8),
-        "executedQty": plain(market.qty(order.filled), 8),
-        "origQuoteOrderQty": plain(order.quote_qty, 8),
-        "cummulativeQuoteQty": plain(order.value, 8),
-        "status": status_text(order),
-        "timeInForce": order.extra["tif"],
-        "type": order.extra["type"],
-        "side": "BUY" if order.side > 0 else "SELL",
-        "selfTradePreventionMode": order.extra["stp"],
-    }
-
-
-def _balance(account: Account, asset: str) -> dict[str, str]:
-    locked = account.locked.get(asset, Decimal(0))
-    return {"asset": asset, "free": plain(account.free(asset), 8), "locked": plain(locked, 8)}
-
-
-def _wallet(account: Account, asset: str) -> dict[str, str]:
-    locked = account.locked.get(asset, Decimal(0))
-    return {"a": asset, "f": plain(account.free(asset), 8), "l": plain(locked, 8)}
-
-
-def _execution(report: Report, now_ms: int) -> dict[str, Any]:
-    order, trade = report.order, report.trade
-    assert order is not None
-    market = order.market
-    kind = {"AMENDED": "REPLACED"}.get(report.kind, report.kind)
-    if report.reason == "self_trade":
-        kind = "TRADE_PREVENTION"
-    cancel_id = order.extra.get("cancel_id") if report.kind == "CANCELED" else None
-    zero = "0.00000000"
-    return {
-        "e": "executionReport",
-        "E": now_ms,
-        "s": market.symbol,
-        "c": cancel_id or order.client_id,
-        "S": "BUY" if order.side > 0 else "SELL",
-        "o": order.extra["type"],
-        "f": order.extra["tif"],
-        "q": plain(market.qty(order.qty), 8),
-        "p": plain(market.price(order.price), 8),
-        "P": zero,
-        "F": zero,
-        "g": -1,
-        "C": order.client_id if cancel_id else "",
-        "x": kind,
-        "X": status_text(order),
-        "r": "NONE",
-        "i": order.order_id,
-        "l": plain(market.qty(trade.qty), 8) if trade else zero,
-        "z": plain(market.qty(order.filled), 8),
-        "L": plain(market.price(trade.price), 8) if trade else zero,
-        "n": plain(trade.fee, 8) if trade else "0",
-        "N": trade.fee_asset if trade else None,
-        "T": report.time_ms,
-        "t": trade.trade_id if trade else -1,
-        "I": order.order_id * 3,
-        "w": order.open,
-        "m": trade.maker if trade else False,
-        "M": False,
-        "O": order.created_ms,
-        "Z": plain(order.value, 8),
-        "Y": plain(trade.value, 8) if trade else zero,
-        "Q": plain(order.quote_qty, 8),
-        "W": order.created_ms,
-        "V": order.extra["stp"],
-    }
-
-
-def _symbol(market: Market) -> dict[str, Any]:
-    tick, lot = market.price(market.tick), market.qty(market.lot)
-    return {
-        "symbol": market.symbol,
-        "status": "TRADING",
-        "baseAsset": market.base,
-        "baseAssetPrecision": 8,
-        "quoteAsset": market.quote,
-        "quotePrecision": 8,
-        "quoteAssetPrecision": 8,
-        "orderTypes": ["LIMIT", "LIMIT_MAKER", "MARKET"],
-        "icebergAllowed": False,
-        "ocoAllowed": False,
-        "quoteOrderQtyMarketAllowed": True,
-        "allowTrailingStop": False,
-        "cancelReplaceAllowed": False,
-        "amendAllowed": True,
-        "isSpotTradingAllowed": True,
-        "isMarginTradingAllowed": False,
-        "filters": [
-            {
-                "filterType": "PRICE_FILTER",
-                "minPrice": plain(market.price(market.price_min), 8),
-                "maxPrice": plain(market.price(market.price_max), 8),
-                "tickSize": plain(tick, 8),
-            },
-            {
-                "filterType": "LOT_SIZE",
-                "minQty": plain(market.qty(market.qty_min), 8),
-                "maxQty": plain(market.qty(market.qty_max), 8),
-                "stepSize": plain(lot, 8),
-            },
-            {
-                "filterType": "MARKET_LOT_SIZE",
-                "minQty": "0.00000000",
-                "maxQty": plain(market.qty(market.qty_max), 8),
-                "stepSize": "0.00000000",
-            },
-            {
-                "filterType": "NOTIONAL",
-                "minNotional": plain(market.notional_min, 8),
-                "applyMinToMarket": True,
-                "maxNotional": "9000000.00000000",
-                "applyMaxToMarket": False,
-                "avgPriceMins": 5,
-            },
-            {
-                "filterType": "PERCENT_PRICE_BY_SIDE",
-                "bidMultiplierUp": plain(market.percent_up),
-                "bidMultiplierDown": plain(market.percent_down),
-                "askMultiplierUp": plain(market.percent_up),
-                "askMultiplierDown": plain(market.percent_down),
-                "avgPriceMins": 5,
-            },
-            {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": 200},
-        ],
-        "permissions": [],
-        "permissionSets": [["SPOT"]],
-        "defaultSelfTradePreventionMode": "EXPIRE_MAKER",
-        "allowedSelfTradePreventionModes": ["NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH"],
-    }
 
 
 def make_spot(account: Account | None = None, **options: Any) -> BinanceSpotTwin:

@@ -1,8 +1,8 @@
 """Replay of recordings: `<receive ns> <raw JSON>` lines, in order of receive time, on one clock.
 
-A `Track` merges the recordings of one venue. Lines before its origin prime the venue's books and are
-not published; the line at the origin is due at `start_at`. Tracks that share origin and end (all
-recordings of one day) stay on one clock through every loop. At n-fold speed only the spacing
+A `Track` merges the recordings of one venue. Lines before its origin prime the venue's books and
+are not published; the line at the origin is due at `start_at`. Tracks that share origin and end
+(all recordings of one day) stay on one clock through every loop. At n-fold speed only the spacing
 shrinks: times inside the messages are always restamped to now by the venue.
 """
 
@@ -14,7 +14,7 @@ import lzma
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Any, Protocol
 
 import msgspec
 import zstandard
@@ -25,9 +25,9 @@ from alephtx.core.errors import SimulationError
 YIELD_EVERY = 64  # lines fed at one go before other tasks may run
 COARSE_NS = 500_000  # a line due within this time is fed at once: timers are no finer
 
-_OPENERS: dict[str, Callable[[Path], IO[bytes]]] = {
-    ".gz": lambda path: gzip.open(path, "rb"),
-    ".xz": lambda path: lzma.open(path, "rb"),
+_OPENERS: dict[str, Callable[[Path], Any]] = {
+    ".gz": lambda path: gzip.open(path, "rb"),  # noqa: SIM115 - `lines` closes it
+    ".xz": lambda path: lzma.open(path, "rb"),  # noqa: SIM115
     ".zst": lambda path: io.BufferedReader(
         zstandard.ZstdDecompressor().stream_reader(path.open("rb"), closefd=True), 1 << 20
     ),

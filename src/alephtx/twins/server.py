@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 from collections import Counter, deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 from aiohttp import WSMsgType, web
@@ -123,8 +123,8 @@ class Client:
 class VenueTwin:
     """Base of a venue simulator; a venue fills in the wire.
 
-    Set `name` and `exchange`; override `http`, `websocket`, `prime`, `feed`, `seam`, and `track` for
-    a recording. `now_ms` is the venue's clock: the machine's plus `skew_ms`.
+    Set `name`; override `http`, `websocket`, `prime`, `feed`, `seam`, and `track` for a recording.
+    `now_ms` is the venue's clock: the machine's plus `skew_ms`.
     """
 
     name = "twin"
@@ -301,7 +301,7 @@ class TwinServer:
         self._runners: list[web.AppRunner] = []
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def __aenter__(self) -> "TwinServer":
+    async def __aenter__(self) -> Self:
         await self.start()
         return self
 
@@ -421,7 +421,7 @@ def _application(twin: VenueTwin) -> web.Application:
             raise
         except Exception as error:  # noqa: BLE001 - a twin outlives its own faults, and says so
             twin.stats["internal_errors"] += 1
-            twin.log.error("request_failed", path=request.path, error=repr(error))
+            twin.log.error("request_failed", path=request.path, error=repr(error))  # noqa: TRY400
             return web.Response(status=500, text="the twin failed; see its log")
 
     app.router.add_post("/_twin/fault", fault)
