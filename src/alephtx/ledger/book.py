@@ -112,7 +112,7 @@ class Ledger:
         elif record.kind == journal.BALANCES:
             try:
                 stated = msgspec.json.decode(record.payload, type=_Balances)
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 raise LedgerMismatch(f"a BALANCES record does not parse: {error}") from error
             self.open_balances(
                 stated.account,

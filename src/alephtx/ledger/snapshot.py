@@ -53,7 +53,7 @@ def from_json(instruments: Instruments, data: bytes) -> Ledger:
     """Read a snapshot back; LedgerMismatch when it is damaged or of other instruments."""
     try:
         told = msgspec.json.decode(data, type=_Snapshot)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise LedgerMismatch(
             f"the ledger's snapshot does not parse: {error}",
             remedy="delete it; the journal has everything",

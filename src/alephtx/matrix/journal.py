@@ -35,6 +35,7 @@ from alephtx.matrix.journal_append import (
     J_HALTED,
     J_LARGEST,
     J_SEQ,
+    UNFIT,
     journal_append,
     journal_failed,
     journal_room,
@@ -63,7 +64,10 @@ from alephtx.matrix.journal_recover import Recovered, Repair, recover
 from alephtx.matrix.journal_segment import Segment, write_field
 
 __all__ = [
+    "FULL",
+    "HALTED",
     "KINDS",
+    "UNFIT",
     "Journal",
     "JournalHeader",
     "Record",

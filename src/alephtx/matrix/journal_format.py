@@ -150,7 +150,7 @@ def decode_header(data: bytes, name: str) -> SegmentHeader:
         raise cut
     try:
         told = msgspec.json.decode(meta, type=_Meta)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise JournalError(f"{name}: the header's tables do not parse: {error}") from error
     synced, complement = struct.unpack_from("<qq", data, SYNCED_AT)
     return SegmentHeader(
@@ -227,14 +227,14 @@ def check_successor(old: SegmentHeader, new: JournalHeader, name: str) -> None:
 def _account_names(accounts: bytes, name: str) -> list[str]:
     try:
         return msgspec.json.decode(accounts, type=list[str])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise JournalError(f"{name}: the account table is no list of names: {error}") from error
 
 
 def _check_instruments(old: bytes, new: bytes, name: str) -> None:
     try:
         was, now = Instruments.from_json(old), Instruments.from_json(new)
-    except (msgspec.DecodeError, ConfigError, UnitError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, ConfigError, UnitError) as error:
         raise JournalError(f"{name}: an instrument table does not parse: {error}") from error
     for index, instrument in enumerate(was):
         after: Any = now[index] if index < len(now) else None

@@ -121,6 +121,8 @@ def walk_segment(path: Path, header: SegmentHeader, *, repair: bool) -> Walk:
     good, seq = int(out[0]), int(out[1])
     offset = header.header_bytes + good
     torn = int(last_word(start + good, end)) if end > start + good else 0
+    if data[len(data) // 8 * 8 :].any():  # cut within a word
+        torn = len(data) - offset
     lost = 0
     if torn:
         after = 0 if code == BAD_SEQ else record_after(start + good + GRAIN, end, seq)
