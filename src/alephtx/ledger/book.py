@@ -137,10 +137,10 @@ class Ledger:
         first = account not in self.opened
         book = OPENING if first else ADJUSTED
         self.opened.add(account)
-        for balance in balances:
-            with localcontext(EXACT):
+        with localcontext(EXACT):
+            for balance in balances:
                 amount = balance.total - self.balance(account, balance.currency)
-            self._post(account, ts, book, [(CASH, balance.currency, amount)])
+                self._post(account, ts, book, [(CASH, balance.currency, amount)])
         for holding in holdings if first else ():
             if holding.qty:
                 position = self.accounts.setdefault((account, holding.instrument), Position())
@@ -156,10 +156,11 @@ class Ledger:
         row = update[0] if getattr(update, "ndim", 0) else update
         kind = int(row["kind"])
         owner = int(row["account"]) if account is None else account
-        if kind == words.FILL:
-            return self._fill(row, owner)
-        if kind == words.FUNDING_PAID:
-            return self._funding(row, owner)
+        with localcontext(EXACT):  # even a minus sign rounds to the context's digits
+            if kind == words.FILL:
+                return self._fill(row, owner)
+            if kind == words.FUNDING_PAID:
+                return self._funding(row, owner)
         return False
 
     def apply_fill(self, update: Any) -> bool:
@@ -196,8 +197,7 @@ class Ledger:
         if fee:
             self._post(account, ts, FEES, [(CASH, fee_currency, -fee)])
             key = (strategy, fee_currency)
-            with localcontext(EXACT):
-                self.strategy_fees[key] = self.strategy_fees.get(key, Decimal(0)) + fee
+            self.strategy_fees[key] = self.strategy_fees.get(key, Decimal(0)) + fee
         return True
 
     def _spot(
@@ -232,8 +232,7 @@ class Ledger:
         """Post amounts, and what balances them to the other book."""
         made = [Posting(account, book, currency, amount) for book, currency, amount in postings]
         for currency in dict.fromkeys(posting.currency for posting in made):
-            with localcontext(EXACT):
-                rest = -sum((p.amount for p in made if p.currency == currency), Decimal(0))
+            rest = -sum((p.amount for p in made if p.currency == currency), Decimal(0))
             made.append(Posting(account, other, currency, rest))
         self.entries.post(made)
         for book, currency, amount in postings:
@@ -345,7 +344,8 @@ class Ledger:
 
     def venue_realized(self, account: int | None = None) -> dict[str, Decimal]:
         """Return the realized P&L that was booked: as venues state it, for spot at average cost."""
-        return {c: -amount for c, amount in self.entries.totals(REALIZED, account).items()}
+        with localcontext(EXACT):
+            return {c: -amount for c, amount in self.entries.totals(REALIZED, account).items()}
 
     def fees(
         self, account: int | None = None, *, strategy: int | None = None
@@ -357,7 +357,8 @@ class Ledger:
 
     def funding(self, account: int | None = None) -> dict[str, Decimal]:
         """Return what was received (negative: paid) as funding, by currency."""
-        return {c: -amount for c, amount in self.entries.totals(FUNDING, account).items()}
+        with localcontext(EXACT):
+            return {c: -amount for c, amount in self.entries.totals(FUNDING, account).items()}
 
     def statement(self, account: int | None = None) -> list[DayRow]:
         """Return a row per UTC day, account and currency whose wallet moved."""
