@@ -404,7 +404,8 @@ def _trade(view: View, params: Rows, state: Rows, intents: Rows, a: Int, b: Int,
     most = params[0]["qty_base_e8"]
     closing = long > 0 and short > 0
     if closing and edge_e8(view, params, a, b) >= params[0]["unwind_e8"]:
-        most = min(most, long, short)
+        # A lot of the finer leg more, so that rounding leaves no contract of the coarser behind.
+        most = min(most, min(long, short) + _finer_step(view, dear, cheap))
     elif edge >= params[0]["trigger_e8"] + params[0]["margin_e8"]:
         room = params[0]["position_max_e8"] + min(long, short)
         most = min(most, room)
@@ -419,13 +420,24 @@ def _trade(view: View, params: Rows, state: Rows, intents: Rows, a: Int, b: Int,
 
 
 @kernel
+def _step(view: View, i: Int, price: Int) -> int:
+    """Return what one lot step is worth in base."""
+    return base_value(view.instruments, i, price, view.instruments[i]["lot_step"], CEIL)
+
+
+@kernel
+def _finer_step(view: View, dear: Int, cheap: Int) -> int:
+    """Return the finer lot step of two legs in base."""
+    return min(_step(view, dear, view.top[dear]["bid"]), _step(view, cheap, view.top[cheap]["ask"]))
+
+
+@kernel
 def _send_pair(view: View, state: Rows, intents: Rows, dear: Int, cheap: Int, most: Int) -> int:
     """Write both legs, equal in base up to one lot of the finer; 0 when too small to send."""
     bid, ask = view.top[dear]["bid"], view.top[cheap]["ask"]
     there = base_value(view.instruments, dear, bid, view.top[dear]["bid_qty"], TRUNCATE)
     here = base_value(view.instruments, cheap, ask, view.top[cheap]["ask_qty"], TRUNCATE)
-    step_dear = base_value(view.instruments, dear, bid, view.instruments[dear]["lot_step"], CEIL)
-    step_cheap = base_value(view.instruments, cheap, ask, view.instruments[cheap]["lot_step"], CEIL)
+    step_dear, step_cheap = _step(view, dear, bid), _step(view, cheap, ask)
     if OVERFLOW in (there, here, step_dear, step_cheap):
         return 0
     most = min(most, there, here)
