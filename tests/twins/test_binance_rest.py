@@ -33,7 +33,7 @@ def limit_order(venue, **changes):
 @every_venue
 @pytest.mark.smoke
 async def test_ccxt_rest_walks_through_a_whole_trading_day(venue):
-    """Markets, book, balance, a resting order, its cancel, a taker, its trade: all as ccxt reads."""
+    """Markets, book, balance, a resting order, its cancel, a taker, its trade: as ccxt reads."""
     async with serving(venue) as served:
         client, symbol, amount = rest_client(served.ports), SYMBOLS[venue], AMOUNT[venue]
         await served.call(client.load_markets)
