@@ -9,13 +9,14 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 import msgspec
 
 from alephtx.core import words
+from alephtx.core.secrets import resolve
 
 MONEY = Decimal("0.00000001")
 _EXACT = Context(prec=60)
 
-TWIN_KEY = "twin-key"
-TWIN_SECRET = "twin-secret"  # noqa: S105 - a public constant of the simulator, worth nothing
-"""The credentials of the default account of every HMAC venue's twin."""
+TWIN_KEY = resolve("twin:key").reveal()
+TWIN_SECRET = resolve("twin").reveal()
+"""The credentials of the default account of every twin: what `twin:key` and `twin` in a config are."""
 
 
 def money(value: Decimal) -> Decimal:

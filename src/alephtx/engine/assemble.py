@@ -1,0 +1,176 @@
+"""Join the stations into one engine: arrays, strategies by address, gate, routes."""
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from alephtx.core.config_schema import Config, Strategy
+from alephtx.core.errors import ConfigError, PluginError
+from alephtx.core.instruments import Instruments
+from alephtx.core.log import logger
+from alephtx.core.plugins import find, load_module
+from alephtx.core.records import INTENT, UPDATE
+from alephtx.core.view import Needs
+from alephtx.engine import context as c
+from alephtx.engine._call import compile_strategy, stage_address
+from alephtx.engine.context import Context, Rows, make_context, view_of
+from alephtx.engine.emit import emit, enter
+from alephtx.engine.updates import apply_update
+from alephtx.execution.orders import OUTCOME, make_order_table
+from alephtx.matrix.shm import Matrix
+from alephtx.matrix.spsc import Spsc
+from alephtx.risk.limits import make_gate
+
+log = logger("engine")
+
+UPDATE_SLOTS = 8192
+ASK_SLOTS = 1024
+
+
+class Loaded(msgspec.Struct):
+    """One strategy of this engine, ready to run; params and state must outlive the loop."""
+
+    name: str
+    index: int
+    module: Any
+    needs: Needs
+    params: Any
+    state: Any
+    entries: Any
+    instruments: list[int]
+    compiled: bool
+
+
+class Rings(msgspec.Struct):
+    """The rings between the loop and the main thread."""
+
+    updates: list[Spsc]
+    outbox: Spsc
+    commands: Spsc
+    python_intents: Spsc
+    asks: Spsc
+
+
+class Engine(msgspec.Struct):
+    """What the session drives."""
+
+    ctx: Context
+    rings: Rings
+    strategies: list[Loaded]
+    account_names: list[str]
+    stages: list[Any]
+
+
+def load_strategy_module(section: Strategy, plugins_folder: str) -> ModuleType:
+    """Return the module a strategy section names: a plugin or a file."""
+    if section.is_file:
+        return load_module(Path(section.use))
+    module: ModuleType = find("strategies", section.use, plugins_folder)
+    return module
+
+
+def make_rings(config: Config) -> Rings:
+    """Allocate the rings; the outbox holds more than every order that can be live at once."""
+    live = len(config.strategies) * config.risk.open_orders_max * 2 + c.INTENTS_MAX
+    outbox = 1 << max(10, (2 * live - 1).bit_length())
+    return Rings(
+        updates=[Spsc(UPDATE.itemsize, UPDATE_SLOTS) for _ in config.accounts],
+        outbox=Spsc(INTENT.itemsize, outbox),
+        commands=Spsc(c.COMMAND_BYTES, 256),
+        python_intents=Spsc(INTENT.itemsize, 1024),
+        asks=Spsc(OUTCOME.itemsize, ASK_SLOTS),
+    )
+
+
+def assemble(
+    config: Config, instruments: Instruments, matrix: Matrix, journal_map: Rows, inputs_map: Rows
+) -> Engine:
+    """Build the context, compile and place the strategies; nothing runs yet."""
+    rings = make_rings(config)
+    names = list(config.strategies)
+    accounts = list(config.accounts)
+    table = make_order_table(
+        max(1, len(names)),
+        config.risk.open_orders_max,
+        instruments=max(1, len(instruments)),
+        accounts=max(1, len(accounts)),
+    )
+    gate = make_gate(config.risk, instruments, len(accounts), len(names))
+    ctx = make_context(
+        matrix_map=matrix.map,
+        journal_map=journal_map,
+        inputs_map=inputs_map,
+        instruments=instruments,
+        table=table,
+        gate=gate,
+        strategies=max(1, len(names)),
+        accounts=len(accounts),
+        depth=config.matrix.depth,
+        signals=matrix.geometry.signals_max,
+        update_rings=[ring.address for ring in rings.updates],
+        outbox=rings.outbox.address,
+        commands=rings.commands.address,
+        python_intents=rings.python_intents.address,
+        asks=rings.asks.address,
+    )
+    stages = place_stages(ctx)
+    loaded = [place_strategy(config, instruments, ctx, name, k) for k, name in enumerate(names)]
+    return Engine(ctx=ctx, rings=rings, strategies=loaded, account_names=accounts, stages=stages)
+
+
+def place_stages(ctx: Context) -> list[Any]:
+    """Compile the step's stages and give the step their addresses; returns what keeps them alive."""
+    owners = []
+    for word, stage in ((c.A_EMIT, emit), (c.A_ENTER, enter), (c.A_APPLY, apply_update)):
+        ctx.addresses[word], owner = stage_address(stage)
+        owners.append(owner)
+    return owners
+
+
+def place_strategy(
+    config: Config, instruments: Instruments, ctx: Context, name: str, index: int
+) -> Loaded:
+    """Load, configure and compile one strategy and fill its row of the context."""
+    section = config.strategies[name]
+    module = load_strategy_module(section, config.node.plugins)
+    params = module.config_to_params(section.section, instruments)
+    state = np.zeros(1, module.STATE)
+    compiled = bool(getattr(module, "COMPILED", True))
+    indices = [instruments.index(key) for key in section.instruments]
+    row = ctx.strategies[index]
+    entries = None
+    if compiled:
+        entries = compile_strategy(module, view_of(ctx, index), params, state)
+        row[c.S_ON_EVENT], row[c.S_ON_UPDATE] = entries.on_event, entries.on_update
+        row[c.S_ON_TIMER], row[c.S_ON_START] = entries.on_timer, entries.on_start
+        row[c.S_ON_STOP] = entries.on_stop
+    needs: Needs = module.NEEDS
+    if needs.depth > config.matrix.depth:
+        raise ConfigError(
+            f"strategy {name} reads {needs.depth} levels, the matrix holds {config.matrix.depth}",
+            remedy=f"set matrix.depth = {needs.depth}",
+        )
+    row[c.S_TIMER_NS], row[c.S_TRADES], row[c.S_DEPTH] = needs.timer_ns, needs.trades, needs.depth
+    ctx.data[index] = (params.ctypes.data, params.nbytes, state.ctypes.data, state.nbytes)
+    for i in indices:
+        ctx.routes[i, index] = 1
+        ctx.depth_wanted[i] |= int(needs.depth > 0)
+    _give_accounts(config, instruments, ctx, name, index)
+    return Loaded(
+        name=name, index=index, module=module, needs=needs, params=params, state=state,
+        entries=entries, instruments=indices, compiled=compiled,
+    )  # fmt: skip
+
+
+def _give_accounts(
+    config: Config, instruments: Instruments, ctx: Context, name: str, index: int
+) -> None:
+    order = list(config.accounts)
+    for account in config.strategies[name].accounts:
+        venue = config.accounts[account].venue
+        if venue not in instruments.venues:
+            raise PluginError(f"strategy {name}: account {account} is at {venue}, not configured")
+        ctx.account_of[index, instruments.venues.index(venue)] = order.index(account)

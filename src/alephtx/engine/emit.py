@@ -1,0 +1,163 @@
+"""Two stages of the step: enter a strategy, and see its intents out through the gate. Compiled."""
+
+import numpy as np
+
+from alephtx.core.histogram import hist_add
+from alephtx.core.kernel import inner_kernel
+from alephtx.core.words import (
+    CANCEL,
+    DENY_TABLE_FULL,
+    DENY_UNKNOWN_ORDER,
+    PASS,
+    PLACE,
+)
+from alephtx.engine._call import call_stage, enter_plain, enter_row, enter_timer, field
+from alephtx.engine.context import (
+    A_EMIT,
+    A_INTENTS,
+    A_OUTBOX,
+    C_DENIED,
+    C_DENIED_BY,
+    C_INTENTS,
+    C_ORDERS,
+    C_STRATEGY_ERRORS,
+    EVENTS,
+    F_ACCOUNT_OF,
+    F_ACCOUNT_POSITIONS,
+    F_ADDRESSES,
+    F_CONTROL,
+    F_COUNTERS,
+    F_DATA,
+    F_EVENT,
+    F_HISTOGRAMS,
+    F_INTENTS,
+    F_JOURNAL,
+    F_NOW,
+    F_STRATEGIES,
+    F_UPDATE,
+    F_VENUE_OF,
+    HIST_MATRIX_TO_INTENT,
+    I1,
+    I2,
+    INTENTS,
+    INTENTS_MAX,
+    POSITIONS,
+    R_OUTBOX,
+    S_DENIED,
+    S_INTENTS,
+    S_ON_EVENT,
+    S_ON_TIMER,
+    S_ON_UPDATE,
+    UPDATES,
+    X_HALTED,
+    X_INPUT_SEQ,
+    X_NEXT_ORDER,
+    X_REASON,
+)
+from alephtx.engine.fields import gate_of, table_of, view_for
+from alephtx.execution.orders import orders_cancelling, orders_place
+from alephtx.matrix.journal import INTENT as INTENT_RECORD
+from alephtx.matrix.journal import journal_append
+from alephtx.matrix.spsc import spsc_push
+from alephtx.risk.gate import gate_check
+
+INTENT_BYTES = 128
+
+
+def enter(x, s, hook):
+    """Enter one strategy by one of its hooks (a column S_ON_...) and emit what it wants.
+
+    The event or update is the one in the context. Returns how many intents left.
+    """
+    address = field(x, F_STRATEGIES, I2)[s, hook]
+    if address == 0:
+        return 0
+    intents, now = field(x, F_INTENTS, INTENTS), field(x, F_NOW, I1)
+    event, data = field(x, F_EVENT, EVENTS), field(x, F_DATA, I2)
+    for k in range(INTENTS_MAX):
+        intents[k] = INTENTS[0]
+    now[2] = s
+    view = view_for(x, s)
+    if hook == S_ON_EVENT:
+        n = enter_row(address, event, view, data[s], intents)
+    elif hook == S_ON_UPDATE:
+        n = enter_row(address, field(x, F_UPDATE, UPDATES), view, data[s], intents)
+    elif hook == S_ON_TIMER:
+        n = enter_timer(address, now[0], view, data[s], intents)
+    else:
+        n = enter_plain(address, view, data[s], intents)
+    if n == 0:
+        return 0
+    if n < 0 or n > INTENTS_MAX:
+        field(x, F_COUNTERS, I1)[C_STRATEGY_ERRORS] += 1
+        return 0
+    if hook == S_ON_EVENT:
+        hist_add(field(x, F_HISTOGRAMS, I2)[HIST_MATRIX_TO_INTENT], now[0] - event[0]["ts_recv"])
+        for k in range(n):
+            intents[k]["ts_input"] = event[0]["ts_recv"]
+    return call_stage(field(x, F_ADDRESSES, I1)[A_EMIT], x, s, n)
+
+
+def emit(x, s, n):
+    """Gate, number, journal and hand over the n intents in the context; returns how many left."""
+    control, now = field(x, F_CONTROL, I1), field(x, F_NOW, I1)
+    intents, venue_of = field(x, F_INTENTS, INTENTS), field(x, F_VENUE_OF, I1)
+    account_of = field(x, F_ACCOUNT_OF, I2)
+    for k in range(n):
+        intents[k]["strategy"], intents[k]["verdict"], intents[k]["rule"] = s, PASS, 0
+        intents[k]["input_seq"], intents[k]["ts_intent"] = control[X_INPUT_SEQ], now[0]
+        instrument, account = np.int64(intents[k]["instrument"]), -1
+        if instrument < len(venue_of):
+            account = account_of[s, venue_of[instrument]]
+        if account < 0:
+            intents[k]["verdict"] = DENY_UNKNOWN_ORDER
+            continue
+        intents[k]["account"] = account
+        if intents[k]["op"] == PLACE:
+            intents[k]["order_id"] = control[X_NEXT_ORDER]
+            control[X_NEXT_ORDER] += 1
+    gate_check(
+        intents, n, view_for(x, s), gate_of(x), table_of(x),
+        field(x, F_ACCOUNT_POSITIONS, POSITIONS), control[X_HALTED],
+    )  # fmt: skip
+    left = 0
+    for k in range(n):
+        left += _commit(x, k)
+    strategies = field(x, F_STRATEGIES, I2)
+    strategies[s, S_INTENTS] += n
+    strategies[s, S_DENIED] += n - left
+    field(x, F_COUNTERS, I1)[C_INTENTS] += n
+    return left
+
+
+@inner_kernel
+def _commit(x, k):
+    """Enter one checked intent into the order table, the journal and the outbox."""
+    intents, now = field(x, F_INTENTS, INTENTS), field(x, F_NOW, I1)
+    addresses, control = field(x, F_ADDRESSES, I1), field(x, F_CONTROL, I1)
+    counters = field(x, F_COUNTERS, I1)
+    if intents[k]["verdict"] == PASS:
+        if intents[k]["op"] == PLACE:
+            if orders_place(table_of(x), intents[k : k + 1], now[0]) < 0:
+                intents[k]["verdict"] = DENY_TABLE_FULL
+        elif intents[k]["op"] == CANCEL:
+            if orders_cancelling(table_of(x), intents[k]["target_order_id"], now[0]) < 0:
+                intents[k]["verdict"] = DENY_UNKNOWN_ORDER
+    address = addresses[A_INTENTS] + k * INTENT_BYTES
+    kept = journal_append(
+        field(x, F_JOURNAL, I1), INTENT_RECORD, 1, control[X_INPUT_SEQ], now[0], address,
+        INTENT_BYTES,
+    )  # fmt: skip
+    if kept < 0:  # what is not in the journal is not sent
+        control[X_HALTED] = 1
+        return 0
+    verdict = np.int64(intents[k]["verdict"])
+    if verdict != PASS:
+        counters[C_DENIED] += 1
+        counters[C_DENIED_BY + verdict] += 1
+        return 0
+    # The outbox holds more than every order that can be live, so it is never full.
+    spsc_push(addresses[A_OUTBOX], address)
+    counters[C_ORDERS] += 1
+    control[X_REASON] |= R_OUTBOX
+    return 1

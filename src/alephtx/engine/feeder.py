@@ -1,0 +1,21 @@
+"""Process entry of a feeder: `python -m alephtx.engine.feeder RUN VENUE MATRIX`."""
+
+import sys
+from pathlib import Path
+
+from alephtx.core import log
+from alephtx.core.config import load_config
+from alephtx.engine.rundir import RunDirectory
+from alephtx.feed.main import run_feeder
+
+
+def main(arguments: list[str]) -> int:
+    """Feed one venue; returns the exit code of `run_feeder`."""
+    run = RunDirectory(Path(arguments[0]))
+    config = load_config(run.config)
+    log.configure(level=config.node.log_level, as_json=config.node.log_json)
+    return run_feeder(config, arguments[1], arguments[2], run.path)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,80 @@
+"""Structures that kernels build from the packed context."""
+
+from alephtx.core.kernel import inner_kernel
+from alephtx.core.view import View
+from alephtx.engine._call import field
+from alephtx.engine.context import (
+    CLOSED,
+    F_GATE,
+    F_INSTRUMENTS,
+    F_LEVELS,
+    F_NOW,
+    F_POSITIONS,
+    F_SIGNALS,
+    F_TABLE,
+    F_TOP,
+    I1,
+    I2,
+    I3,
+    I4,
+    INSTRUMENTS,
+    ORDERS,
+    POSITIONS,
+    SIGNALS,
+    TOPS,
+)
+from alephtx.execution.orders import OrderTable
+from alephtx.risk.limits import GateState
+
+
+@inner_kernel
+def view_for(x, s):
+    """Build one strategy's view; the same memory for all but positions and orders."""
+    return View(
+        field(x, F_NOW, I1),
+        field(x, F_TOP, TOPS),
+        field(x, F_LEVELS, I4),
+        field(x, F_SIGNALS, SIGNALS),
+        field(x, F_POSITIONS, POSITIONS)[s],
+        field(x, F_TABLE, ORDERS)[s],
+        field(x, F_TABLE + 1, I2)[s],
+        field(x, F_INSTRUMENTS, INSTRUMENTS),
+    )
+
+
+@inner_kernel
+def table_of(x):
+    """Build the order table, fields in its own order."""
+    return OrderTable(
+        field(x, F_TABLE, ORDERS),
+        field(x, F_TABLE + 1, I2),
+        field(x, F_TABLE + 2, CLOSED),
+        field(x, F_TABLE + 3, I1),
+        field(x, F_TABLE + 4, I2),
+        field(x, F_TABLE + 5, I2),
+        field(x, F_TABLE + 6, I2),
+        field(x, F_TABLE + 7, I1),
+        field(x, F_TABLE + 8, I3),
+        field(x, F_TABLE + 9, I3),
+        field(x, F_TABLE + 10, I1),
+    )
+
+
+@inner_kernel
+def gate_of(x):
+    """Build the gate's state, fields in its own order."""
+    return GateState(
+        field(x, F_GATE, I2),
+        field(x, F_GATE + 1, I2),
+        field(x, F_GATE + 2, I2),
+        field(x, F_GATE + 3, I2),
+        field(x, F_GATE + 4, I1),
+        field(x, F_GATE + 5, I1),
+        field(x, F_GATE + 6, I1),
+        field(x, F_GATE + 7, I1),
+        field(x, F_GATE + 8, I1),
+        field(x, F_GATE + 9, I1),
+        field(x, F_GATE + 10, I1),
+        field(x, F_GATE + 11, I1),
+        field(x, F_GATE + 12, I2),
+    )

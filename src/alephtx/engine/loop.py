@@ -1,0 +1,115 @@
+"""The thread that drives the step: compiled, without the GIL, awake only as much as the config says.
+
+wait = "spin" burns a core and never sleeps; "sleep" naps after every empty round; "adaptive" (the
+default) spins for a short while after the last input and then naps. Ctrl-C and commands reach the
+loop within one round, because a round is bounded.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from alephtx.core.atomics import monotonic_ns, pause
+from alephtx.core.clock import pause_thread
+from alephtx.core.kernel import kernel
+from alephtx.core.log import logger
+from alephtx.engine._call import field
+from alephtx.engine.context import (
+    F_NOW,
+    I1,
+    R_ASK,
+    R_BUSY,
+    R_COMMAND,
+    R_IDLE,
+    R_JOURNAL,
+    R_OUTBOX,
+    Context,
+    pack,
+)
+from alephtx.engine.step import step
+
+log = logger("engine")
+
+BUDGET = 64
+ROUNDS = {"spin": 20_000, "adaptive": 400, "sleep": 1}
+NAPS_NS = {"spin": (0, 0), "adaptive": (100_000, 1_000_000), "sleep": (500_000, 2_000_000)}
+
+
+@kernel
+def spin(x, rounds, offset_ns):
+    """Step until something needs Python or `rounds` empty rounds have passed; returns R_ bits."""
+    now = field(x, F_NOW, I1)
+    idle = 0
+    busy = R_IDLE
+    while idle < rounds:
+        mono = monotonic_ns()
+        now[3] = mono
+        now[0] = mono + offset_ns
+        reason = step(x, BUDGET)
+        if reason & R_BUSY:
+            idle = 0
+            busy = R_BUSY
+        else:
+            idle += 1
+            pause()
+        if reason & (R_OUTBOX | R_JOURNAL | R_COMMAND | R_ASK):
+            return reason
+    return busy
+
+
+class Loop(threading.Thread):
+    """Drives one context until stopped.
+
+    on_outbox: called (in this thread) when intents wait for the gateway; make_room: makes room in
+    journal and input log, False when it cannot (the loop then ends, halted).
+    """
+
+    def __init__(
+        self,
+        ctx: Context,
+        *,
+        wait: str,
+        offset_ns: int,
+        on_outbox: Callable[[], Any],
+        make_room: Callable[[], bool],
+        on_end: Callable[[BaseException | None], None],
+    ) -> None:
+        super().__init__(name="engine", daemon=True)
+        self.ctx = ctx
+        self.packed = pack(ctx)
+        self.wait = wait
+        self.offset_ns = offset_ns
+        self.failure: BaseException | None = None
+        self._on_outbox = on_outbox
+        self._make_room = make_room
+        self._on_end = on_end
+        self._stop_asked = threading.Event()
+
+    def run(self) -> None:
+        """Loop; an error ends the thread and is reported, never swallowed."""
+        try:
+            self._drive()
+        except BaseException as error:  # noqa: BLE001 - handed to the main thread, which ends the process
+            self.failure = error
+        self._on_end(self.failure)
+
+    def _drive(self) -> None:
+        short, long = NAPS_NS[self.wait]
+        rounds, nap = ROUNDS[self.wait], short
+        while not self._stop_asked.is_set():
+            reason = spin(self.packed, rounds, self.offset_ns)
+            if reason & R_OUTBOX:
+                self._on_outbox()
+            if reason & R_JOURNAL and not self._make_room():
+                return
+            if reason == R_IDLE and short:
+                pause_thread(nap)
+                nap = min(nap * 2, long)
+            else:
+                nap = short
+
+    def stop(self, seconds: float = 5.0) -> None:
+        """Ask the loop to end and wait for it."""
+        self._stop_asked.set()
+        if self.is_alive():
+            self.join(seconds)

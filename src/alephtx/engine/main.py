@@ -1,0 +1,52 @@
+"""Process entry of the engine: `python -m alephtx.engine.main RUN MATRIX`; started by the supervisor.
+
+Exit codes: 0 stopped and reconciled, 2 cannot start, 3 bad configuration, 6 stopped but not
+reconciled, 1 a fault (the supervisor starts it again).
+"""
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+import uvloop
+
+from alephtx.core import log
+from alephtx.core.config import load_config
+from alephtx.core.errors import AlephError, ConfigError, PluginError
+from alephtx.engine.guard import end_with_parent
+from alephtx.engine.rundir import RunDirectory
+from alephtx.engine.session import Session
+from alephtx.matrix.shm import Matrix
+
+
+async def _run(run: RunDirectory, matrix_path: Path) -> int:
+    config = load_config(run.config)
+    matrix = Matrix.attach(matrix_path)
+    session = Session(config, run, matrix, run.load_instruments())
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(name, session.stop_asked.set)
+    end_with_parent(session.stop_asked)
+    try:
+        return await session.run()
+    finally:
+        matrix.close()
+
+
+def main(arguments: list[str]) -> int:
+    """Run one engine process; returns its exit code."""
+    run = RunDirectory(Path(arguments[0]))
+    log.configure()
+    try:
+        return uvloop.run(_run(run, Path(arguments[1])))
+    except (ConfigError, PluginError) as error:
+        log.logger("engine").error("engine_cannot_start", error=str(error))
+        return 3
+    except AlephError as error:
+        log.logger("engine").error("engine_stopped", error=str(error))
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,78 @@
+"""Start-up is recovery: fold the journal into the step's state.
+
+The same kernels apply a record here and live, so the state after a crash is the state before it.
+What the journal cannot know (what the venue did while we were gone) the gateway asks for afterwards.
+"""
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from alephtx.core import words
+from alephtx.core.records import INTENT, UPDATE
+from alephtx.engine._call import stages
+from alephtx.engine.context import A_APPLY, Context, Rows, pack
+from alephtx.execution.orders import orders_cancelling, orders_place
+from alephtx.matrix.journal import BALANCES, EPOCH, read
+from alephtx.matrix.journal import INTENT as INTENT_RECORD
+from alephtx.matrix.journal import UPDATE as UPDATE_RECORD
+
+
+class Recovered(msgspec.Struct):
+    """What the journal told: the live orders and how far the story goes."""
+
+    records: int = 0
+    epoch: int = 0
+    last_input: int = 0
+    since_ns: dict[int, int] = {}
+    live: dict[int, list[Rows]] = {}
+    venue_ids: dict[int, dict[int, int]] = {}
+    has_balances: bool = False
+
+
+def fold(directory: Path, ctx: Context) -> Recovered:
+    """Replay a journal into a fresh context. Returns what gateways need to take up their orders.
+
+    since_ns and venue_ids are by account; live holds ORDER rows by account.
+    """
+    told = Recovered(since_ns={}, live={}, venue_ids={})
+    packed = pack(ctx)
+    for record in read(directory):
+        told.records += 1
+        told.last_input = max(told.last_input, record.input_seq)
+        if record.kind == INTENT_RECORD:
+            _intent(np.frombuffer(record.payload, INTENT, count=1).copy(), ctx)
+        elif record.kind == UPDATE_RECORD:
+            _update(np.frombuffer(record.payload, UPDATE, count=1).copy(), ctx, packed, told)
+        elif record.kind == EPOCH:
+            told.epoch = max(told.epoch, int(np.frombuffer(record.payload, np.int64, count=1)[0]))
+        elif record.kind == BALANCES:
+            told.has_balances = True
+    ctx.counters[:] = 0
+    ctx.gate.resync[:] = 1
+    for strategy in range(len(ctx.strategies)):
+        for slot in range(int(ctx.table.open_count[strategy, 0])):
+            row = ctx.table.orders[strategy, slot : slot + 1].copy()
+            told.live.setdefault(int(row[0]["account"]), []).append(row)
+    return told
+
+
+def _intent(row: Rows, ctx: Context) -> None:
+    if row[0]["verdict"] != words.PASS:
+        return
+    if row[0]["op"] == words.PLACE:
+        orders_place(ctx.table, row, int(row[0]["ts_intent"]))
+    elif row[0]["op"] == words.CANCEL:
+        orders_cancelling(ctx.table, int(row[0]["target_order_id"]), int(row[0]["ts_intent"]))
+
+
+def _update(row: Rows, ctx: Context, packed: Rows, told: Recovered) -> None:
+    ctx.update[:] = row
+    call_stage(int(ctx.addresses[A_APPLY]), packed, 0, 0)
+    account = int(row[0]["account"])
+    venue_id, order_id = int(row[0]["venue_order_id"]), int(row[0]["order_id"])
+    if venue_id and order_id:
+        told.venue_ids.setdefault(account, {})[venue_id] = order_id
+    if row[0]["kind"] == words.FILL:
+        told.since_ns[account] = max(told.since_ns.get(account, 0), int(row[0]["ts_event"]))

@@ -1,0 +1,161 @@
+"""Drive a supervised run to its end: start, show, sample, stop, sum up."""
+
+import asyncio
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from alephtx.core.config_schema import Config
+from alephtx.core.instruments import Instruments
+from alephtx.core.log import logger
+from alephtx.engine.rundir import RunDirectory
+from alephtx.engine.supervisor import Supervisor
+from alephtx.engine.watch import books_of, processes_of
+from alephtx.matrix.shm import Matrix
+
+log = logger("run")
+
+SAMPLE_SECONDS = 0.5
+SHOW_SECONDS = 0.25
+
+Show = Callable[[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]], None]
+
+
+class Outcome(msgspec.Struct):
+    """How a run ended. interrupted counts Ctrl-C's."""
+
+    reconciled: bool
+    interrupted: int
+    failure: str
+    summary: dict[str, Any]
+
+
+class Run:
+    """One supervised run with its viewer and its samples for the report."""
+
+    def __init__(
+        self, config: Config, directory: RunDirectory, instruments: Instruments, show: Show
+    ) -> None:
+        self.directory = directory
+        self.supervisor = Supervisor(config, directory, instruments)
+        self.instruments = instruments
+        self.show = show
+        self.ended = asyncio.Event()
+        self.interrupted = 0
+        self.samples: list[dict[str, Any]] = []
+
+    def interrupt(self) -> None:
+        """First Ctrl-C: stop in order. Second: kill what is left and say what that leaves open."""
+        self.interrupted += 1
+        if self.interrupted == 1:
+            self.supervisor.halt()
+            self.ended.set()
+        else:
+            self.supervisor.force()
+
+    async def drive(self, seconds: float | None) -> Outcome:
+        """Run until the time is over, the user stops it or a child is beyond help."""
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(name, self.interrupt)
+        try:
+            await self.supervisor.start()
+            watching = asyncio.ensure_future(self.supervisor.watch())
+            showing = asyncio.ensure_future(self._show())
+            ending = asyncio.ensure_future(self.ended.wait())
+            await asyncio.wait(
+                [watching, ending], timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            await self.supervisor.stop()
+            showing.cancel()
+            await asyncio.gather(
+                showing, ending.cancel() and ending or ending, return_exceptions=True
+            )
+        finally:
+            self.supervisor.force()
+            await self.supervisor.stop()
+            for name in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(name)
+        return self._outcome()
+
+    def _outcome(self) -> Outcome:
+        ended = self.directory.read_json(self.directory.path / "engine.json") or {}
+        status = self.directory.read_json(self.directory.status) or {}
+        summary = summarise(status, ended, self.samples, self.directory)
+        self.directory.write_json(self.directory.summary, summary)
+        self.directory.write_json(self.directory.path / "samples.json", self.samples)
+        return Outcome(
+            bool(ended.get("reconciled")), self.interrupted, self.supervisor.failure, summary
+        )
+
+    async def _show(self) -> None:
+        """Redraw the view and keep samples; a reader of the matrix like any other."""
+        assert self.supervisor.matrix is not None
+        matrix: Matrix = self.supervisor.matrix
+        clock, next_sample = self.supervisor.clock, 0
+        while True:
+            await asyncio.sleep(SHOW_SECONDS)
+            books = books_of(matrix, self.instruments, clock)
+            status = self.directory.read_json(self.directory.status) or {}
+            self.show(status, books, processes_of(self.directory))
+            if clock.monotonic() >= next_sample:
+                next_sample = clock.monotonic() + int(SAMPLE_SECONDS * 1e9)
+                self.samples.append(sample(clock.now(), status, books))
+
+
+def sample(now_ns: int, status: dict[str, Any], books: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what the report plots of one moment."""
+    return {
+        "ts": now_ns,
+        "mids": {book["key"]: book["mid"] for book in books if book["mid"] is not None},
+        "realized": status.get("realized", {}),
+        "unrealized": status.get("unrealized", {}),
+        "fees": status.get("fees", {}),
+        "positions": status.get("positions", {}),
+        "counters": status.get("counters", {}),
+    }
+
+
+def summarise(
+    status: dict[str, Any],
+    ended: dict[str, Any],
+    samples: list[dict[str, Any]],
+    directory: RunDirectory,
+) -> dict[str, Any]:
+    """Return the run's summary: the object that `--json` prints as its last line."""
+    counters = status.get("counters", {})
+    latency = status.get("latency_ns", {})
+    pairs = ("wire_to_matrix", "matrix_to_intent", "intent_to_wire")
+    blank = {"p50": 0, "p99": 0, "most": 0, "count": 0}
+    return {
+        "run": directory.id,
+        "mode": status.get("mode", ""),
+        "events": counters.get("events", 0) + counters.get("trades", 0),
+        "books": status.get("books", {}),
+        "intents": counters.get("intents", 0),
+        "denied": status.get("denied", {}),
+        "orders": counters.get("orders", 0),
+        "fills": counters.get("fills", 0),
+        "pnl": {"realized": status.get("realized", {}), "unrealized": status.get("unrealized", {})},
+        "fees": status.get("fees", {}),
+        "funding": status.get("funding", {}),
+        "positions": status.get("positions", {}),
+        "resyncs": status.get("resyncs", 0),
+        "reconciled": bool(ended.get("reconciled")),
+        "differences": ended.get("differences", {}),
+        "left_open": ended.get("left_open", []),
+        "latency_ns": {
+            name: {
+                "p50": row["p50"], "p99": row["p99"], "max": row["most"], "count": row["count"],
+            }
+            for name in pairs
+            for row in [latency.get(name, blank)]
+        },
+        "strategies": status.get("strategies", []),
+        "alarms": status.get("alarms", []),
+        "report": str(directory.report),
+    }  # fmt: skip

@@ -1,0 +1,404 @@
+"""The life of one engine process: recover, open the accounts, trade, stop flat of orders, reconcile.
+
+The main thread is asyncio and owns sockets, ledger, status and commands; the loop thread owns orders
+and positions. They meet in rings. Anything unexpected ends the process: the supervisor starts it
+again and the journal says where it was.
+"""
+
+import asyncio
+import gc
+import random
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from alephtx.core import words
+from alephtx.core.clock import MachineClock
+from alephtx.core.config_schema import Config
+from alephtx.core.errors import AlephError, VenueError
+from alephtx.core.histogram import hist_add, make_histogram
+from alephtx.core.identity import first_order_id
+from alephtx.core.instruments import Instruments
+from alephtx.core.log import logger
+from alephtx.core.records import INTENT
+from alephtx.engine import context as c
+from alephtx.engine.assemble import Engine, assemble
+from alephtx.engine.loop import Loop
+from alephtx.engine.recovery import Recovered, fold
+from alephtx.engine.rundir import RunDirectory
+from alephtx.engine.status import (
+    counters_of,
+    denied_by,
+    latencies_of,
+    ledger_of,
+    strategies_of,
+)
+from alephtx.engine.venues import bind_account
+from alephtx.engine.wire import AccountWire
+from alephtx.execution.gateway import Gateway, LiveOrder
+from alephtx.execution.orders import MISSING_FILLS, OUTCOME
+from alephtx.ledger.book import Ledger
+from alephtx.matrix.inputlog import InputLog
+from alephtx.matrix.journal import BALANCES, EPOCH, RECONCILED, Journal, JournalHeader, tail
+from alephtx.matrix.ring import ring_head
+from alephtx.matrix.shm import Matrix
+from alephtx.matrix.writers import halt_read
+
+log = logger("engine")
+
+READY_SECONDS = 20.0
+CANCEL_SECONDS = 8.0
+SETTLE_SECONDS = 5.0
+STATUS_SECONDS = 0.25
+READ_MAX = 4096
+
+
+class Session:
+    """One engine process."""
+
+    def __init__(
+        self, config: Config, run: RunDirectory, matrix: Matrix, instruments: Instruments
+    ) -> None:
+        self.config = config
+        self.run_directory = run
+        self.matrix = matrix
+        self.instruments = instruments
+        self.clock = MachineClock(matrix.clock_offset_ns)
+        self.random = random.Random()  # jitter only: nothing that decides a trade
+        self.ledger = Ledger(instruments)
+        self.gateways: list[Gateway] = []
+        self.intent_to_wire = make_histogram()
+        self.ack_latency = make_histogram()
+        self.reconciled: dict[str, list[str]] = {}
+        self.stop_asked = asyncio.Event()
+        self.epoch = 0
+        self.alarms: list[str] = []
+        self._halt_seen = False
+        self._intent_times: dict[int, int] = {}
+        self._journal_tail: Any = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # -- set-up ----------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Open journal and input log, recover state, place strategies. No network yet."""
+        config, run = self.config, self.run_directory
+        header = JournalHeader(
+            node=config.node.name,
+            engine=config.node.engine,
+            instruments=self.instruments.to_json(),
+            accounts=msgspec.json.encode(list(config.accounts)),
+        )
+        self.journal = Journal.open(run.journal, header=header, durability=config.node.durability)
+        self.inputs = InputLog.open(run.inputs)
+        self.engine: Engine = assemble(
+            config, self.instruments, self.matrix, self.journal.map, self.inputs.map
+        )
+        self.ctx = self.engine.ctx
+        self.recovered: Recovered = fold(run.journal, self.ctx)
+        self.ledger.fold(record for record in self._records())
+        self.epoch = self.recovered.epoch + 1
+        self.ctx.control[c.X_NEXT_ORDER] = first_order_id(config.node.engine, self.epoch) + 1
+        self._write(EPOCH, np.array([self.epoch], np.int64).tobytes())
+        self.journal.sync()
+        for venue in range(len(self.instruments.venues)):
+            self.ctx.next_slot[venue] = max(1, int(ring_head(self.matrix.map, venue)))
+        if self.recovered.records:
+            live = sum(len(rows) for rows in self.recovered.live.values())
+            log.info("journal_recovered", records=self.recovered.records, live_orders=live)
+
+    def _records(self) -> Any:
+        self._journal_tail = tail(self.run_directory.journal)
+        while found := self._journal_tail.poll(READ_MAX):
+            yield from found
+
+    def _write(self, kind: int, payload: bytes) -> None:
+        """Append a record from the main thread; only while the loop does not run."""
+        self.journal.append(kind, payload, ts=self.clock.now())
+
+    def open_accounts(self) -> None:
+        """Bind every account to its venue."""
+        for index, (name, section) in enumerate(self.config.accounts.items()):
+            codec, endpoints = bind_account(self.config, section, index, self.instruments)
+            wire = AccountWire(
+                section.venue, endpoints, codec.spec.buckets, self.clock, self.random
+            )
+            venue = self.instruments.venues.index(section.venue)
+            traded = [
+                i
+                for strategy in self.engine.strategies
+                for i in strategy.instruments
+                if self.ctx.account_of[strategy.index, venue] == index
+                and self.ctx.venue_of[i] == venue
+            ]
+            gateway = Gateway(
+                index, codec, wire, self.clock, self.engine.rings.updates[index].push,
+                traded=sorted(set(traded)), on_sent=self._note_sent,
+            )  # fmt: skip
+            wire.on_frame, wire.on_up, wire.on_down = (
+                gateway.on_frame, gateway.on_up, gateway.on_down,
+            )  # fmt: skip
+            self._resume(gateway, index)
+            self.gateways.append(gateway)
+            log.info("account_bound", account=name, venue=section.venue)
+
+    def _resume(self, gateway: Gateway, index: int) -> None:
+        """Give a gateway what the journal knows of its orders."""
+        gateway.by_venue_id.update(self.recovered.venue_ids.get(index, {}))
+        gateway.since_ns = self.recovered.since_ns.get(index, gateway.since_ns)
+        for row in self.recovered.live.get(index, []):
+            order = row[0]
+            gateway.live[int(order["order_id"])] = LiveOrder(
+                int(order["order_id"]), int(order["instrument"]), int(order["ts_intent"]),
+                int(order["venue_order_id"]),
+            )  # fmt: skip
+
+    def _note_sent(self, order_id: int, now_ns: int) -> None:
+        started = self._intent_times.pop(order_id, 0)
+        if started:
+            hist_add(self.intent_to_wire, now_ns - started)
+
+    # -- running ---------------------------------------------------------------------------
+
+    async def run(self) -> int:
+        """Trade until asked to stop; returns the exit code."""
+        self.open()
+        self.open_accounts()
+        loop = asyncio.get_running_loop()
+        for gateway in self.gateways:
+            await gateway.start()
+        await self._wait_ready()
+        self._open_ledger()
+        self.loop_thread = Loop(
+            self.ctx,
+            wait=self.config.node.wait,
+            offset_ns=self.clock.offset_ns,
+            on_outbox=lambda: loop.call_soon_threadsafe(self._pump),
+            make_room=self._make_room,
+            on_end=lambda error: loop.call_soon_threadsafe(self._loop_ended, error),
+        )
+        gc.collect()
+        gc.freeze()
+        self.loop_thread.start()
+        await self._clear_leftovers()
+        for strategy in self.engine.strategies:
+            self._command(c.COMMAND_ENABLE, strategy.index)
+        self._tasks.append(asyncio.create_task(self._housekeep()))
+        await self.stop_asked.wait()
+        return await self._finish()
+
+    async def _wait_ready(self) -> None:
+        """Wait until every account agrees with its venue; an engine never trades on half a truth."""
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                await asyncio.gather(*(gateway.ready.wait() for gateway in self.gateways))
+        except TimeoutError:
+            late = [
+                self.engine.account_names[g.account] for g in self.gateways if not g.ready.is_set()
+            ]
+            raise VenueError(
+                f"no agreement with the venue of {', '.join(late)} within {READY_SECONDS:g} s",
+                remedy="see engine.log for what the venue said",
+            ) from None
+
+    def _open_ledger(self) -> None:
+        """Write the opening balances on an account's first start; later starts go on from them."""
+        if self.recovered.has_balances:
+            return
+        for gateway in self.gateways:
+            rows = [
+                {"currency": balance.currency, "total": str(balance.total)}
+                for balance in gateway.balances
+            ]
+            payload = {"account": gateway.account, "balances": rows}
+            self._write(BALANCES, msgspec.json.encode(payload))
+        self._follow_journal()
+
+    async def _clear_leftovers(self) -> None:
+        """Cancel orders of an earlier life: no strategy remembers why they are there."""
+        for gateway in self.gateways:
+            for order in list(gateway.live.values()):
+                log.info("leftover_cancelled", order_id=order.order_id)
+                self.cancel_order(gateway, order)
+        await self._until_no_orders(CANCEL_SECONDS)
+
+    def cancel_order(self, gateway: Gateway, order: LiveOrder) -> None:
+        """Send a cancel from the main thread; for leftovers, stop and kill."""
+        row = np.zeros(1, INTENT)
+        row["op"], row["target_order_id"] = words.CANCEL, order.order_id
+        row["instrument"], row["account"] = order.instrument, gateway.account
+        gateway.submit(row)
+
+    async def _until_no_orders(self, seconds: float) -> bool:
+        deadline = self.clock.monotonic() + int(seconds * 1e9)
+        while any(gateway.live for gateway in self.gateways):
+            if self.clock.monotonic() > deadline:
+                return False
+            await self.clock.sleep(5_000_000)
+        return True
+
+    def _pump(self) -> None:
+        """Hand the loop's intents to their gateways, several of one account in one call."""
+        row = np.zeros(1, INTENT)
+        waiting: dict[int, list[Any]] = {}
+        while self.engine.rings.outbox.pop(row):
+            self._intent_times[int(row[0]["order_id"])] = int(row[0]["ts_intent"])
+            waiting.setdefault(int(row[0]["account"]), []).append(row[0].copy())
+        if self.config.node.durability == "order" and waiting:
+            self.journal.sync()
+        for account, rows in waiting.items():
+            self.gateways[account].submit(np.array(rows, INTENT))
+
+    def _command(self, kind: int, argument: int = 0) -> None:
+        row = np.zeros(8, np.int64)
+        row[0], row[1] = kind, argument
+        self.engine.rings.commands.push(row)
+
+    def _make_room(self) -> bool:
+        """Roll the journal and grow the input log; called by the loop thread."""
+        try:
+            self.inputs.grow()
+            self.journal.roll()
+        except AlephError as error:
+            log.error("journal_failed", error=str(error))
+            return False
+        return True
+
+    def _loop_ended(self, error: BaseException | None) -> None:
+        if error is not None:
+            log.error("engine_loop_failed", error=repr(error))
+            self.alarms.append(f"engine loop failed: {error!r}")
+        self.stop_asked.set()
+
+    # -- the main thread's rounds ----------------------------------------------------------
+
+    async def _housekeep(self) -> None:
+        """Follow the journal, answer the loop's asks, publish the status."""
+        next_status = 0
+        while True:
+            await self.clock.sleep(10_000_000)
+            self._follow_journal()
+            self._answer_asks()
+            self._obey_halt()
+            now = self.clock.monotonic()
+            if now >= next_status:
+                next_status = now + int(STATUS_SECONDS * 1e9)
+                self.publish_status()
+
+    def _follow_journal(self) -> None:
+        while found := self._journal_tail.poll(READ_MAX):
+            for record in found:
+                self.ledger.apply(record)
+
+    def _obey_halt(self) -> None:
+        """Cancel what is open when a halt came, whoever set it; the gate blocks new orders itself."""
+        halted = bool(self.ctx.control[c.X_HALTED])
+        if halted and not self._halt_seen:
+            log.warning("engine_halted", word=int(halt_read(self.matrix.map)))
+            self.cancel_everything()
+        self._halt_seen = halted
+
+    def cancel_everything(self) -> None:
+        """Send a cancel for every order of ours that is not known to be over."""
+        for gateway in self.gateways:
+            for order in list(gateway.live.values()):
+                self.cancel_order(gateway, order)
+
+    def _answer_asks(self) -> None:
+        """Act on what the order table found odd: ask the venue, and say so."""
+        row = np.zeros(1, OUTCOME)
+        while self.engine.rings.asks.pop(row):
+            gateway = self.gateways[int(row[0]["account"])]
+            code, order_id = int(row[0]["code"]), int(row[0]["order_id"])
+            log.warning("order_questioned", order_id=order_id, code=code, account=gateway.account)
+            if code == MISSING_FILLS:
+                gateway.fetch_fills_soon(int(row[0]["instrument"]))
+            else:
+                self.alarms.append(f"order {order_id}: code {code}")
+
+    def publish_status(self) -> None:
+        """Write status.json: what the terminal view, `alephtx status` and the report read."""
+        status = {
+            "ts": self.clock.now(),
+            "node": self.config.node.name,
+            "mode": self.config.node.mode,
+            "epoch": self.epoch,
+            "halted": bool(self.ctx.control[c.X_HALTED]),
+            "counters": counters_of(self.engine),
+            "denied": denied_by(self.ctx.counters),
+            "strategies": strategies_of(self.engine, self.instruments),
+            "latency_ns": latencies_of(self.engine, self.intent_to_wire, self.ack_latency),
+            "accounts": [
+                {
+                    "name": self.engine.account_names[gateway.account],
+                    "ready": gateway.ready.is_set(),
+                    "live_orders": len(gateway.live),
+                    "foreign": gateway.foreign,
+                    **gateway.counts,
+                }
+                for gateway in self.gateways
+            ],
+            "alarms": self.alarms[-20:],
+            **ledger_of(self.ledger, self.engine, self.instruments),
+        }
+        self.run_directory.write_json(self.run_directory.status, status)
+
+    # -- the end ---------------------------------------------------------------------------
+
+    async def _finish(self) -> int:
+        """Stop strategies, cancel every order, reconcile with every venue, sum up."""
+        self._command(c.COMMAND_STOP)
+        await self.clock.sleep(50_000_000)
+        deadline = self.clock.monotonic() + int(CANCEL_SECONDS * 1e9)
+        while self.clock.monotonic() < deadline:
+            for gateway in self.gateways:
+                for order in list(gateway.live.values()):
+                    if not order.doubt:
+                        self.cancel_order(gateway, order)
+            if await self._until_no_orders(1.0):
+                break
+        left = [order.order_id for gateway in self.gateways for order in gateway.live.values()]
+        if left:
+            log.error("orders_left_open", orders=left)
+            self.alarms.append(f"orders left open: {left}")
+        await self._reconcile()
+        self.loop_thread.stop()
+        for task in self._tasks:
+            task.cancel()
+        self._follow_journal()
+        self.publish_status()
+        agreed = not any(self.reconciled.values()) and not left
+        self._write(RECONCILED, msgspec.json.encode(self.reconciled))
+        self.run_directory.write_json(
+            self.run_directory.path / "engine.json",
+            {"reconciled": agreed, "differences": self.reconciled, "left_open": left},
+        )
+        for gateway in self.gateways:
+            await gateway.close()
+        self.journal.close()
+        self.inputs.close()
+        return 0 if agreed else 6
+
+    async def _reconcile(self) -> None:
+        """Compare ledger and venue until equal or until SETTLE_SECONDS are over; keep the differences."""
+        for gateway in self.gateways:
+            name = self.engine.account_names[gateway.account]
+            deadline = self.clock.monotonic() + int(SETTLE_SECONDS * 1e9)
+            while True:
+                try:
+                    await gateway.synchronise()
+                    self._follow_journal()
+                    differences = self.ledger.compare(
+                        gateway.account, gateway.balances, gateway.holdings
+                    )
+                except VenueError as error:
+                    differences = [f"the venue did not answer: {error}"]
+                self.reconciled[name] = [str(difference) for difference in differences]
+                if not differences or self.clock.monotonic() > deadline:
+                    break
+                await self.clock.sleep(200_000_000)
+            if differences:
+                log.error("account_not_reconciled", account=name, differences=differences[:5])
+            else:
+                log.info("account_reconciled", account=name)

@@ -1,0 +1,108 @@
+"""What a run shows of itself: one JSON document, for `status`, the terminal view and the report."""
+
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+
+from alephtx.core import words
+from alephtx.core.histogram import summary
+from alephtx.engine import context as c
+from alephtx.engine.assemble import Engine
+
+
+def marks_of(engine: Engine) -> dict[int, int]:
+    """Return each instrument's mid in half ticks rounded down to ticks, where it has two sides."""
+    marks = {}
+    for i, top in enumerate(engine.ctx.top):
+        if top["bid"] > 0 and top["ask"] > 0:
+            marks[i] = (int(top["bid"]) + int(top["ask"])) // 2
+    return marks
+
+
+def denied_by(counters: np.ndarray[Any, Any]) -> dict[str, int]:
+    """Return how often each rule denied an intent."""
+    return {
+        words.VERDICT_NAMES.get(code, str(code)): int(counters[c.C_DENIED_BY + code])
+        for code in range(32)
+        if counters[c.C_DENIED_BY + code]
+    }
+
+
+def strategies_of(engine: Engine, instruments: Any) -> list[dict[str, Any]]:
+    """Return each strategy's counters, live orders and positions."""
+    ctx, shown = engine.ctx, []
+    for strategy in engine.strategies:
+        row = ctx.strategies[strategy.index]
+        held = {
+            instruments[i].key: str(instruments[i].qty_decimal(int(qty)))
+            for i, qty in enumerate(ctx.positions[strategy.index]["qty"])
+            if qty
+        }
+        shown.append(
+            {
+                "name": strategy.name,
+                "enabled": bool(row[c.S_ENABLED]),
+                "events": int(row[c.S_EVENTS]),
+                "intents": int(row[c.S_INTENTS]),
+                "denied": int(row[c.S_DENIED]),
+                "open_orders": int(ctx.table.open_count[strategy.index, 0]),
+                "positions": held,
+                "state": state_of(strategy.state),
+            }
+        )
+    return shown
+
+
+def state_of(state: np.ndarray[Any, Any]) -> dict[str, int | float]:
+    """Return the scalar fields of a strategy's state."""
+    return {
+        name: state[0][name].item()
+        for name in (state.dtype.names or ())
+        if state.dtype.fields is not None and state.dtype.fields[name][0].shape == ()
+    }
+
+
+def counters_of(engine: Engine) -> dict[str, int]:
+    """Return the engine's own counters by name."""
+    counters = engine.ctx.counters
+    names = {
+        "events": c.C_EVENTS, "trades": c.C_TRADES, "updates": c.C_UPDATES,
+        "intents": c.C_INTENTS, "denied": c.C_DENIED, "orders": c.C_ORDERS, "fills": c.C_FILLS,
+        "lapped": c.C_LAPPED, "alarms": c.C_ALARMS, "bad_rows": c.C_BAD_ROWS,
+        "overflows": c.C_OVERFLOWS, "strategy_errors": c.C_STRATEGY_ERRORS,
+    }  # fmt: skip
+    return {name: int(counters[at]) for name, at in names.items()}
+
+
+def latencies_of(engine: Engine, intent_to_wire: Any, ack: Any) -> dict[str, dict[str, int]]:
+    """Return the engine's latency summaries, in ns."""
+    return {
+        "matrix_to_intent": summary(engine.ctx.histograms[c.HIST_MATRIX_TO_INTENT]),
+        "intent_to_wire": summary(intent_to_wire),
+        "intent_to_ack": summary(ack),
+    }
+
+
+def money(amounts: dict[str, Decimal]) -> dict[str, str]:
+    """Return amounts by currency as plain text, zeros left out."""
+    return {name: format(value.normalize(), "f") for name, value in amounts.items() if value}
+
+
+def ledger_of(ledger: Any, engine: Engine, instruments: Any) -> dict[str, Any]:
+    """Return P&L, fees and positions as the ledger has them, marked at the current mids."""
+    marks = {i: instruments[i].price_decimal(ticks) for i, ticks in marks_of(engine).items()}
+    positions = {}
+    for account in range(len(engine.account_names)):
+        for i, instrument in enumerate(instruments):
+            qty = ledger.position(account, i)
+            if qty:
+                key = f"{engine.account_names[account]}/{instrument.key}"
+                positions[key] = str(instrument.qty_decimal(qty))
+    return {
+        "positions": positions,
+        "realized": money(ledger.realized_by_currency()),
+        "unrealized": money(ledger.unrealized_by_currency(marks)),
+        "fees": money(ledger.fees()),
+        "funding": money(ledger.funding()),
+    }

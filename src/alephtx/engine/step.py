@@ -1,0 +1,360 @@
+"""The compiled heart: inputs in one total order, strategies, gate, journal, orders out.
+
+`step` returns after at most `budget` inputs. Order of service: commands, updates of all accounts
+(money before prices), market events round robin over venues, timers. Every input is numbered in the
+input log before it is looked at; every intent and update is in the journal before it has an effect
+outside. The step reads no clock: F_NOW is set by the loop or by the simulated world.
+
+The same function serves live, shadow, paper and twins; only what fills the rings and what drains
+the outbox differ.
+"""
+
+import numpy as np
+
+from alephtx.core.kernel import inner_kernel, kernel
+from alephtx.core.words import (
+    GAP,
+    LAPPED,
+    STALE,
+    TOP,
+    TRADE,
+)
+from alephtx.engine._call import call_stage, field
+from alephtx.engine.context import (
+    A_COMMAND,
+    A_COMMANDS,
+    A_EMIT,
+    A_ENTER,
+    A_INTENTS,
+    A_PYTHON,
+    C_BAD_ROWS,
+    C_EVENTS,
+    C_LAPPED,
+    C_TRADES,
+    COMMAND_DISABLE,
+    COMMAND_ENABLE,
+    COMMAND_HALT,
+    COMMAND_RESUME,
+    COMMAND_STOP,
+    EVENTS,
+    F_ADDRESSES,
+    F_BEATS,
+    F_COMMAND,
+    F_CONTROL,
+    F_COUNTERS,
+    F_DATA,
+    F_DEPTH_WANTED,
+    F_EVENT,
+    F_INPUTS,
+    F_INTENTS,
+    F_LEVELS,
+    F_MAP,
+    F_NEXT_SLOT,
+    F_NOW,
+    F_ROUTES,
+    F_SLOT,
+    F_STRATEGIES,
+    F_TOP,
+    F_UPDATE_RINGS,
+    F_VENUE_OF,
+    I1,
+    I2,
+    I4,
+    INTENTS,
+    R_BUSY,
+    R_COMMAND,
+    R_IDLE,
+    R_JOURNAL,
+    RING_COMMAND,
+    RING_LAPPED,
+    RING_PYTHON,
+    RING_STALE,
+    RING_TIMER,
+    S_ENABLED,
+    S_EVENTS,
+    S_ON_EVENT,
+    S_ON_START,
+    S_ON_STOP,
+    S_ON_TIMER,
+    S_ON_UPDATE,
+    S_TIMER_NEXT,
+    S_TIMER_NS,
+    S_TRADES,
+    TOPS,
+    X_COMMAND_COUNT,
+    X_HALTED,
+    X_INPUT_SEQ,
+    X_REASON,
+    X_STOPPING,
+    X_UPDATE_STRATEGY,
+)
+from alephtx.engine.updates import pop_update, room_left
+from alephtx.matrix.inputlog import input_append
+from alephtx.matrix.levels import levels_read
+from alephtx.matrix.ring import ring_head, ring_read
+from alephtx.matrix.spsc import spsc_pop
+from alephtx.matrix.tops import top_read
+from alephtx.matrix.writers import halt_read, last_beat, venue_writer
+
+INTENT_BYTES = 128
+BEAT_STALE_NS = 500_000_000
+"""A feeder beats every 50 ms; ten missed beats are death."""
+
+
+@inner_kernel
+def _enter(x, s, hook):
+    return call_stage(field(x, F_ADDRESSES, I1)[A_ENTER], x, s, hook)
+
+
+@inner_kernel
+def _drain_updates(x, budget):
+    """Take the updates of every account and tell the strategies; returns how many."""
+    update_rings, control = field(x, F_UPDATE_RINGS, I1), field(x, F_CONTROL, I1)
+    done = 0
+    for account in range(len(update_rings)):
+        while done < budget and pop_update(x, account) == 1:
+            done += 1
+            if control[X_UPDATE_STRATEGY] >= 0:
+                _enter(x, control[X_UPDATE_STRATEGY], S_ON_UPDATE)
+    return done
+
+
+@inner_kernel
+def _deliver(x, instrument, is_trade):
+    """Give the event in the context to every strategy routed to the instrument."""
+    strategies, routes = field(x, F_STRATEGIES, I2), field(x, F_ROUTES, I2)
+    for s in range(len(strategies)):
+        if routes[instrument, s] == 0 or strategies[s, S_ENABLED] == 0:
+            continue
+        if is_trade and strategies[s, S_TRADES] == 0:
+            continue
+        strategies[s, S_EVENTS] += 1
+        _enter(x, s, S_ON_EVENT)
+
+
+@inner_kernel
+def _set_event(x, i, kind, seq, qty):
+    """Write an event of the engine's own about an instrument: LAPPED or GAP."""
+    event, top, now = field(x, F_EVENT, EVENTS), field(x, F_TOP, TOPS), field(x, F_NOW, I1)
+    event[0]["ts_event"], event[0]["ts_recv"] = top[i]["ts_event"], now[0]
+    event[0]["seq"], event[0]["price"], event[0]["qty"] = seq, 0, qty
+    event[0]["instrument"], event[0]["kind"] = i, kind
+    event[0]["side"], event[0]["flags"] = 0, 0
+
+
+@inner_kernel
+def _take_slot(x, venue):
+    """Turn the ring slot in slot into an event, refresh the private view and deliver it."""
+    slot = field(x, F_SLOT, TOPS)
+    top = field(x, F_TOP, TOPS)
+    counters = field(x, F_COUNTERS, I1)
+    event = field(x, F_EVENT, EVENTS)
+    matrix = field(x, F_MAP, I1)
+    depth_wanted = field(x, F_DEPTH_WANTED, I1)
+    levels = field(x, F_LEVELS, I4)
+    aux = slot[0]["aux"]
+    instrument = aux & 0xFFFFFFFF
+    kind = (aux >> 32) & 0xFF
+    if instrument >= len(top):
+        counters[C_BAD_ROWS] += 1
+        return
+    event[0]["ts_event"], event[0]["ts_recv"] = slot[0]["ts_event"], slot[0]["ts_recv"]
+    event[0]["seq"] = slot[0]["word"] >> 1
+    event[0]["price"], event[0]["qty"] = slot[0]["bid"], slot[0]["bid_qty"]
+    event[0]["instrument"], event[0]["kind"] = instrument, kind
+    event[0]["flags"] = (aux >> 40) & 0xFFFF
+    event[0]["side"] = ((aux >> 56) & 0xFF) - 1
+    is_trade = kind == TRADE
+    if not is_trade:
+        # The slot carries the touch of a book event; other kinds leave the book to the matrix.
+        if kind == TOP or kind == 1:
+            flags = (aux >> 40) & 0xFF
+            top[instrument] = slot[0]
+            top[instrument]["aux"] = flags
+        else:
+            top_read(matrix, instrument, top[instrument : instrument + 1])
+        if depth_wanted[instrument]:
+            levels_read(matrix, instrument, levels[instrument])
+        counters[C_EVENTS] += 1
+    else:
+        counters[C_TRADES] += 1
+    _deliver(x, instrument, is_trade)
+
+
+@inner_kernel
+def _lapped(x, venue):
+    """A ring overran us: reread every top of the venue and go on from the ring's head."""
+    matrix = field(x, F_MAP, I1)
+    next_slot = field(x, F_NEXT_SLOT, I1)
+    control = field(x, F_CONTROL, I1)
+    inputs = field(x, F_INPUTS, I1)
+    now = field(x, F_NOW, I1)
+    counters = field(x, F_COUNTERS, I1)
+    venue_of = field(x, F_VENUE_OF, I1)
+    top = field(x, F_TOP, TOPS)
+    event = field(x, F_EVENT, EVENTS)
+    head = ring_head(matrix, venue)
+    lost = head - next_slot[venue]
+    control[X_INPUT_SEQ] = input_append(inputs, RING_LAPPED + venue, lost, now[0])
+    counters[C_LAPPED] += lost
+    next_slot[venue] = max(1, head - 1)
+    for i in range(len(venue_of)):
+        if venue_of[i] != venue:
+            continue
+        top_read(matrix, i, top[i : i + 1])
+        _set_event(x, i, LAPPED, head, lost)
+        _deliver(x, i, False)
+
+
+@inner_kernel
+def _drain_events(x, budget):
+    """Take market events round robin; returns how many."""
+    next_slot = field(x, F_NEXT_SLOT, I1)
+    matrix = field(x, F_MAP, I1)
+    slot = field(x, F_SLOT, TOPS)
+    control = field(x, F_CONTROL, I1)
+    inputs = field(x, F_INPUTS, I1)
+    now = field(x, F_NOW, I1)
+    done = 0
+    while done < budget:
+        before = done
+        for venue in range(len(next_slot)):
+            k = next_slot[venue]
+            got = ring_read(matrix, venue, k, slot)
+            if got == 0:
+                continue
+            if got < 0:
+                _lapped(x, venue)
+            else:
+                control[X_INPUT_SEQ] = input_append(inputs, venue, k, now[0])
+                next_slot[venue] = k + 1
+                _take_slot(x, venue)
+            done += 1
+        if done == before:
+            break
+    return done
+
+
+@inner_kernel
+def _timers(x):
+    """Run the timers that are due; a timer that fell behind runs once."""
+    strategies = field(x, F_STRATEGIES, I2)
+    now = field(x, F_NOW, I1)
+    control = field(x, F_CONTROL, I1)
+    inputs = field(x, F_INPUTS, I1)
+    data = field(x, F_DATA, I2)
+    intents = field(x, F_INTENTS, INTENTS)
+    done = 0
+    for s in range(len(strategies)):
+        every = strategies[s, S_TIMER_NS]
+        if every == 0 or strategies[s, S_ENABLED] == 0 or strategies[s, S_ON_TIMER] == 0:
+            continue
+        if now[0] < strategies[s, S_TIMER_NEXT]:
+            continue
+        strategies[s, S_TIMER_NEXT] = now[0] + every
+        control[X_INPUT_SEQ] = input_append(inputs, RING_TIMER, s, now[0])
+        _enter(x, s, S_ON_TIMER)
+        done += 1
+    return done
+
+
+@inner_kernel
+def _check_beats(x):
+    """Hold a venue's instruments stale while its feeder gives no sign of life; tell strategies."""
+    next_slot = field(x, F_NEXT_SLOT, I1)
+    matrix = field(x, F_MAP, I1)
+    now = field(x, F_NOW, I1)
+    beats = field(x, F_BEATS, I1)
+    control = field(x, F_CONTROL, I1)
+    inputs = field(x, F_INPUTS, I1)
+    venue_of = field(x, F_VENUE_OF, I1)
+    top = field(x, F_TOP, TOPS)
+    event = field(x, F_EVENT, EVENTS)
+    done = 0
+    for venue in range(len(next_slot)):
+        writer = venue_writer(matrix, venue)
+        if writer < 0:
+            continue
+        dead = 1 if now[3] - last_beat(matrix, writer) > BEAT_STALE_NS else 0
+        if dead == beats[venue]:
+            continue
+        beats[venue] = dead
+        control[X_INPUT_SEQ] = input_append(inputs, RING_STALE, venue << 1 | dead, now[0])
+        for i in range(len(venue_of)):
+            if venue_of[i] != venue or dead == 0:
+                continue
+            top[i]["aux"] |= STALE
+            _set_event(x, i, GAP, 0, 0)
+            _deliver(x, i, False)
+        done += 1
+    return done
+
+
+@inner_kernel
+def _drain_commands(x):
+    """Obey commands from the main thread, and take the intents of uncompiled strategies."""
+    addresses = field(x, F_ADDRESSES, I1)
+    control = field(x, F_CONTROL, I1)
+    inputs = field(x, F_INPUTS, I1)
+    now = field(x, F_NOW, I1)
+    command = field(x, F_COMMAND, I1)
+    strategies = field(x, F_STRATEGIES, I2)
+    intents = field(x, F_INTENTS, INTENTS)
+    counters = field(x, F_COUNTERS, I1)
+    done = 0
+    while spsc_pop(addresses[A_COMMANDS], addresses[A_COMMAND]) == 1:
+        control[X_COMMAND_COUNT] += 1
+        control[X_INPUT_SEQ] = input_append(inputs, RING_COMMAND, control[X_COMMAND_COUNT], now[0])
+        kind, argument = command[0], command[1]
+        if kind == COMMAND_HALT:
+            control[X_HALTED] = 1
+        elif kind == COMMAND_RESUME:
+            control[X_HALTED] = 0
+        elif kind == COMMAND_ENABLE:
+            strategies[argument, S_ENABLED] = 1
+            _enter(x, argument, S_ON_START)
+        elif kind == COMMAND_DISABLE:
+            _enter(x, argument, S_ON_STOP)
+            strategies[argument, S_ENABLED] = 0
+        elif kind == COMMAND_STOP:
+            for s in range(len(strategies)):
+                if strategies[s, S_ENABLED]:
+                    _enter(x, s, S_ON_STOP)
+                    strategies[s, S_ENABLED] = 0
+            control[X_STOPPING] = 1
+        control[X_REASON] |= R_COMMAND
+        done += 1
+    while spsc_pop(addresses[A_PYTHON], addresses[A_INTENTS]) == 1:
+        s = np.int64(intents[0]["strategy"])
+        seen = intents[0]["input_seq"]
+        control[X_INPUT_SEQ] = input_append(inputs, RING_PYTHON, seen, now[0])
+        if s < len(strategies):
+            call_stage(addresses[A_EMIT], x, s, 1)
+        else:
+            counters[C_BAD_ROWS] += 1
+        done += 1
+    return done
+
+
+@kernel
+def step(x, budget):
+    """Serve at most about `budget` inputs; returns a set of R_ bits, R_IDLE when nothing came.
+
+    Returns R_JOURNAL without consuming anything when journal or input log lack room for a whole
+    step: the caller makes room and calls again.
+    """
+    control = field(x, F_CONTROL, I1)
+    matrix = field(x, F_MAP, I1)
+    if room_left(x) == 0:
+        return R_JOURNAL
+    control[X_REASON] = R_IDLE
+    if halt_read(matrix) != 0:
+        control[X_HALTED] = 1
+    done = _drain_commands(x)
+    done += _drain_updates(x, budget)
+    done += _drain_events(x, budget)
+    done += _check_beats(x)
+    done += _timers(x)
+    if done:
+        control[X_REASON] |= R_BUSY
+    return control[X_REASON]

@@ -1,0 +1,221 @@
+"""The process that owns a run: makes the matrix, starts feeders and engine, restarts what dies.
+
+It runs in its own session, holds the matrix lock for life, and can stop everything without the
+engine's help: `halt` sets the halt word that the gate reads before every order. Children end
+themselves when their supervisor is gone. Order of a stop: halt new orders, engine (cancels,
+reconciles, sums up), feeders, matrix.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from alephtx.core.clock import MachineClock
+from alephtx.core.config import Config
+from alephtx.core.errors import AlephError
+from alephtx.core.instruments import Instruments
+from alephtx.core.log import logger
+from alephtx.engine.rundir import RunDirectory
+from alephtx.matrix.layout import Geometry
+from alephtx.matrix.shm import Matrix
+from alephtx.matrix.writers import halt_set
+
+log = logger("supervisor")
+
+RESTARTS_MAX = 20
+"""Restarts of one child before the run is given up."""
+
+STEADY_NS = 30_000_000_000
+STOP_SECONDS = {"engine": 25.0, "feeder": 5.0}
+
+
+class Child:
+    """One child process: its command, its restarts."""
+
+    def __init__(self, name: str, kind: str, command: list[str], log_path: Path) -> None:
+        self.name = name
+        self.kind = kind
+        self.command = command
+        self.log_path = log_path
+        self.process: asyncio.subprocess.Process | None = None
+        self.restarts = 0
+        self.started_ns = 0
+        self.pause_ns = 50_000_000
+        self.exit_code: int | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process id, 0 when it does not run."""
+        return self.process.pid if self.process and self.process.returncode is None else 0
+
+    async def start(self, now_ns: int) -> None:
+        """Start the process; its stderr goes to the run's log directory."""
+        with self.log_path.open("ab") as output:
+            self.process = await asyncio.create_subprocess_exec(
+                *self.command, stdout=output, stderr=output, stdin=asyncio.subprocess.DEVNULL
+            )
+        self.started_ns = now_ns
+        self.exit_code = None
+
+    async def stop(self, seconds: float) -> int:
+        """Ask the process to end, then make it; returns its exit code."""
+        if self.process is None:
+            return 0
+        if self.process.returncode is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                await asyncio.wait_for(self.process.wait(), seconds)
+            except TimeoutError:
+                log.error("child_killed", name=self.name, after_s=seconds)
+                self.process.kill()
+                await self.process.wait()
+        self.exit_code = self.process.returncode
+        return self.exit_code or 0
+
+
+class ProcessState(msgspec.Struct):
+    """What `alephtx status` shows of a child."""
+
+    name: str
+    pid: int
+    restarts: int
+    exit_code: int | None
+
+
+class Supervisor:
+    """Owns one run from matrix to last report."""
+
+    def __init__(self, config: Config, run: RunDirectory, instruments: Instruments) -> None:
+        self.config = config
+        self.run_directory = run
+        self.instruments = instruments
+        self.clock = MachineClock()
+        self.children: list[Child] = []
+        self.matrix: Matrix | None = None
+        self.failure = ""
+        self._stopping = asyncio.Event()
+        self.on_child_died: Callable[[str, int], None] = lambda name, code: None
+
+    def open_matrix(self) -> Matrix:
+        """Create (or reclaim) the matrix and write the instrument table."""
+        section = self.config.matrix
+        geometry = Geometry(
+            instruments_max=section.instruments_max,
+            depth=section.depth,
+            ring_slots=section.ring_slots,
+        )
+        self.matrix = Matrix.create(
+            Path(section.path), self.instruments, geometry, clock_offset_ns=self.clock.offset_ns
+        )
+        return self.matrix
+
+    def plan(self) -> list[Child]:
+        """Return the children of this run: a feeder per venue, one engine."""
+        assert self.matrix is not None
+        run, logs = str(self.run_directory.path), self.run_directory.logs
+        base = [sys.executable, "-m"]
+        children = []
+        for venue in self.config.venues:
+            command = [*base, "alephtx.engine.feeder", run, venue, str(self.matrix.path)]
+            children.append(Child(f"feeder:{venue}", "feeder", command, logs / f"{venue}.log"))
+        command = [*base, "alephtx.engine.main", run, str(self.matrix.path)]
+        children.append(Child("engine", "engine", command, logs / "engine.log"))
+        return children
+
+    async def start(self) -> None:
+        """Open the matrix and start every child."""
+        self.open_matrix()
+        self.run_directory.write_json(self.run_directory.path / "supervisor.json", self.describe())
+        self.children = self.plan()
+        for child in self.children:
+            await child.start(self.clock.monotonic())
+        self.write_processes()
+
+    def describe(self) -> dict[str, Any]:
+        """Return what other commands need to find this run."""
+        assert self.matrix is not None
+        return {
+            "pid": os.getpid(),
+            "matrix": str(self.matrix.path),
+            "node": self.config.node.name,
+            "mode": self.config.node.mode,
+        }
+
+    def write_processes(self) -> None:
+        """Publish the children's state for `alephtx status`."""
+        states = [
+            ProcessState(child.name, child.pid, child.restarts, child.exit_code)
+            for child in self.children
+        ]
+        self.run_directory.write_json(self.run_directory.path / "processes.json", states)
+
+    async def watch(self) -> None:
+        """Restart what dies until `stop` is called or a child is beyond help."""
+        while not self._stopping.is_set():
+            for child in self.children:
+                if child.process is not None and child.process.returncode is not None:
+                    await self._revive(child)
+            if self.failure:
+                return
+            try:
+                await asyncio.wait_for(self._stopping.wait(), 0.05)
+            except TimeoutError:
+                continue
+
+    async def _revive(self, child: Child) -> None:
+        """Restart a dead child with growing pauses; give the run up when that does not help."""
+        assert child.process is not None
+        code = child.process.returncode or 0
+        child.exit_code = code
+        self.on_child_died(child.name, code)
+        log.warning("child_died", name=child.name, code=code, restarts=child.restarts)
+        if child.kind == "engine" and code in (0, 2, 3):  # ended on purpose, or cannot start
+            self.failure = "" if code == 0 else f"the engine cannot start: see {child.log_path}"
+            self._stopping.set()
+            return
+        if self.clock.monotonic() - child.started_ns > STEADY_NS:
+            child.pause_ns = 50_000_000
+        child.restarts += 1
+        if child.restarts > RESTARTS_MAX:
+            self.failure = f"{child.name} died {child.restarts} times: see {child.log_path}"
+            return
+        await self.clock.sleep(child.pause_ns)
+        child.pause_ns = min(child.pause_ns * 2, 5_000_000_000)
+        if not self._stopping.is_set():
+            await child.start(self.clock.monotonic())
+            self.write_processes()
+
+    def halt(self, code: int = 1) -> None:
+        """Block every new order at once, engine willing or not."""
+        if self.matrix is not None:
+            halt_set(self.matrix.map, code)
+
+    async def stop(self) -> None:
+        """Stop children in the safe order and give the matrix back."""
+        self._stopping.set()
+        for kind in ("engine", "feeder"):
+            wanted = [child for child in self.children if child.kind == kind]
+            await asyncio.gather(*(child.stop(STOP_SECONDS[kind]) for child in wanted))
+        if self.children:
+            self.write_processes()
+        if self.matrix is not None:
+            self.matrix.unlink()
+            self.matrix.close()
+            self.matrix = None
+
+    def force(self) -> None:
+        """Kill every child at once; for a second Ctrl-C."""
+        for child in self.children:
+            if child.process is not None and child.process.returncode is None:
+                child.process.kill()
+
+    def check(self) -> None:
+        """Raise what made the run fail."""
+        if self.failure:
+            raise AlephError(self.failure)

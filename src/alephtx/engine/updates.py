@@ -1,0 +1,170 @@
+"""The venue's words come home: journal, order table, positions, strategy. Compiled, part of the step."""
+
+import numpy as np
+
+from alephtx.core.kernel import inner_kernel
+from alephtx.core.words import RESYNC_BEGIN, RESYNC_END
+from alephtx.engine._call import call_stage, field
+from alephtx.engine.context import (
+    A_APPLY,
+    A_ASKS,
+    A_OUTCOME,
+    A_UPDATE,
+    C_ALARMS,
+    C_BAD_ROWS,
+    C_FILLS,
+    C_OVERFLOWS,
+    C_UPDATES,
+    F_ACCOUNT_POSITIONS,
+    F_ADDRESSES,
+    F_CONTROL,
+    F_COUNTERS,
+    F_INPUTS,
+    F_INSTRUMENTS,
+    F_JOURNAL,
+    F_NOW,
+    F_OUTCOME,
+    F_POSITIONS,
+    F_REALIZED,
+    F_UPDATE,
+    F_UPDATE_RINGS,
+    I1,
+    INSTRUMENTS,
+    OUTCOMES,
+    POSITIONS,
+    R_ASK,
+    RING_UPDATES,
+    UPDATES,
+    X_HALTED,
+    X_INPUT_SEQ,
+    X_REASON,
+    X_UPDATE_COUNT,
+    X_UPDATE_STRATEGY,
+)
+from alephtx.engine.fields import gate_of, table_of
+from alephtx.execution.orders import (
+    DUPLICATE,
+    INVALID,
+    NOTHING,
+    STALE_REPORT,
+    UNKNOWN_ORDER,
+    orders_apply,
+)
+from alephtx.ledger.positions import position_fill
+from alephtx.matrix.inputlog import input_append, input_room
+from alephtx.matrix.journal import UPDATE as UPDATE_RECORD
+from alephtx.matrix.journal import journal_append, journal_failed, journal_room
+from alephtx.matrix.spsc import spsc_pop, spsc_push
+
+UPDATE_BYTES = 160
+ROOM_BYTES = 2 << 20
+ROOM_ROWS = 4096
+
+
+def apply_update(x, a, b):
+    """Apply the row in F_UPDATE to orders and positions; the same for live and for recovery.
+
+    Returns the strategy it belongs to, or -1 for account news, for orders that are not ours and for
+    reports that changed nothing. What needs the main thread's attention goes to the ring of asks.
+    """
+    update = field(x, F_UPDATE, UPDATES)
+    gate = gate_of(x)
+    table = table_of(x)
+    outcome = field(x, F_OUTCOME, OUTCOMES)
+    counters = field(x, F_COUNTERS, I1)
+    addresses = field(x, F_ADDRESSES, I1)
+    control = field(x, F_CONTROL, I1)
+    kind = np.int64(update[0]["kind"])
+    account = np.int64(update[0]["account"])
+    if kind == RESYNC_BEGIN or kind == RESYNC_END:
+        gate.resync[account] = 1 if kind == RESYNC_BEGIN else 0
+        return -1
+    if update[0]["order_id"] == 0:
+        return -1
+    code = orders_apply(table, update, outcome)
+    if code == UNKNOWN_ORDER or code == INVALID:
+        counters[C_BAD_ROWS] += 1
+        return -1
+    if outcome[0]["fill_qty"] > 0:
+        _book_fill(x, account)
+    if outcome[0]["code"] != NOTHING:
+        counters[C_ALARMS] += 1
+        spsc_push(addresses[A_ASKS], addresses[A_OUTCOME])
+        control[X_REASON] |= R_ASK
+    if code == DUPLICATE or code == STALE_REPORT:
+        return -1
+    return outcome[0]["strategy"]
+
+
+@inner_kernel
+def _book_fill(x, account):
+    """Move the strategy's and the account's position by the fill in F_OUTCOME."""
+    outcome = field(x, F_OUTCOME, OUTCOMES)
+    instruments = field(x, F_INSTRUMENTS, INSTRUMENTS)
+    positions = field(x, F_POSITIONS, POSITIONS)
+    realized = field(x, F_REALIZED, I1)
+    account_positions = field(x, F_ACCOUNT_POSITIONS, POSITIONS)
+    counters = field(x, F_COUNTERS, I1)
+    s, i = outcome[0]["strategy"], outcome[0]["instrument"]
+    side = outcome[0]["side"]
+    price, qty = outcome[0]["fill_price"], outcome[0]["fill_qty"]
+    instrument = instruments[i : i + 1]
+    bad = position_fill(positions[s, i : i + 1], instrument, side, price, qty, realized)
+    bad += position_fill(
+        account_positions[account, i : i + 1], instrument, side, price, qty, realized
+    )
+    if bad != 0:
+        counters[C_OVERFLOWS] += 1
+    counters[C_FILLS] += 1
+
+
+@inner_kernel
+def pop_update(x, account):
+    """Take one update of an account, number it, apply it and journal what it came to.
+
+    The journal gets the row before any effect leaves the process: strategies see it only after.
+    Returns 1 and the strategy in control[X_UPDATE_STRATEGY], or 0 when there is none.
+    """
+    update_rings = field(x, F_UPDATE_RINGS, I1)
+    addresses = field(x, F_ADDRESSES, I1)
+    control = field(x, F_CONTROL, I1)
+    inputs = field(x, F_INPUTS, I1)
+    now = field(x, F_NOW, I1)
+    update = field(x, F_UPDATE, UPDATES)
+    journal = field(x, F_JOURNAL, I1)
+    counters = field(x, F_COUNTERS, I1)
+    if spsc_pop(update_rings[account], addresses[A_UPDATE]) == 0:
+        return 0
+    control[X_UPDATE_COUNT] += 1
+    control[X_INPUT_SEQ] = input_append(
+        inputs, RING_UPDATES + account, control[X_UPDATE_COUNT], now[0]
+    )
+    update[0]["account"] = account
+    update[0]["input_seq"] = control[X_INPUT_SEQ]
+    journal_append(
+        journal,
+        UPDATE_RECORD,
+        1,
+        control[X_INPUT_SEQ],
+        now[0],
+        addresses[A_UPDATE],
+        UPDATE_BYTES,
+    )
+    control[X_UPDATE_STRATEGY] = call_stage(addresses[A_APPLY], x, 0, 0)
+    counters[C_UPDATES] += 1
+    return 1
+
+
+@inner_kernel
+def room_left(x):
+    """Tell whether a whole step fits the journal's segment and the input log.
+
+    A failed journal still takes what is left of its segment: cancels and fills need it.
+    """
+    journal = field(x, F_JOURNAL, I1)
+    control = field(x, F_CONTROL, I1)
+    inputs = field(x, F_INPUTS, I1)
+    if journal_failed(journal) != 0:
+        control[X_HALTED] = 1
+        return 1
+    return 1 if journal_room(journal) >= ROOM_BYTES and input_room(inputs) >= ROOM_ROWS else 0
