@@ -3,6 +3,7 @@
 import ast
 import re
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,7 @@ def name_of(path):
     return path.relative_to(SOURCE).as_posix()
 
 
+@cache
 def tree_of(text):
     return ast.parse(text)
 
@@ -124,53 +126,57 @@ def found(paths, rule, *arguments):
     ]
 
 
+def tidy(problems):
+    assert not problems, "\n" + "\n".join(problems)
+
+
 def test_files_fit():
     long = [
         f"{p.relative_to(ROOT)}: {n} lines"
         for p in OURS
         if (n := len(p.read_text().splitlines())) > FILE_LINES_MAX
     ]
-    assert long == []
+    tidy(long)
 
 
 def test_functions_fit_a_screen():
-    assert found(OURS, long_functions) == []
+    tidy(found(OURS, long_functions))
 
 
 def test_files_are_named_for_what_is_in_them():
-    assert [str(p) for p in OURS if p.stem.strip("_") in BANNED_NAMES] == []
+    tidy([str(p) for p in OURS if p.stem.strip("_") in BANNED_NAMES])
 
 
 def test_numba_has_one_door():
     others = [p for p in LIBRARY if name_of(p) not in NUMBA_HOMES]
-    assert found(others, numba_imports) == []
+    tidy(found(others, numba_imports))
 
 
 def test_clocks_are_read_in_one_file():
     others = [p for p in LIBRARY if name_of(p) != CLOCK_HOME]
-    assert found(others, clock_reads) == []
+    tidy(found(others, clock_reads))
 
 
 def test_only_the_terminal_prints():
     others = [p for p in LIBRARY if not name_of(p).startswith(PRINT_HOMES)]
-    assert found(others, calls, "print") == []
+    tidy(found(others, calls, "print"))
 
 
 def test_no_float_where_money_is_decided():
     exact = [p for p in LIBRARY if name_of(p).startswith(FLOAT_FREE)]
-    assert found(exact, calls, "float") == []
+    tidy(found(exact, calls, "float"))
 
 
 def test_no_error_is_swallowed():
-    assert found(OURS, swallowed) == []
+    tidy(found(OURS, swallowed))
 
 
 def test_log_events_are_snake_case():
-    assert found(LIBRARY, odd_events) == []
+    tidy(found(LIBRARY, odd_events))
 
 
 def test_nothing_is_left_to_do():
-    assert found([p for p in OURS if p != Path(__file__)], markers) == []
+    tidy(found([p for p in OURS if p != Path(__file__)], markers))
 
 
 def entry_modules():
@@ -202,11 +208,11 @@ def test_every_module_is_used_by_another():
         public = module.startswith(("alephtx.cli", "alephtx.testing"))
         if parts[-1] not in ("__init__", "__main__") and not public and module not in used:
             dead.append(module)
-    assert dead == []
+    tidy(dead)
 
 
 def test_docstrings_open_every_module():
-    assert [name_of(p) for p in LIBRARY if not ast.get_docstring(tree_of(p.read_text()))] == []
+    tidy([name_of(p) for p in LIBRARY if not ast.get_docstring(tree_of(p.read_text()))])
 
 
 @pytest.mark.parametrize(

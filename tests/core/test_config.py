@@ -217,6 +217,14 @@ def test_paper_mode_needs_no_secret_that_is_only_missing():
     assert parse_config(text, environment={}).node.mode == "paper"
 
 
+def test_rates_of_quote_currencies_are_amounts():
+    text = GOOD + '[risk]\nrates = { EUR = "1.08" }\n'
+    assert parse_config(text).risk.rates == {"EUR": Decimal("1.08")}
+    wrong = GOOD + "[risk.rates]\nEUR = 1.08\neur = 1\n"
+    assert mistakes(wrong) == [(10, "risk.rates.EUR"), (11, "risk.rates.eur")]
+    assert mistakes(GOOD + "[risk]\nrates = 1\n") == [(10, "risk.rates")]
+
+
 def test_order_limit_above_the_position_limit_is_refused():
     text = GOOD + "[risk]\nnotional_max = 10\nposition_notional_max = 9\n"
     assert mistakes(text) == [(10, "risk.notional_max")]

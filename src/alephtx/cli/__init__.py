@@ -27,6 +27,7 @@ INTERRUPTED, OUTPUT_CLOSED = 130, 141
 
 VERBS = {
     "init": "write a config to start from",
+    "demo": "replay real recordings over real sockets and trade on them",
     "check": "say what is wrong with a config, line by line",
     "warm": "compile every kernel ahead of the first run",
     "version": "print versions of AlephTX and what it stands on",

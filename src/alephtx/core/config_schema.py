@@ -60,13 +60,14 @@ class MatrixConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Risk(msgspec.Struct, frozen=True, kw_only=True):
-    """[risk]: what the gate enforces on every order; money in the instrument's settle currency.
+    """[risk]: what the gate enforces on every order; money in dollars, or what `rates` count in.
 
     qty_max: units of the instrument in one order (None: the venue's own bound only). notional_max:
     value of one order. position_notional_max: value of one position, open orders included.
     band_bps: how far from the touch a price may be. orders_per_s: new orders of a strategy.
     stale_ms: how old a top may be. open_orders_max: live orders of a strategy. drawdown_max: loss
-    since the start of the run that halts trading.
+    since the start of the run that halts trading. rates: dollars for one unit of a quote currency
+    that is no dollar coin, for these limits only.
     """
 
     qty_max: Decimal | None = None
@@ -77,6 +78,7 @@ class Risk(msgspec.Struct, frozen=True, kw_only=True):
     stale_ms: Annotated[int, Meta(ge=1, le=600_000)] = 1_500
     open_orders_max: Annotated[int, Meta(ge=1, le=4_096)] = 64
     drawdown_max: Decimal = Decimal(250)
+    rates: dict[str, Decimal] = {}
 
 
 LIMITS_STATED_LIVE = ("notional_max", "position_notional_max", "drawdown_max")
