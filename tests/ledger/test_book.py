@@ -61,6 +61,8 @@ def test_spot_fills_move_base_quote_and_fees():
     assert ledger.fees() == {"BTC": D("0.0005"), "USDT": D("4.2")}
     assert ledger.unrealized({SPOT: D("20500")}) == {"USDT": D(150)}
     assert ledger.unrealized({}) == {}
+    assert ledger.realized_by_currency() == {"USDT": D(200)}
+    assert ledger.unrealized_by_currency({SPOT: D("20500")}) == {"USDT": D(150)}
     ledger.check()
 
 
@@ -453,6 +455,7 @@ def test_check_notices_a_book_that_was_bent(name, value, message):
     ledger.apply_fill(fill(LINEAR, 1, 10_000, 1_000, 1))
     ledger.apply_fill(fill(LINEAR, -1, 10_000, 1_000, 2))
     position = ledger.accounts[0, LINEAR]
+    assert position.fifo_cost == position.cost == 0
     setattr(position, name, value)
     with pytest.raises(LedgerMismatch, match=message or "a cost of 3 without a position"):
         ledger.check()

@@ -6,13 +6,13 @@ from math import floor
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from alephtx.core.records import POSITION
 from alephtx.core.units import MAX_VALUE
 from alephtx.ledger.cost import Position, divide_nearest, fill_value, money
-from alephtx.ledger.positions import position_fill
+from alephtx.ledger.positions import position_fill, remainder
 from tests.ledger.worlds import (
     FINE,
     INSTRUMENTS,
@@ -187,6 +187,36 @@ def test_negative_prices_are_traded_as_they_are():
     """A spread or a barrel may cost less than nothing; linear arithmetic does not care."""
     position = blank_position()
     assert apply(position, LINEAR, [(1, -500, 1_000), (-1, 200, 1_000)]) == 7 * 10**8
+
+
+WIDE = st.integers(-(MAX_VALUE - 1), MAX_VALUE - 1)
+
+
+@pytest.mark.kernel
+@given(WIDE, st.integers(1, MAX_VALUE - 1), st.integers(1, MAX_VALUE - 1))
+@example(MAX_VALUE - 1, 3, 7)
+@example(-1110353587016381412, 968245658092422679, 4555684730531950220)
+@example(-(1 << 60) - 5, (1 << 40) + 1, (1 << 61) - 1)
+def test_remainder_of_wide_products_is_exact(a, b, c):
+    exact = a * b
+    assert remainder(a, b, _signed(exact // c), c) == exact % c
+
+
+def _signed(value):
+    value &= (1 << 64) - 1
+    return value - (1 << 64) if value >> 63 else value
+
+
+@pytest.mark.kernel
+def test_gain_whose_money_does_not_fit_changes_nothing():
+    """A contract of a million: the gain fits, a million times it does not."""
+    rows = row_of(LINEAR).copy()
+    rows["money_mul"], rows["money_div"] = 10**14, 1
+    position, out = blank_position(), np.zeros(1, np.int64)
+    position["qty"], position["cost"] = 10, -(10**9)
+    was = position.copy()
+    assert position_fill(position, rows, -1, 10**8, 10, out) == -1
+    assert np.array_equal(position, was)
 
 
 @given(st.integers(-(10**30), 10**30), st.integers(1, 10**20))

@@ -217,6 +217,24 @@ def test_record_larger_than_a_read_is_followed(tmp_path):
     assert [len(record.payload) for record in read(tmp_path)] == [600_000, 1]
 
 
+def test_follower_takes_what_appears_while_it_looks(tmp_path):
+    """The moments between two looks of a poll, one by one."""
+    with open_journal(tmp_path) as journal, tail(tmp_path) as follower:
+        fill(journal, 1)
+        check_records(follower.poll(), 1)
+        assert not follower.judge(finished=False)
+        assert not follower._advance([], 9)
+        fill(journal, 1)
+        assert follower.judge(finished=False)
+        found = []
+        assert follower._advance(found, 9)
+        check_records(found, 2, first=2)
+        fill(journal, 1)
+        journal.roll()
+        fill(journal, 1)
+        check_records(follower.poll(), 4, first=3)
+
+
 def test_second_writer_is_refused(tmp_path):
     with open_journal(tmp_path), pytest.raises(JournalError, match="by another process"):
         open_journal(tmp_path)
@@ -344,6 +362,8 @@ def test_segment_that_cannot_be_finished_halts(tmp_path):
     journal.roll()
     assert journal.halted
     assert "could not be finished" in journal.failure
+    journal._prepare()
+    assert journal._next is None, "nothing is tried again after a failure"
     journal.close()
     os.close(reader)
     os.close(writer)

@@ -32,7 +32,7 @@ def fill_value(instrument: Rows, price: int, qty: int) -> int:
 
 
 @kernel
-def _remainder(a: int, b: int, quotient: int, c: int) -> int:
+def remainder(a: int, b: int, quotient: int, c: int) -> int:
     """Return a * b - quotient * c where 0 <= that < c, from the low words alone."""
     _, low = multiply_wide(a, b)
     _, taken = multiply_wide(quotient, c)
@@ -77,7 +77,7 @@ def position_fill(
             money = mul_div_checked(gain, mul, div, FLOOR)
             if money == OVERFLOW:
                 return -1
-            carry += _remainder(gain, mul, money, div)
+            carry += remainder(gain, mul, money, div)
             if carry >= div:
                 carry -= div
                 money += 1

@@ -345,7 +345,7 @@ class Journal:
 
     def _prepare(self) -> None:
         """Make the next segment ready."""
-        if self._next is not None or self.failure:
+        if self.failure:
             return
         made = None
         try:

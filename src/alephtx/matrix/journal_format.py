@@ -93,10 +93,8 @@ def layout_hash() -> bytes:
 
 def boot_id() -> bytes:
     """Return 16 bytes that change with every start of the machine; zeros where there is no id."""
-    try:
-        text = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
-    except OSError:
-        return bytes(16)
+    path = Path("/proc/sys/kernel/random/boot_id")
+    text = path.read_text(encoding="ascii") if path.exists() else "0" * 32
     return bytes.fromhex(text.strip().replace("-", ""))
 
 

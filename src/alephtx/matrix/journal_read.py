@@ -9,14 +9,14 @@ import os
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
 from alephtx.core.errors import JournalError
 from alephtx.matrix.journal_format import (
-    BAD_END,
     BAD_SEQ,
+    BAD_SHORT,
     GRAIN,
     RECORD_HEADER,
     SegmentHeader,
@@ -148,7 +148,7 @@ def _count_good(start: int, end: int, seq: int) -> int:
 def _corruption(path: Path, offset: int, seq: int) -> JournalError:
     return JournalError(
         f"{path}: the record at offset {offset}, number {seq}, is damaged or out of place, and "
-        "good records follow",
+        "more follows",
         remedy="restore the segment from a copy; do not trade on this journal",
     )
 
@@ -210,21 +210,19 @@ class Tail:
             header.first_seq,
         )
 
-    def _load(self) -> tuple[bytes, np.ndarray[Any, Any], int, int]:
-        """Read from the current offset: bytes, the same as an array, address, code of the first."""
+    def _load(self) -> tuple[bytes, int, int]:
+        """Read from the current offset: bytes, their address, code or size of the first record."""
         size = CHUNK
         while True:
             data = os.pread(self._descriptor, size, self._offset)
-            array = np.frombuffer(data, np.uint8)
-            address = int(array.ctypes.data)
+            address = int(np.frombuffer(data, np.uint8).ctypes.data)
             code = int(record_check(address, len(data) // GRAIN * GRAIN, self._next))
-            wanted = RECORD_HEADER + int.from_bytes(data[:4], "little") + GRAIN
-            if code > 0 or len(data) < size or wanted <= size:
-                return data, array, address, code
-            size = wanted
+            if code != BAD_SHORT or len(data) < size:
+                return data, address, code
+            size = os.fstat(self._descriptor).st_size  # a record longer than a chunk
 
     def _take(self, found: list[Record], most: int) -> None:
-        data, _, address, code = self._load()
+        data, address, code = self._load()
         at = 0
         while code > 0:
             if self._next > self.seq:
@@ -238,36 +236,44 @@ class Tail:
         self._offset += at
 
     def _advance(self, found: list[Record], most: int) -> bool:
-        """Go to the next segment when this one is finished; False at the journal's end."""
-        path = segment_path(self.directory, self._number)
+        """Go on after the last record that was there; False at the journal's end."""
         following = segment_path(self.directory, self._number + 1)
         finished = following.exists()
-        # Once more: what was written before the next segment appeared, or while the bytes were
-        # copied, is complete now.
+        if not finished and not any(os.pread(self._descriptor, 8, self._offset)):
+            return False
         before = self._next
-        self._take(found, most)
-        if self._next != before:
+        self._take(found, most)  # what was written before the next segment appeared
+        if self._next != before or self.judge(finished=finished):
             return True
-        data, _, address, code = self._load()
-        if code > 0:
-            return True
-        end = address + len(data) // GRAIN * GRAIN
-        after = record_after(address, end, self._next) if len(data) >= GRAIN else -1
-        if after >= 0 or code == BAD_SEQ:
-            raise _corruption(path, self._offset, self._next)
         if not finished:
             return False
-        if code != BAD_END and any(data):
-            raise _corruption(path, self._offset, self._next)
         header = read_header(following)
         if header.first_seq != self._next:
             raise JournalError(
-                f"{path} ends at record {self._next - 1}, but {following.name} starts at "
-                f"{header.first_seq}",
+                f"segment {self._number} of {self.directory} ends at record {self._next - 1}, but "
+                f"{following.name} starts at {header.first_seq}",
                 remedy="records are missing between the two; restore the segments from a copy",
             )
         self._open(following)
         return True
+
+    def judge(self, *, finished: bool) -> bool:
+        """Look at all that follows the last record: True when a new one is there, False when none.
+
+        JournalError when a good record follows a bad one, or, in a finished segment, anything does.
+        """
+        for _ in range(2):  # bytes copied while they are written may show a later record first
+            data = os.pread(self._descriptor, os.fstat(self._descriptor).st_size, self._offset)
+            address = int(np.frombuffer(data, np.uint8).ctypes.data)
+            size = len(data) // GRAIN * GRAIN
+            code = int(record_check(address, size, self._next))
+            if code > 0:
+                return True
+            bad = code == BAD_SEQ or record_after(address, address + size, self._next) >= 0
+            if not bad and not (finished and any(data)):
+                return False
+        path = segment_path(self.directory, self._number)
+        raise _corruption(path, self._offset, self._next)
 
 
 def _record(data: bytes, at: int) -> Record:
@@ -294,6 +300,8 @@ def read(directory: str | Path, after_seq: int = 0) -> Iterator[Record]:
     with Tail(directory, after_seq) as reader:
         while found := reader.poll():
             yield from found
+        if paths:
+            reader.judge(finished=False)
         synced = read_header(paths[-1]).synced_seq if paths else 0
         if synced > reader.seq:
             raise JournalError(

@@ -1,5 +1,6 @@
 """One segment as its writer holds it: a preallocated, mapped file, named when it is used."""
 
+import contextlib
 import mmap
 import os
 from pathlib import Path
@@ -28,14 +29,8 @@ class Segment:
             os.close(self.descriptor)
             path.unlink()
             raise
-        try:
+        with contextlib.suppress(OSError):  # an older kernel: pages fault in when they are written
             self._mapping.madvise(_POPULATE_WRITE)
-        except (
-            OSError
-        ):  # an older kernel: pages fault in as they are written, which costs 1 us each
-            self.populated = False
-        else:
-            self.populated = True
         view = np.frombuffer(self._mapping, np.uint8)
         self.address = int(view.ctypes.data)
         self.end = self.address + size
