@@ -1,6 +1,6 @@
 """A small world for the gate: spot, linear and inverse of one underlying, and one other."""
 
-from decimal import Decimal as D
+from decimal import Decimal
 
 import numpy as np
 
@@ -20,13 +20,13 @@ class Risk:
     """What [risk] says, with room for a test to say something else."""
 
     qty_max = None
-    notional_max = D(100_000)
-    position_notional_max = D(200_000)
+    notional_max = Decimal(100_000)
+    position_notional_max = Decimal(200_000)
     band_bps = 100
     orders_per_s = 10
     stale_ms = 1000
     open_orders_max = 4
-    drawdown_max = D(500)
+    drawdown_max = Decimal(500)
 
     def __init__(self, **changed):
         for name, value in changed.items():
@@ -35,27 +35,28 @@ class Risk:
 
 def instruments():
     """BTC at 50,000: spot and linear with 0.00001 / 0.001 lots, inverse of 100 USD."""
-    common = {"price_max": D(1_000_000), "underlying": "BTC"}
+    d = Decimal
+    common = {"price_max": d(1_000_000), "underlying": "BTC"}
     return Instruments([
         Instrument(
             key="a:BTC-USDT", venue="a", symbol="BTCUSDT", base="BTC", quote="USDT", settle="USDT",
-            contract=w.SPOT, price_scale=2, qty_scale=5, tick_size=D("0.01"), lot_size=D("0.00001"),
-            qty_min=D("0.00001"), qty_max=D(9000), notional_min=D(5), **common,
+            contract=w.SPOT, price_scale=2, qty_scale=5, tick_size=d("0.01"), lot_size=d("0.00001"),
+            qty_min=d("0.00001"), qty_max=d(9000), notional_min=d(5), **common,
         ),
         Instrument(
             key="b:BTC-USDT-PERP", venue="b", symbol="BTCUSDT", base="BTC", quote="USDT",
-            settle="USDT", contract=w.LINEAR, price_scale=1, qty_scale=3, tick_size=D("0.1"),
-            lot_size=D("0.001"), qty_min=D("0.001"), qty_max=D(1000), notional_min=D(100), **common,
+            settle="USDT", contract=w.LINEAR, price_scale=1, qty_scale=3, tick_size=d("0.1"),
+            lot_size=d("0.001"), qty_min=d("0.001"), qty_max=d(1000), notional_min=d(100), **common,
         ),
         Instrument(
             key="c:BTC-USD-PERP", venue="c", symbol="BTCUSD_PERP", base="BTC", quote="USD",
-            settle="BTC", contract=w.INVERSE, price_scale=1, qty_scale=0, tick_size=D("0.1"),
-            lot_size=D(1), qty_min=D(1), qty_max=D(1_000_000), contract_value=D(100), **common,
+            settle="BTC", contract=w.INVERSE, price_scale=1, qty_scale=0, tick_size=d("0.1"),
+            lot_size=d(1), qty_min=d(1), qty_max=d(1_000_000), contract_value=d(100), **common,
         ),
         Instrument(
             key="b:ETH-USDT-PERP", venue="b", symbol="ETHUSDT", base="ETH", quote="USDT",
-            settle="USDT", contract=w.LINEAR, price_scale=2, qty_scale=3, tick_size=D("0.05"),
-            lot_size=D("0.002"), qty_min=D("0.004"),
+            settle="USDT", contract=w.LINEAR, price_scale=2, qty_scale=3, tick_size=d("0.05"),
+            lot_size=d("0.002"), qty_min=d("0.004"),
         ),
     ])  # fmt: skip
 

@@ -1,0 +1,89 @@
+"""Limits from the config: exact, rounded to the safe side, and refused by name."""
+
+from decimal import Decimal
+
+import msgspec
+import pytest
+
+from alephtx.core.config_schema import Risk as RiskTable
+from alephtx.core.errors import ConfigError, UnitError
+from alephtx.core.instruments import Instruments
+from alephtx.risk import limits as lim
+from tests.risk.rows import COIN, PERP, SPOT, Risk, instruments
+
+
+def test_limits_are_kept_in_quote_money_and_lots():
+    gate = lim.make_gate(Risk(qty_max=Decimal("1.23456")), instruments(), 3, 2)
+    assert gate.qty_max[1, SPOT] == 123_456
+    assert gate.qty_max[1, PERP] == 1_234  # rounded down to whole lots
+    assert gate.qty_max[0, COIN] == 1
+    assert (gate.notional_max == 100_000 * 10**8).all()
+    assert gate.account_position_max.shape == (3, 4)
+    assert (gate.stale_ns == 10**9).all()
+    assert (gate.rate_e8 == 10**8).all()
+    assert list(gate.buckets[2]) == [10**9, 0, 10**8, 10**9]
+
+
+def test_config_table_is_accepted_as_it_is():
+    gate = lim.make_gate(RiskTable(), instruments(), 1, 1)
+    assert gate.drawdown_max[0] == 250 * 10**8
+    assert gate.qty_max[0, 0] == lim.NO_LIMIT - 1
+
+
+def test_no_accounts_and_no_strategies_still_make_a_gate():
+    gate = lim.make_gate(Risk(), Instruments(), 0, 0)
+    assert gate.qty_max.shape == (1, 1)
+    assert gate.resync.shape == (1,)
+
+
+def eth_btc():
+    table = instruments()
+    table.add(msgspec.structs.replace(table[SPOT], key="a:ETH-BTC", symbol="ETHBTC", base="ETH",
+                                      quote="BTC", settle="BTC"))  # fmt: skip
+    return table
+
+
+def test_other_quote_currency_needs_its_rate():
+    with pytest.raises(ConfigError, match=r"a:ETH-BTC is quoted in BTC.*risk.rates.BTC"):
+        lim.make_gate(Risk(), eth_btc(), 1, 1)
+    gate = lim.make_gate(Risk(), eth_btc(), 1, 1, rates={"BTC": Decimal(50_000)})
+    assert gate.notional_max[0, 4] == 2 * 10**8
+    assert gate.rate_e8[4] == 50_000 * 10**8
+
+
+@pytest.mark.parametrize("rate", ["0", "-1", "nan", "inf", "1e-9", "1e12"])
+def test_unusable_rate_is_refused(rate):
+    with pytest.raises(ConfigError, match=r"risk.rates.BTC = .* is not a usable rate"):
+        lim.make_gate(Risk(), eth_btc(), 1, 1, rates={"BTC": Decimal(rate)})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "match"),
+    [
+        ("band_bps", 0, "risk.band_bps = 0 is not a whole number"),
+        ("band_bps", 1.5, "risk.band_bps = 1.5"),
+        ("orders_per_s", True, "risk.orders_per_s = True"),
+        ("orders_per_s", "5", "risk.orders_per_s = '5'"),
+        ("stale_ms", -1, "risk.stale_ms"),
+        ("open_orders_max", 10**10, "risk.open_orders_max"),
+        ("notional_max", Decimal(0), "risk.notional_max = 0 is not a positive"),
+        ("notional_max", Decimal("nan"), "risk.notional_max = NaN"),
+        ("notional_max", Decimal("inf"), "risk.notional_max = Infinity"),
+        ("notional_max", 1.5, "risk.notional_max = 1.5 is not a decimal"),
+        ("notional_max", True, "risk.notional_max = True"),
+        ("position_notional_max", Decimal("1e11"), "beyond what the gate"),
+        ("drawdown_max", Decimal(-5), "risk.drawdown_max = -5"),
+        ("qty_max", 1.5, "risk.qty_max = 1.5 is not a decimal"),
+        ("qty_max", False, "risk.qty_max = False"),
+        ("qty_max", Decimal(0), "risk.qty_max = 0 is not a positive"),
+        ("qty_max", Decimal("nan"), "risk.qty_max = NaN"),
+    ],
+)
+def test_limit_without_sense_is_named(name, value, match):
+    with pytest.raises(ConfigError, match=match):
+        lim.make_gate(Risk(**{name: value}), instruments(), 1, 1)
+
+
+def test_size_below_one_lot_is_named():
+    with pytest.raises(UnitError, match="less than one lot of c:BTC-USD-PERP"):
+        lim.make_gate(Risk(qty_max=Decimal("0.5")), instruments(), 1, 1)
