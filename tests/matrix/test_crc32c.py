@@ -1,12 +1,16 @@
 """CRC-32C against the vectors of RFC 3720 and against the definition, bit by bit."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alephtx.core.kernel import kernel
-from alephtx.matrix.crc32c import START, crc32c, crc_word, crc_words
+from alephtx.matrix.crc32c import START, crc32c, crc_word, crc_words, table_word
 
 RFC_3720 = [
     (bytes(32), 0x8A9136AA),
@@ -63,3 +67,17 @@ def test_crc_of_words_equals_the_definition(data):
 def test_crc_of_a_word_notices_every_bit(bit, word, state):
     flipped = word ^ (-(1 << 63) if bit == 63 else 1 << bit)
     assert int(crc_word(state, word)) != int(crc_word(state, flipped))
+    assert int(crc_word(state, word)) == int(table_word(state, word))
+
+
+def test_plain_step_equals_the_table():
+    """The un-jitted twin of the machine instruction; run where kernels are plain Python, too."""
+    code = (
+        "from alephtx.core.atomics import HARDWARE_CRC, crc32c_step\n"
+        "from alephtx.matrix.crc32c import table_word\n"
+        "assert not HARDWARE_CRC\n"
+        "for word in (0, 1, -1, 77 << 40, -(1 << 63)):\n"
+        "    assert crc32c_step(12345, word) == int(table_word(12345, word))\n"
+    )
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)

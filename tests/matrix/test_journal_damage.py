@@ -409,36 +409,55 @@ def pour_forever(directory, acknowledged):
             journal.roll()
 
 
-def test_writer_killed_at_random_points_loses_nothing_it_acknowledged(tmp_path):
-    """Kill -9 in full flow, over and over, on one growing journal."""
+def check_poured(directory):
+    count = 0
+    for count, record in enumerate(read(directory), 1):
+        assert record.seq == count
+        assert bytes(record.payload) == np.arange(8).tobytes()
+    return count
+
+
+def kill_writers(tmp_path, seconds, rounds):
+    """Kill a writer in full flow, over and over, on one growing journal; returns torn ends seen."""
     shared = mmap.mmap(-1, 4096)
     word = np.frombuffer(shared, np.int64)
     address = int(word.ctypes.data)
     row = np.zeros(8, np.int64)
     with open_journal(tmp_path / "warm") as journal:  # compile before the clock runs
         assert pour(journal.map, address, row.ctypes.data, 1) == 0
-    rng, torn = random.Random(1), 0
-    for _ in range(12):
+    word[0] = 0
+    rng, torn, place, until = random.Random(1), 0, tmp_path / "j", time.monotonic() + seconds
+    while rounds > 0 or time.monotonic() < until:
+        rounds -= 1
         start = int(word[0])
-        with child(lambda: pour_forever(tmp_path / "j", address)):
+        with child(lambda: pour_forever(place, address)):
             deadline = time.monotonic() + 20
             while word[0] == start:
                 assert time.monotonic() < deadline, "the writer never wrote"
-            time.sleep(rng.random() / 200)
+            time.sleep(rng.random() / 500)
         acknowledged = int(word[0])
-        journal = open_journal(tmp_path / "j", segment_bytes=1 << 20)
-        assert journal.last_seq in (acknowledged, acknowledged + 1)
-        torn += journal.repaired is not None
-        word[0] = journal.last_seq
-        journal.close()
-        shutil.rmtree(tmp_path / "j") if journal.last_seq > 200_000 else None
-        if not (tmp_path / "j").exists():
+        with open_journal(place, segment_bytes=1 << 20) as journal:
+            assert journal.last_seq in (acknowledged, acknowledged + 1)
+            torn += journal.repaired is not None
+            word[0] = journal.last_seq
+        if word[0] > 100_000 or rounds == 0:
+            assert check_poured(place) == word[0]
+            shutil.rmtree(place)
             word[0] = 0
-    records = list(read(tmp_path / "j")) if (tmp_path / "j").exists() else []
-    assert [record.seq for record in records] == list(range(1, len(records) + 1))
-    assert all(bytes(record.payload) == np.arange(8).tobytes() for record in records)
     del word
     shared.close()
+    return torn
+
+
+def test_writer_killed_at_random_points_loses_nothing_it_acknowledged(tmp_path):
+    kill_writers(tmp_path, 0, 12)
+
+
+@pytest.mark.soak
+def test_writer_killed_for_a_long_time_loses_nothing_it_acknowledged(tmp_path):
+    seconds = int(os.environ.get("ALEPHTX_TEST_SECONDS", "3"))
+    torn = kill_writers(tmp_path, seconds, 1)
+    assert torn or seconds < 60, "a minute of kills never met an append half-way"
 
 
 def test_follower_of_a_damaged_journal_says_so(tmp_path, killed):

@@ -54,6 +54,15 @@ def highest_bit(word: int) -> int:
     return int(word).bit_length() - 1
 
 
+def crc32c_step(crc: int, word: int) -> int:
+    """Return the CRC-32C state after the eight bytes of a little-endian word."""
+    for shift in range(0, 64, 8):
+        crc ^= (int(word) >> shift) & 0xFF
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc
+
+
 def fence_acquire() -> None:
     """Order earlier loads before everything that follows."""
 
@@ -77,8 +86,12 @@ def multiply_wide(a: int, b: int) -> tuple[int, int]:
     return _signed(product >> 64), _signed(product)
 
 
+HARDWARE_CRC = False
+"""True where `crc32c_step` is one machine instruction; elsewhere kernels use their own table."""
+
 if JIT:
-    from llvmlite import ir
+    import numba
+    from llvmlite import binding, ir
     from numba import types
     from numba.extending import intrinsic
 
@@ -179,6 +192,30 @@ if JIT:
 
         return result(types.int64, types.int64), codegen
 
+    def _crc32c_step(typingctx, crc, word):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            state, data = arguments
+            half = ir.IntType(32)
+            if binding.get_default_triple().startswith("x86_64"):
+                kind = ir.FunctionType(_WORD, (_WORD, _WORD))
+                step = _declared(builder.module, kind, "llvm.x86.sse42.crc32.64.64")
+                return builder.call(step, (state, data))
+            kind = ir.FunctionType(half, (half, _WORD))
+            step = _declared(builder.module, kind, "llvm.aarch64.crc32cx")
+            return builder.zext(builder.call(step, (builder.trunc(state, half), data)), _WORD)
+
+        return types.int64(types.int64, types.int64), codegen
+
+    def _has_crc() -> bool:
+        if numba.config.CPU_NAME:  # compiling for another processor than this one
+            return False
+        triple, features = binding.get_default_triple(), binding.get_host_cpu_features()
+        if triple.startswith("x86_64"):
+            return bool(features.get("sse4.2"))
+        return triple.startswith(("aarch64", "arm64")) and bool(features.get("crc"))
+
+    HARDWARE_CRC = _has_crc()
+    crc32c_step = intrinsic(_crc32c_step)
     load_acquire = intrinsic(_loader("acquire"))
     load_relaxed = intrinsic(_loader("monotonic"))
     store_release = intrinsic(_storer("release"))

@@ -1,14 +1,15 @@
 """CRC-32C (Castagnoli), the checksum of journal records; RFC 3720, appendix B.4 has its vectors.
 
-Slicing by eight: one aligned word and eight table look-ups at a time, about 1.5 GB/s. The kernels
-work on the inner state; `START` and a final xor with `START` make it the standard checksum.
+One machine instruction a word where there is one (about 8 GB/s), else slicing by eight, a word and
+eight table look-ups at a time (about 1.5 GB/s). The kernels work on the inner state; `START` and a
+final xor with `START` make it the standard checksum.
 """
 
 from typing import Any
 
 import numpy as np
 
-from alephtx.core.atomics import load_relaxed
+from alephtx.core.atomics import HARDWARE_CRC, crc32c_step, load_relaxed
 from alephtx.core.kernel import kernel
 
 POLYNOMIAL = 0x82F63B78
@@ -31,8 +32,8 @@ TABLE = _tables()
 
 
 @kernel
-def crc_word(crc: int, word: int) -> int:
-    """Return the state after the eight bytes of a little-endian word."""
+def table_word(crc: int, word: int) -> int:
+    """Return the state after the eight bytes of a little-endian word, by table."""
     low = crc ^ (word & 0xFFFFFFFF)
     high = (word >> 32) & 0xFFFFFFFF
     return (
@@ -45,6 +46,14 @@ def crc_word(crc: int, word: int) -> int:
         ^ TABLE[1, high >> 16 & 0xFF]
         ^ TABLE[0, high >> 24]
     )
+
+
+@kernel
+def crc_word(crc: int, word: int) -> int:
+    """Return the state after the eight bytes of a little-endian word, the quickest way."""
+    if HARDWARE_CRC:  # a constant when compiled
+        return crc32c_step(crc, word)
+    return table_word(crc, word)
 
 
 @kernel

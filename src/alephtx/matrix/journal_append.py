@@ -30,7 +30,7 @@ def journal_append(
     """Append a record and return its seq; FULL: call roll and again; HALTED; UNFIT: it never fits.
 
     The payload lies at an address that is a multiple of 8. The head is stored last, with release:
-    whoever sees it sees the record, and a writer killed before it has written nothing. About 70 ns
+    whoever sees it sees the record, and a writer killed before it has written nothing. About 30 ns
     for an INTENT row.
     """
     if load_acquire(jmap[J_SELF] + 8 * J_HALTED) != 0:

@@ -6,6 +6,7 @@ and a mapped reader would die of it.
 
 import hashlib
 import os
+import struct
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -30,18 +31,9 @@ from alephtx.matrix.journal_format import (
 
 SUFFIX = ".seg"
 CHUNK = 1 << 18
-_FIELDS = np.dtype(
-    [
-        ("payload", "<u4"),
-        ("kind", "<u2"),
-        ("version", "<u2"),
-        ("crc", "<u4"),
-        ("spare", "<u4"),
-        ("seq", "<i8"),
-        ("input_seq", "<i8"),
-        ("ts", "<i8"),
-    ]
-)
+_HEAD = struct.Struct(
+    "<IHH8xqqq"
+)  # payload bytes, kind, version, crc and zeros, seq, input_seq, ts
 
 
 class Record(NamedTuple):
@@ -210,29 +202,30 @@ class Tail:
             header.first_seq,
         )
 
-    def _load(self) -> tuple[bytes, int, int]:
-        """Read from the current offset: bytes, their address, code or size of the first record."""
+    def _load(self) -> tuple[bytes, int]:
+        """Read from the current offset; returns the bytes and how many of them are good records."""
         size = CHUNK
+        out = np.zeros(2, np.int64)
         while True:
             data = os.pread(self._descriptor, size, self._offset)
             address = int(np.frombuffer(data, np.uint8).ctypes.data)
-            code = int(record_check(address, len(data) // GRAIN * GRAIN, self._next))
-            if code != BAD_SHORT or len(data) < size:
-                return data, address, code
+            code = records_scan(address, address + len(data) // GRAIN * GRAIN, self._next, out)
+            if out[0] or code != BAD_SHORT or len(data) < size:
+                return data, int(out[0])
             size = os.fstat(self._descriptor).st_size  # a record longer than a chunk
 
     def _take(self, found: list[Record], most: int) -> None:
-        data, address, code = self._load()
+        data, good = self._load()
         at = 0
-        while code > 0:
-            if self._next > self.seq:
-                found.append(_record(data, at))
-                self.seq = self._next
-            at += code
-            self._next += 1
-            if len(found) >= most:
-                break
-            code = int(record_check(address + at, len(data) // GRAIN * GRAIN - at, self._next))
+        while at < good and len(found) < most:
+            payload, kind, version, seq, input_seq, ts = _HEAD.unpack_from(data, at)
+            if seq > self.seq:
+                start = at + RECORD_HEADER
+                view = memoryview(data)[start : start + payload]
+                found.append(Record(seq, kind, version, input_seq, ts, view))
+                self.seq = seq
+            at += (RECORD_HEADER + payload + GRAIN - 1) // GRAIN * GRAIN
+            self._next = seq + 1
         self._offset += at
 
     def _advance(self, found: list[Record], most: int) -> bool:
@@ -274,19 +267,6 @@ class Tail:
                 return False
         path = segment_path(self.directory, self._number)
         raise _corruption(path, self._offset, self._next)
-
-
-def _record(data: bytes, at: int) -> Record:
-    head = np.frombuffer(data, _FIELDS, count=1, offset=at)[0]
-    start = at + RECORD_HEADER
-    return Record(
-        int(head["seq"]),
-        int(head["kind"]),
-        int(head["version"]),
-        int(head["input_seq"]),
-        int(head["ts"]),
-        memoryview(data)[start : start + int(head["payload"])],
-    )
 
 
 def tail(directory: str | Path, after_seq: int = 0) -> Tail:
