@@ -1,13 +1,16 @@
-# Two commands for a stranger: `make demo` and `make test`. Everything lives in .venv; nothing global is touched.
+# Two commands for a stranger: `make demo` and `make test`. Everything lives in .venv; nothing global
+# is touched. pip's own PIP_* variables (index, proxy, cache) are honoured.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SECONDS_DEMO := $(if $(DEMO_SECONDS),--seconds $(DEMO_SECONDS),)
 TEST ?=
 JOBS ?= 2
+# COVERAGE=1 measures lines, in every process that the tests start.
+PYTEST := $(BIN)/python -m $(if $(COVERAGE),coverage run -m )pytest
 LOCK := pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
-.PHONY: help setup setup-dev demo test smoke check bench soak docs lock clean
+.PHONY: help setup setup-dev demo test unjitted coverage smoke check bench soak docs lock clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
@@ -17,7 +20,7 @@ setup-dev: $(VENV)/.dev
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "AlephTX needs Python 3.11 or newer; this is %s. Say: make PYTHON=python3.12 ..." % sys.version.split()[0])'
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "Python's venv module is missing. On Debian or Ubuntu: apt install python3-venv"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/.run: requirements.lock pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q --require-hashes -r requirements.lock
@@ -33,17 +36,24 @@ demo: setup  ## replay real recordings over real sockets and trade on them (DEMO
 	$(BIN)/alephtx demo $(SECONDS_DEMO)
 
 test: setup-dev  ## the whole suite
-	$(BIN)/python -m pytest -n $(JOBS) $(TEST)
+	$(PYTEST) -n $(JOBS) --dist loadfile $(TEST)
+
+unjitted: setup-dev  ## the small kernel examples as plain Python
+	NUMBA_DISABLE_JIT=1 $(PYTEST) -n $(JOBS) -m kernel $(TEST)
+
+coverage: setup-dev  ## what COVERAGE=1 runs left, against the floors
+	$(BIN)/coverage combine -q
+	$(BIN)/python .ci/floors.py
 
 smoke: setup-dev  ## the quick selection
-	$(BIN)/python -m pytest -m smoke $(TEST)
+	$(PYTEST) -m smoke $(TEST)
 
 check: setup-dev  ## ruff, mypy, import-linter, tidy
-	$(BIN)/ruff check src tests bench
-	$(BIN)/ruff format --check src tests bench
+	$(BIN)/ruff check src tests bench .ci
+	$(BIN)/ruff format --check src tests bench .ci
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest tests/test_tidy.py
+	$(BIN)/python -m pytest tests/test_tidy.py tests/test_layers.py
 
 bench: setup-dev  ## one script per speed promise; prints ratios
 	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
@@ -59,4 +69,4 @@ lock: setup-dev  ## re-resolve both lock files
 	$(BIN)/uv $(LOCK) -c requirements-dev.lock pyproject.toml build-requirements.in -o requirements.lock
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
+	rm -rf $(VENV) .venv-* .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

@@ -128,6 +128,12 @@ def test_fees_may_be_negative_and_paper_balances_are_amounts():
     assert mistakes(wrong) == [(6, "accounts.main.paper.BTC"), (6, "accounts.main.paper.usd")]
 
 
+def test_public_address_of_an_account_is_taken():
+    address = "0x" + "4f3c2b1a" * 5
+    text = GOOD.replace('venue = "binance_spot"', f'venue = "binance_spot"\naddress = "{address}"')
+    assert parse_config(text).accounts["main"].address == address
+
+
 @pytest.mark.parametrize("literal", [KEY, "hunter2", "0x" + "4f3c2b1a" * 8, "envNAME", "file:rel"])
 def test_literal_secret_is_refused_and_never_shown(literal):
     text = GOOD.replace('venue = "binance_spot"', f'venue = "binance_spot"\nsecret = "{literal}"')

@@ -147,11 +147,25 @@ def test_is_secret_name_of_other_words_is_false(name):
     assert not is_secret_name(name)
 
 
-def test_looks_like_secret_knows_keys_from_names():
-    assert looks_like_secret("0x" + "4f3c2b1a" * 8)
-    assert looks_like_secret("vmPUZE6mv9SD5VNHk4HlWFsOr6aKE2zvsw0MuIgwCIPy6utIco14y7Ju91duEh8A")
-    for text in ("binance_usdm:BTC-USDT-PERP", "a" * 64, "market_maker", "/home/u/strategies/x.py"):
-        assert not looks_like_secret(text)
+@pytest.mark.parametrize(
+    "text",
+    ["0x" + "4f3c2b1a" * 8, "4F3C2B1A" * 4, "8c7f2d51-6a7e-4bb1-9c0d-2f6f7d8a9b0c",
+     "vmPUZE6mv9SD5VNHk4HlWFsOr6aKE2zvsw0MuIgwCIPy6utIco14y7Ju91duEh8A",
+     "kQH5HW/8p1uGOVjbgWA7FunAmGO8lsSUXNsu3eow76sz84Q18fWxnyRzBHCd3pd5nE9qa99HAZtuZuj6F1huXg==",
+     "key=vmPUZE6mv9SD5VNHk4HlWFsOr6aKE2zvsw0MuIgwCIPy6", "https://h/" + "4f3c2b1a" * 4],
+)  # fmt: skip
+def test_looks_like_secret_of_a_key_is_true(text):
+    assert looks_like_secret(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["binance_usdm:BTC-USDT-PERP", "z" * 64, "1" * 77, "0x" + "4f3c2b1a" * 5, "market_maker",
+     "/home/User1/projects/trading-2026/strategies/Mine.py", "~/A1/bcdefghijklmnopqrstuvwxyzABCD/2",
+     "https://testnet.example.org/a/long/path/With/Capitals/1", "2026-01-31T12:00:00.000000Z"],
+)  # fmt: skip
+def test_looks_like_secret_of_names_numbers_addresses_and_paths_is_false(text):
+    assert not looks_like_secret(text)
 
 
 def test_scrub_masks_living_secrets_and_signatures():

@@ -47,7 +47,7 @@ def shown(value: Any, at: Key = ()) -> str:
 def plainly(said: str) -> tuple[tuple[int, ...], str]:
     """Return the list index that msgspec's message is about, and the message in a user's words."""
     words = {"`str`": "text", "`int`": "an integer", "`bool`": "true or false", "`array`": "a list"}
-    words |= {"`object`": "a table", "`float`": "a float"}
+    words |= {"`object`": "a table", "`float`": "a float", "`decimal`": "a float"}
     words |= {f"matching regex {pattern!r}": form for pattern, form in FORMS.items()}
     for term, plain in words.items():
         said = said.replace(term, plain)

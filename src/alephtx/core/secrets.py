@@ -29,7 +29,10 @@ _WORD = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
 _ASSIGNED = re.compile(
     r"(?i)\b(signature|sign|api_?key|listen_?key|secret|token|password|passphrase)(=|%3D)[^&\s\"']+"
 )
-_LONG_WORD = re.compile(r"(?<![\w/.+-])(?:0x)?[A-Za-z0-9+/_=-]{32,}(?![\w/.+-])")
+_LONG_WORD = re.compile(r"[A-Za-z0-9+/_=-]{32,}")
+_LONG_STEP = re.compile(r"[A-Za-z0-9+_=-]{32,}")
+_HEX = re.compile(r"[0-9a-fA-F]{32,}")
+_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 
 _living: "weakref.WeakSet[Secret]" = weakref.WeakSet()
 
@@ -145,12 +148,23 @@ def is_secret_name(name: str) -> bool:
 
 
 def looks_like_secret(text: str) -> bool:
-    """Say whether a text could be a key: 32 characters or more of mixed letters and digits."""
-    return any(_mixed(match.group()) for match in _LONG_WORD.finditer(text))
+    """Say whether a text could be a key: 32 hex digits or more, or as long a jumble of characters.
+
+    Public addresses (0x and 40 hex digits), numbers, and the steps of a path are none.
+    """
+    if "://" in text or text.startswith(("/", "~", ".")):
+        return any(_jumbled(match.group()) for match in _LONG_STEP.finditer(text))
+    return any(_jumbled(match.group()) for match in _LONG_WORD.finditer(text))
 
 
-def _mixed(word: str) -> bool:
-    return any(c.isdigit() for c in word) and any(c.isalpha() for c in word)
+def _jumbled(word: str) -> bool:
+    body = word.removeprefix("0x").replace("-", "")
+    if _ADDRESS.fullmatch(word) or body.isdigit():
+        return False
+    if _HEX.fullmatch(body):
+        return True
+    cases = (str.isdigit, str.islower, str.isupper)
+    return all(any(map(case, word)) for case in cases)
 
 
 def scrub(text: str) -> str:
