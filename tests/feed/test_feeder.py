@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+from contextlib import suppress
+from itertools import pairwise
 
 import pytest
 
@@ -217,8 +219,11 @@ async def test_stalled_server_is_left_and_joined_again(tmp_path):
 
 async def test_silent_instrument_is_stale_until_its_next_message(tmp_path):
     async with scene(tmp_path, options=tuned(stale_ns=60 * MS), symbols=("AAA", "BBB")) as world:
-        await _begin(world, "AAA", "BBB")
-        await until(lambda: world.flags("AAA") & STALE)
+        await until(lambda: world.venue.heard)
+        for symbol in ("AAA", "BBB"):
+            await world.venue.send(world.venue.change(symbol, [(90, 2)]))
+            await world.live(symbol)
+        await until(lambda: world.flags("AAA") & world.flags("BBB") & STALE)
         await world.venue.send(world.venue.change("BBB", [(90, 1)]))
         await until(lambda: not world.flags("BBB") & STALE)
         await world.venue.send(world.venue.change("AAA", [(90, 1)]))
@@ -272,7 +277,8 @@ async def test_garbage_is_counted_and_never_ends_the_feed(tmp_path, capsys):
 async def test_message_above_the_bound_costs_the_link_but_not_the_feed(tmp_path):
     async with scene(tmp_path) as world:
         await _begin(world)
-        await world.venue.send("y" * (17 << 20))
+        with suppress(ConnectionError):  # the feeder hangs up in the middle
+            await world.venue.send("y" * (17 << 20))
         await until(lambda: world.feeder.counts.link_losses == 1)
         await world.live()
 
@@ -308,9 +314,9 @@ async def test_heartbeat_goes_on_when_nothing_comes(tmp_path):
         while asyncio.get_running_loop().time() < end:
             seen.add(writers.last_beat(world.matrix.map, world.feeder.writer))
             await asyncio.sleep(0.005)
-        beats = sorted(seen)
+        beats = sorted(seen - {0})
         assert len(beats) > 10
-        assert max(b - a for a, b in zip(beats, beats[1:], strict=False)) < 50 * MS
+        assert max(b - a for a, b in pairwise(beats)) < 50 * MS
 
 
 async def test_counters_are_readable_by_other_processes(tmp_path):

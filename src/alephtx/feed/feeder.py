@@ -17,7 +17,7 @@ from alephtx.core.clock import Clock
 from alephtx.core.errors import VenueError
 from alephtx.core.histogram import summary
 from alephtx.core.log import logger
-from alephtx.core.ports import Batch, Codec, Endpoints, JoinRule, What
+from alephtx.core.ports import Batch, Codec, Endpoints, JoinRule, Rows, What
 from alephtx.feed import intake as columns
 from alephtx.feed.join import GAP
 from alephtx.feed.outlet import Outlet
@@ -103,7 +103,7 @@ class Feeder:
         )
         if self.writer < 0:
             raise VenueError("the matrix has no room for another writer", venue=self.name)
-        self.outlet = Outlet(matrix, codec.spec, venue, clock)
+        self.outlet = Outlet(matrix, codec.spec, venue, self.writer, clock)
         self.http = HttpClient(endpoints.http, venue=self.name)
         self.buckets = Buckets(codec.spec.buckets, clock, self.options.reserve_frac)
         self.resyncs = Resyncs(
@@ -195,24 +195,24 @@ class Feeder:
             counts.events += batch.event_count
             left = self.outlet.take_in(link, batch.events, batch.event_count)
             if left:
-                self._think(batch, left)
+                self._think(left, batch.events)
         if batch.controls:
             self._obey(link, batch)
 
-    def _think(self, batch: Batch, count: int) -> None:
+    def _think(self, left: list[list[int]], rows: Rows) -> None:
         """Act on the messages that the join would not apply."""
-        for start, end, verdict, i in self.outlet.verdicts(count):
+        for start, end, verdict, i in left:
             if verdict == GAP:
                 self.counts.gaps += 1
                 self._log.every(1).warning(
                     "sequence_broke",
                     instrument=self.codec.instruments[i].key,
-                    first=int(batch.events[start]["price"]),
-                    last=int(batch.events[start]["seq"]),
+                    first=int(rows[start]["price"]),
+                    last=int(rows[start]["seq"]),
                 )
                 self._restart(i)
             if self._by_snapshot:
-                self.resyncs.hold(i, batch.events[start:end])
+                self.resyncs.hold(i, rows[start:end])
                 if i in self._down:  # its deltas flow, so its link is open
                     self._down.discard(i)
                     self.resyncs.start(i)
@@ -272,7 +272,7 @@ class Feeder:
         """Beat, flag, count; ends the feeder when a task of ours broke."""
         options = self.options
         while True:
-            crossed = self.outlet.look_after(self.writer, options.stale_ns, options.crossed_max_ns)
+            crossed = self.outlet.look_after(options.stale_ns, options.crossed_max_ns)
             for i in crossed:
                 self._log.warning("book_stayed_crossed", instrument=self.codec.instruments[i].key)
                 if i not in self._down:

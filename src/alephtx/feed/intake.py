@@ -12,17 +12,19 @@ import numpy as np
 
 from alephtx.core.atomics import monotonic_ns
 from alephtx.core.histogram import hist_add, make_histogram
-from alephtx.core.kernel import kernel
+from alephtx.core.kernel import Int, kernel
 from alephtx.core.words import CROSSED, LAST_IN_MESSAGE, SEQ, STALE, TOP, UNTRADEABLE_MASK
-from alephtx.feed.join import APPLY, SKIP, join, make_states
+from alephtx.feed.join import APPLY, GAP, SKIP, join, make_states
 from alephtx.matrix.book import Books
-from alephtx.matrix.publish import PublishState, publish
-from alephtx.matrix.tops import top_flag, top_read
+from alephtx.matrix.publish import PublishState, publish, publish_flags
+from alephtx.matrix.tops import top_read
 from alephtx.matrix.writers import beat
 
 Rows = np.ndarray[Any, Any]
 
 VERDICTS_MAX = 1024
+GROW = 5
+"""A verdict besides those of `join`: the books have no room for the message; the rest waits."""
 
 # Words of `counters`.
 MESSAGES, APPLIED, SKIPPED, FOREIGN, STALE_TURNS, CROSSED_TURNS = 0, 1, 2, 3, 4, 5
@@ -66,7 +68,7 @@ def make_intake(instruments: int) -> Intake:
 
 
 @kernel
-def message_end(rows: Rows, start: int, n: int) -> int:
+def message_end(rows: Rows, start: Int, n: Int) -> int:
     """Return the index after the last row of the message that starts at `start`."""
     end = start
     while end < n - 1 and (np.int64(rows[end]["flags"]) & LAST_IN_MESSAGE) == 0:
@@ -77,17 +79,19 @@ def message_end(rows: Rows, start: int, n: int) -> int:
 @kernel
 def take_in(
     matrix: Rows,
-    venue: int,
-    rule: int,
-    link: int,
-    offset_ns: int,
+    venue: Int,
+    rule: Int,
+    link: Int,
+    offset_ns: Int,
     books: Books,
     state: PublishState,
     intake: Intake,
     rows: Rows,
-    n: int,
+    n: Int,
 ) -> int:
     """Judge and publish the n rows of one frame; return how many verdicts are left for Python.
+
+    A GROW verdict is the last one: rows after its message have not been looked at.
 
     link: number of the link it came from, -1 for messages that had waited (they tell nothing about
     latency). offset_ns: wall - monotonic, so that ts_recv can be compared with the clock.
@@ -117,11 +121,13 @@ def take_in(
             if link >= 0:
                 intake.link_of[i] = link
         if verdict == APPLY:
-            publish(matrix, venue, books, rows[start:end], end - start, state)
-            intake.counters[APPLIED] += 1
+            if publish(matrix, venue, books, rows[start:end], end - start, state) < end - start:
+                verdict = GROW
+            else:
+                intake.counters[APPLIED] += 1
         elif verdict == SKIP:
             intake.counters[SKIPPED] += 1
-        elif found < VERDICTS_MAX:
+        if verdict >= GAP and found < VERDICTS_MAX:
             intake.verdicts[found, FROM] = start
             intake.verdicts[found, TO] = end
             intake.verdicts[found, VERDICT] = verdict
@@ -131,8 +137,10 @@ def take_in(
             intake.seen_ns[i] = now_ns
             if intake.stale[i] != 0:
                 intake.stale[i] = 0
-                top_flag(matrix, i, 0, STALE)
+                publish_flags(matrix, venue, i, 0, STALE, rows[start]["ts_recv"])
         start = end
+        if verdict == GROW:
+            break
     if n > 0 and link >= 0:
         hist_add(intake.latency, monotonic_ns() + offset_ns - rows[0]["ts_recv"])
     return found
@@ -141,11 +149,13 @@ def take_in(
 @kernel
 def look_after(
     matrix: Rows,
-    writer: int,
+    venue: Int,
+    writer: Int,
+    offset_ns: Int,
     intake: Intake,
     instruments: Rows,
-    stale_ns: int,
-    crossed_max_ns: int,
+    stale_ns: Int,
+    crossed_max_ns: Int,
     top: Rows,
     out: Rows,
 ) -> int:
@@ -162,7 +172,7 @@ def look_after(
         if intake.stale[i] == 0 and now_ns - intake.seen_ns[i] > stale_ns:
             intake.stale[i] = 1
             intake.counters[STALE_TURNS] += 1
-            top_flag(matrix, i, STALE, 0)
+            publish_flags(matrix, venue, i, STALE, 0, now_ns + offset_ns)
         crossed = 0
         if top_read(matrix, i, top) == 0:
             crossed = top[0]["aux"] & UNTRADEABLE_MASK & CROSSED

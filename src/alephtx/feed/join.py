@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from alephtx.core.kernel import kernel
+from alephtx.core.kernel import Int, kernel
 
 APPLY, SKIP, GAP, WAIT = 1, 2, 3, 4
 VERDICT_NAMES = {APPLY: "apply", SKIP: "skip", GAP: "gap", WAIT: "wait"}
@@ -36,7 +36,7 @@ def make_states(instruments: int) -> States:
 
 
 @kernel
-def join_reset(states: States, i: int) -> None:
+def join_reset(states: States, i: Int) -> None:
     """Forget an instrument's sequence: deltas wait for the next snapshot."""
     states[i, 0] = 0
     states[i, 1] = 0
@@ -44,7 +44,7 @@ def join_reset(states: States, i: int) -> None:
 
 
 @kernel
-def join_snapshot(states: States, i: int, last_update_id: int) -> None:
+def join_snapshot(states: States, i: Int, last_update_id: Int) -> None:
     """Start an instrument's sequence from a snapshot."""
     states[i, 0] = 1
     states[i, 1] = last_update_id
@@ -52,7 +52,7 @@ def join_snapshot(states: States, i: int, last_update_id: int) -> None:
 
 
 @kernel
-def _skip(states: States, i: int) -> int:
+def _skip(states: States, i: Int) -> int:
     if states[i, 0] == LIVE:
         states[i, 2] += 1
         if states[i, 2] > SKIPS_MAX:
@@ -61,7 +61,7 @@ def _skip(states: States, i: int) -> int:
 
 
 @kernel
-def join(rule: int, states: States, i: int, first: int, previous: int, seq: int) -> int:
+def join(rule: Int, states: States, i: Int, first: Int, previous: Int, seq: Int) -> int:
     """Judge one message of instrument i and, on APPLY, move its state on.
 
     first = U, previous = pu (-1 where the venue has none), seq = u or the book's time. After GAP

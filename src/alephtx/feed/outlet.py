@@ -9,63 +9,81 @@ from alephtx.core.ports import Rows, VenueSpec
 from alephtx.core.records import EVENT, TOP_ROW
 from alephtx.core.words import GAP, LAST_IN_MESSAGE, RESYNCING, STALE
 from alephtx.feed import intake as columns
-from alephtx.feed.intake import look_after, make_intake, take_in
+from alephtx.feed.intake import GROW, look_after, make_intake, take_in
 from alephtx.feed.join import join_reset, join_snapshot
-from alephtx.matrix.book import make_books
-from alephtx.matrix.publish import make_publish_state, publish
+from alephtx.matrix.book import grow_books, make_books
+from alephtx.matrix.publish import make_publish_state, publish, publish_flags
 from alephtx.matrix.shm import Matrix
-from alephtx.matrix.tops import top_flag
 
 
 class Outlet:
     """One venue's way into the matrix. Everything here runs on the feeder's loop.
 
-    venue: index of the venue in the matrix. The constructor raises the venue's epoch, so that
-    readers tell this feeder's rows from its predecessor's, and flags every instrument.
+    venue: index of the venue in the matrix; writer: our row of the writers table. The constructor
+    takes the venue over: MatrixError while another living feeder has it; else its epoch is raised,
+    so that readers tell our rows from our predecessor's, and every instrument is flagged.
     """
 
-    def __init__(self, matrix: Matrix, spec: VenueSpec, venue: int, clock: Clock) -> None:
+    def __init__(
+        self, matrix: Matrix, spec: VenueSpec, venue: int, writer: int, clock: Clock
+    ) -> None:
         self.matrix = matrix
         self.map = matrix.map
         self.venue = venue
         self.rule = int(spec.join)
         self.instruments = matrix.instruments.of_venue(spec.name)
+        self.writer = -1  # no beat before the records are healed
         self._clock = clock
         self._offset_ns = clock.now() - clock.monotonic()
         count = len(matrix.instruments)
         self.books = make_books(count)
-        self.state = make_publish_state(count)
+        self.state = make_publish_state(count, depth=matrix.geometry.depth)
         self.intake = make_intake(count)
-        self._indices = np.array(self.instruments, np.int64)
+        self._indices = np.zeros(0, np.int64)
         self._out = np.zeros(max(1, len(self.instruments)), np.int64)
         self._top = np.zeros(1, TOP_ROW)
         self._row = np.zeros(1, EVENT)
+        # Kernels are compiled or loaded now, not when the first frame waits.
+        self.take_in(-1, self._row, 0)
+        self.publish(self._row[:0])
+        self.look_after(0, 0)
+        self.epoch = matrix.take_venue(venue, writer)
+        self.writer = writer
+        self._indices = np.array(self.instruments, np.int64)
 
-    def take_in(self, link: int, rows: Rows, n: int) -> int:
-        """Judge and publish a frame's rows; return how many rows of `verdicts` are to be read."""
-        return int(
-            take_in(
-                self.map,
-                self.venue,
-                self.rule,
-                link,
-                self._offset_ns,
-                self.books,
-                self.state,
-                self.intake,
-                rows,
-                n,
-            )
+    def take_in(self, link: int, rows: Rows, n: int) -> list[list[int]]:
+        """Judge and publish a frame's rows; return [from, to, verdict, instrument] of what is left.
+
+        Almost always there is nothing left, and this is one call of a kernel.
+        """
+        count = take_in(
+            self.map,
+            self.venue,
+            self.rule,
+            link,
+            self._offset_ns,
+            self.books,
+            self.state,
+            self.intake,
+            rows,
+            n,
         )
-
-    def verdicts(self, count: int) -> list[list[int]]:
-        """Return (from, to, verdict, instrument) of the messages left by the last `take_in`."""
-        found: list[list[int]] = self.intake.verdicts[:count].tolist()
-        return found
+        if count == 0:
+            return []
+        left: list[list[int]] = self.intake.verdicts[:count].tolist()
+        if left[-1][columns.VERDICT] != GROW:
+            return left
+        start, end, _, i = left.pop()
+        self.publish(rows[start:end])
+        # The join let the message pass, so its book was whole; running short had flagged it.
+        publish_flags(self.map, self.venue, i, 0, RESYNCING, int(rows[start]["ts_recv"]))
+        rest = self.take_in(link, rows[end:], n - end)
+        return left + [[a + end, b + end, verdict, i] for a, b, verdict, i in rest]
 
     def publish(self, rows: Rows) -> None:
-        """Publish one message's rows past the join."""
-        publish(self.map, self.venue, self.books, rows, len(rows), self.state)
+        """Publish one message's rows past the join; the books grow until it fits."""
+        while publish(self.map, self.venue, self.books, rows, len(rows), self.state) < len(rows):
+            self.books = grow_books(self.books)
 
     def gap(self, i: int, *, stale: bool) -> None:
         """Tell readers that an instrument's book is lost until its next snapshot."""
@@ -75,22 +93,24 @@ class Outlet:
         self.publish(self._row)
         join_reset(self.intake.states, i)
         self.intake.link_of[i] = -1
+        self.intake.stale[i] = self.intake.stale[i] or int(stale)
         if stale:
-            self.intake.stale[i] = 1
-        top_flag(self.map, i, RESYNCING | STALE if stale else RESYNCING, 0)
+            publish_flags(self.map, self.venue, i, STALE, 0, self._clock.now())
 
     def seeded(self, i: int, last_update_id: int) -> None:
         """Start the sequence of an instrument whose snapshot was published; its book is fresh."""
         join_snapshot(self.intake.states, i, last_update_id)
         self.intake.seen_ns[i] = self._clock.monotonic()
         self.intake.stale[i] = 0
-        top_flag(self.map, i, 0, STALE)
+        publish_flags(self.map, self.venue, i, 0, STALE, self._clock.now())
 
-    def look_after(self, writer: int, stale_ns: int, crossed_max_ns: int) -> list[int]:
+    def look_after(self, stale_ns: int, crossed_max_ns: int) -> list[int]:
         """Beat and flag the silent; return the instruments whose book stays crossed."""
         count = look_after(
             self.map,
-            writer,
+            self.venue,
+            self.writer,
+            self._offset_ns,
             self.intake,
             self._indices,
             stale_ns,

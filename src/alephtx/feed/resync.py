@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from alephtx.core.clock import Clock
-from alephtx.core.errors import AlephError, TransportError, VenueError
+from alephtx.core.errors import TransportError, VenueError
 from alephtx.core.log import logger
 from alephtx.core.ports import Batch, Codec, Request, Rows, What
 from alephtx.core.words import CLEAR
@@ -214,9 +214,9 @@ class Resyncs:
             self._codec.reply(request, status, headers, body, batch)
         except VenueError:
             raise
-        except (AlephError, ValueError, IndexError) as error:
+        except Exception as error:  # noqa: BLE001 - no answer of a venue may end the feed
             raise TransportError(
-                f"a snapshot that cannot be read: {error}", venue=self._name, sent=True
+                f"a snapshot broke the decoder: {error!r}", venue=self._name, sent=True
             ) from None
         finally:
             for control in batch.controls:
