@@ -66,13 +66,16 @@ class Engine:
         return [tuple(int(row[f]) for f in ("order_id", "price", "qty", "ahead")) for row in rows]
 
 
-prices = st.integers(90, 110)
+# Books that mostly keep their sides apart, so that orders rest, wait and meet before they fill.
+bids, asks, prices = st.integers(96, 100), st.integers(100, 104), st.integers(98, 102)
 sizes = st.integers(0, 9)
 sides = st.sampled_from([1, -1])
-level = st.tuples(sides, prices, sizes)
+level = st.one_of(st.tuples(st.just(1), bids, sizes), st.tuples(st.just(-1), asks, sizes))
+often_gtc = st.sampled_from(["GTC", "GTC", "GTC", "IOC", "FOK"])
+seldom = st.sampled_from([False, False, False, True])
 operations = st.one_of(
-    st.tuples(st.just("levels"), st.lists(level, max_size=6), st.integers(0, 3), st.booleans()),
-    st.tuples(st.just("top"), prices, sizes, prices, sizes, st.integers(0, 3)),
+    st.tuples(st.just("levels"), st.lists(level, max_size=6), st.integers(0, 3), seldom),
+    st.tuples(st.just("top"), bids, sizes, asks, sizes, st.integers(0, 3)),
     st.tuples(st.just("trade"), prices, st.integers(1, 12), sides),
     st.tuples(
         st.just("place"),
@@ -80,9 +83,9 @@ operations = st.one_of(
         sides,
         prices,
         st.integers(1, 12),
-        st.booleans(),
-        st.sampled_from(sorted(TIF)),
-        st.booleans(),
+        seldom,
+        often_gtc,
+        seldom,
         st.integers(0, 3),
     ),
     st.tuples(st.just("cancel"), st.integers(1, 20)),
@@ -118,11 +121,11 @@ def apply_both(engine, naive, operation, state):
 
 @pytest.mark.kernel
 @settings(
-    max_examples=400 if JIT else 60,
+    max_examples=600 if JIT else 150,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-@given(st.lists(operations, max_size=40))
+@given(st.lists(operations, min_size=8, max_size=60))
 def test_matching_equals_the_naive_engine_over_random_histories(history):
     engine, naive, state = Engine(), Naive(), {"seq": 1, "id": 0}
     for operation in history:
@@ -266,3 +269,24 @@ def test_warm_runs_every_kernel_and_leaves_the_given_exchange_alone():
     m.warm(engine.x)
     assert not engine.x.live.any()
     assert not engine.x.ladder.sizes.any()
+
+
+@pytest.mark.kernel
+def test_taker_of_ours_eats_the_queue_ahead_of_our_resting_order():
+    engine = Engine()
+    engine.levels([(1, 100, 4)], snapshot=True)
+    engine.place(1, 1, 100, 3, account=0)
+    engine.levels([(1, 100, 10)], 1)
+    _, fills, *_ = engine.place(2, -1, 100, 6, account=1, tif="IOC")
+    assert fills == [(2, 100, 4, 2, False), (1, 100, 2, 1, True), (2, 100, 2, 0, False)]
+
+
+@pytest.mark.kernel
+def test_new_image_pulls_the_queue_place_down_even_at_its_worst_level_but_not_below_it():
+    engine = Engine()
+    engine.levels([(1, 100, 9), (1, 99, 9), (1, 98, 9)], snapshot=True)
+    engine.place(1, 1, 99, 1)
+    engine.place(2, 1, 98, 1)
+    engine.levels([(1, 100, 5), (1, 99, 4)], 1, snapshot=True)
+    assert m.queue_ahead(engine.x, 1, 1) == 4
+    assert m.queue_ahead(engine.x, 1, 2) == 9

@@ -10,12 +10,13 @@ import ccxt
 import ccxt.pro
 import pytest
 
+from alephtx.twins.accounts import TWIN_KEY, TWIN_SECRET
 from alephtx.twins.main import make_server
 from alephtx.twins.options import TwinOptions
 
 CONFIG = {
-    "apiKey": "twin-key",
-    "secret": "twin-secret",
+    "apiKey": TWIN_KEY,
+    "secret": TWIN_SECRET,
     "enableRateLimit": False,
     "options": {"fetchCurrencies": False, "fetchMargins": False},
 }

@@ -9,13 +9,14 @@ from urllib.parse import urlencode
 import ccxt
 import pytest
 
+from alephtx.twins.accounts import TWIN_KEY, TWIN_SECRET
 from tests.twins.clients import AMOUNT, SYMBOLS, every_venue, rest_client, serving
 
 API = {"binance_spot": "/api/v3", "binance_usdm": "/fapi/v1", "binance_coinm": "/dapi/v1"}
 NATIVE = {"binance_spot": "BTCUSDT", "binance_usdm": "BTCUSDT", "binance_coinm": "BTCUSD_PERP"}
 
 
-async def signed(served, venue, method, path, params, *, key="twin-key", secret="twin-secret"):
+async def signed(served, venue, method, path, params, *, key=TWIN_KEY, secret=TWIN_SECRET):
     """Send a signed request of our own making and return (status, body)."""
     query = urlencode({"timestamp": int(time.time() * 1000), **params})
     signature = hmac.new(secret.encode(), query.encode(), hashlib.sha256).hexdigest()

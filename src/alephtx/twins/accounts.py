@@ -16,7 +16,7 @@ _EXACT = Context(prec=60)
 
 TWIN_KEY = resolve("twin:key").reveal()
 TWIN_SECRET = resolve("twin").reveal()
-"""The credentials of the default account of every twin: what `twin:key` and `twin` in a config are."""
+"""The credentials of every twin's default account: `twin:key` and `twin` in a config."""
 
 
 def money(value: Decimal) -> Decimal:
