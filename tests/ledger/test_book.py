@@ -17,7 +17,6 @@ from alephtx.ledger.book import Ledger
 from alephtx.ledger.cost import money
 from alephtx.ledger.double_entry import CASH, DoubleEntry, Posting
 from alephtx.ledger.positions import position_fill
-from alephtx.ledger.snapshot import from_json, to_json
 from alephtx.matrix import journal
 from alephtx.matrix.journal import read
 from tests.ledger.worlds import (
@@ -29,22 +28,16 @@ from tests.ledger.worlds import (
     MONEY,
     ODD,
     SPOT,
+    STEPS,
     blank_position,
     fill,
-    make_instruments,
+    opened,
     row_of,
     update,
 )
 from tests.matrix.journals import open_journal
 
 D = Decimal
-
-
-def opened(*balances, account=0, holdings=()):
-    ledger = Ledger(INSTRUMENTS)
-    rows = [Balance(currency, D(total), D(total)) for currency, total in balances]
-    ledger.open_balances(account, rows, holdings)
-    return ledger
 
 
 @pytest.mark.smoke
@@ -163,11 +156,11 @@ def test_doubled_fills_change_nothing():
     ledger = opened(("USDT", "1"))
     row = fill(LINEAR, 1, 10_000, 5, 9, fee="0.1")
     assert ledger.apply_update(row[0])
-    before = to_json(ledger)
+    before = ledger.to_json()
     assert not ledger.apply_update(row)
     assert ledger.duplicates == 1
     ledger.duplicates = 0
-    assert to_json(ledger) == before
+    assert ledger.to_json() == before
     assert ledger.apply_update(row, 1), "the same trade id on another account is another fill"
     assert ledger.apply_fill(fill(SPOT, 1, 10_000, 5, 9)), "or on another instrument"
 
@@ -180,11 +173,11 @@ def test_fill_that_makes_no_sense_is_counted_and_refused(bad):
     row = fill(LINEAR, 1, 10_000, 5, 9)
     for name, value in bad.items():
         row[name] = value
-    before = to_json(ledger)
+    before = ledger.to_json()
     assert not ledger.apply_fill(row)
     assert ledger.invalid == 1
     ledger.invalid = 0
-    assert to_json(ledger) == before
+    assert ledger.to_json() == before
 
 
 @pytest.mark.parametrize(
@@ -200,10 +193,10 @@ def test_fill_that_names_the_unknown_stops_the_fold(fields, message):
     row = fill(LINEAR, 1, 10_000, 5, 9)
     for name, value in fields.items():
         row[name] = value
-    before = to_json(ledger)
+    before = ledger.to_json()
     with pytest.raises(LedgerMismatch, match=message):
         ledger.apply_fill(row)
-    assert to_json(ledger) == before
+    assert ledger.to_json() == before
     with pytest.raises(LedgerMismatch, match="instrument 99"):
         ledger.apply_funding(update(words.FUNDING_PAID, instrument=99))
 
@@ -213,20 +206,6 @@ def test_updates_that_move_no_money_are_passed_over():
     for kind in (words.SENT, words.ACK, words.REJECT, words.ORDER_STATE, words.RESYNC_BEGIN, 200):
         assert not ledger.apply_update(update(kind, instrument=99, realized=5))
     assert ledger.balances(0) == {}
-
-
-STEPS = st.lists(
-    st.tuples(
-        st.sampled_from([SPOT, LINEAR, INVERSE, FINE, ODD]),
-        st.sampled_from([1, -1]),
-        st.integers(1, 1_000_000),
-        st.integers(1, 3_000),
-        st.integers(0, 1),
-        st.integers(0, 2),
-        st.integers(-500, 500),
-    ),
-    max_size=30,
-)
 
 
 @settings(max_examples=100)
@@ -366,12 +345,12 @@ def test_journal_is_folded_into_the_same_ledger(tmp_path):
     assert ledger.fees(strategy=4) == {"USDT": D("0.5")}
     assert ledger.strategies[1, 2, LINEAR].qty == ledger.strategies[1, 4, LINEAR].qty == 1_000
     ledger.check()
-    before = to_json(ledger)
+    before = ledger.to_json()
     with open_journal(tmp_path) as writer:
         writer.append(journal.UPDATE, one.tobytes(), ts=4)
     assert ledger.fold(read(tmp_path, 4)) == 1
     ledger.duplicates -= 1
-    assert to_json(ledger) == before
+    assert ledger.to_json() == before
 
 
 @pytest.mark.parametrize(
@@ -394,52 +373,6 @@ def test_records_of_another_form_are_refused(tmp_path, kind, payload, message):
         return
     with pytest.raises(LedgerMismatch, match=message):
         ledger.fold(read(tmp_path))
-
-
-@settings(max_examples=40)
-@given(STEPS, st.integers(0, 30))
-def test_snapshot_goes_on_as_if_nothing_had_happened(steps, cut):
-    rows = [
-        fill(i, side, price, qty, trade_id, account=a, strategy=s, fee=str(MONEY * cents),
-             order_id=trade_id)
-        for trade_id, (i, side, price, qty, a, s, cents) in enumerate(steps, 1)
-    ]  # fmt: skip
-    whole, half = opened(("USDT", "7")), opened(("USDT", "7"))
-    for row in rows:
-        whole.apply_update(row)
-    for row in rows[:cut]:
-        half.apply_update(row)
-    again = from_json(make_instruments(), to_json(half))
-    assert to_json(again) == to_json(half)
-    for row in rows[cut:]:
-        again.apply_update(row)
-    assert to_json(again) == to_json(whole)
-
-
-def test_snapshot_that_is_damaged_or_foreign_is_refused():
-    ledger = opened(("USDT", "5"))
-    ledger.apply_fill(fill(LINEAR, 1, 10_000, 1_000, 1))
-    data = to_json(ledger)
-    for bad in (data[:-1], b"", b"\xff", b"[]", data.replace(b'"version":1', b'"version":2')):
-        with pytest.raises(LedgerMismatch, match="snapshot"):
-            from_json(INSTRUMENTS, bad)
-    with pytest.raises(LedgerMismatch, match="other instruments"):
-        from_json(INSTRUMENTS, data.replace(b'"v:BTC-USDT"', b'"v:ETH-USDT"'))
-    with pytest.raises(LedgerMismatch, match="do not sum to zero"):
-        from_json(INSTRUMENTS, data.replace(b'["USDT"', b"").replace(b'"5"', b'"6"', 1))
-
-
-@settings(max_examples=60)
-@given(st.integers(0, 10_000), st.randoms(use_true_random=False))
-def test_snapshot_with_any_byte_changed_is_refused_or_another_ledger(position, rng):
-    ledger = opened(("USDT", "5"))
-    ledger.apply_fill(fill(LINEAR, 1, 10_000, 1_000, 1))
-    data = bytearray(to_json(ledger))
-    data[position % len(data)] = rng.randrange(256)
-    try:
-        from_json(INSTRUMENTS, bytes(data)).check()
-    except LedgerMismatch as error:
-        assert str(error)
 
 
 @pytest.mark.parametrize(

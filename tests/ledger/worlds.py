@@ -3,10 +3,13 @@
 from decimal import Decimal
 
 import numpy as np
+from hypothesis import strategies as st
 
 from alephtx.core import words
 from alephtx.core.instruments import Instrument, Instruments
+from alephtx.core.ports import Balance
 from alephtx.core.records import POSITION, UPDATE
+from alephtx.ledger.book import Ledger
 
 MONEY = Decimal("0.00000001")
 SPOT, LINEAR, INVERSE, FINE, ODD = range(5)
@@ -85,3 +88,24 @@ def fill(i, side, price, qty, trade_id, *, fee="0", currency="USDT", realized="0
 
 def blank_position():
     return np.zeros(1, POSITION)
+
+
+def opened(*balances, account=0, holdings=()):
+    ledger = Ledger(INSTRUMENTS)
+    rows = [Balance(currency, Decimal(total), Decimal(total)) for currency, total in balances]
+    ledger.open_balances(account, rows, holdings)
+    return ledger
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from([SPOT, LINEAR, INVERSE, FINE, ODD]),
+        st.sampled_from([1, -1]),
+        st.integers(1, 1_000_000),
+        st.integers(1, 3_000),
+        st.integers(0, 1),
+        st.integers(0, 2),
+        st.integers(-500, 500),
+    ),
+    max_size=30,
+)

@@ -24,6 +24,7 @@ from alephtx.core.log import logger
 from alephtx.core.ports import Balance, Holding
 from alephtx.core.records import INTENT, UPDATE
 from alephtx.core.units import MONEY_SCALE, to_decimal
+from alephtx.ledger import snapshot
 from alephtx.ledger.compare import Difference, differences
 from alephtx.ledger.cost import EXACT, Position, mark_value, money
 from alephtx.ledger.double_entry import (
@@ -89,6 +90,17 @@ class Ledger:
         self.duplicates = 0
         self.invalid = 0
         self.strategy_of: dict[int, int] = {}  # order id -> strategy, from the journal's intents
+
+    def to_json(self) -> bytes:
+        """Return everything the ledger knows; the same ledger gives the same bytes."""
+        return snapshot.save(self)
+
+    @classmethod
+    def from_json(cls, instruments: Instruments, data: bytes) -> "Ledger":
+        """Read back what `to_json` wrote; LedgerMismatch when it is damaged or foreign."""
+        ledger = cls(instruments)
+        snapshot.load(ledger, data)
+        return ledger
 
     # -- the fold ----------------------------------------------------------------------------
 

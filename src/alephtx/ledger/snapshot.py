@@ -1,13 +1,15 @@
 """A ledger as JSON and back, so that a long journal need not be folded from its first record."""
 
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from alephtx.core.errors import LedgerMismatch
-from alephtx.core.instruments import Instruments
-from alephtx.ledger.book import Ledger
 from alephtx.ledger.cost import Position
+
+if TYPE_CHECKING:
+    from alephtx.ledger.book import Ledger
 
 VERSION = 1
 
@@ -28,7 +30,7 @@ class _Snapshot(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     invalid: int
 
 
-def to_json(ledger: Ledger) -> bytes:
+def save(ledger: "Ledger") -> bytes:
     """Serialise everything the ledger knows; the same ledger gives the same bytes."""
     return msgspec.json.encode(
         _Snapshot(
@@ -49,8 +51,8 @@ def to_json(ledger: Ledger) -> bytes:
     )
 
 
-def from_json(instruments: Instruments, data: bytes) -> Ledger:
-    """Read a snapshot back; LedgerMismatch when it is damaged or of other instruments."""
+def load(ledger: "Ledger", data: bytes) -> None:
+    """Fill a new ledger; LedgerMismatch when the snapshot is damaged or of other instruments."""
     try:
         told = msgspec.json.decode(data, type=_Snapshot)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -58,14 +60,13 @@ def from_json(instruments: Instruments, data: bytes) -> Ledger:
             f"the ledger's snapshot does not parse: {error}",
             remedy="delete it; the journal has everything",
         ) from error
-    keys = [instrument.key for instrument in instruments]
+    keys = [instrument.key for instrument in ledger.instruments]
     if told.version != VERSION or told.instruments != keys[: len(told.instruments)]:
         raise LedgerMismatch(
             f"the ledger's snapshot (version {told.version}) is of other instruments or of another "
             "version",
             remedy="delete it; the journal has everything",
         )
-    ledger = Ledger(instruments)
     ledger.entries.balances = {(a, book, c): v for a, book, c, v in told.balances}
     ledger.days.moved = {(day, a, c, column): v for day, a, c, column, v in told.days}
     ledger.accounts = {(a, i): position for a, i, position in told.accounts}
@@ -76,4 +77,3 @@ def from_json(instruments: Instruments, data: bytes) -> Ledger:
     ledger.strategy_of = dict(told.strategy_of)
     ledger.duplicates, ledger.invalid = told.duplicates, told.invalid
     ledger.check()
-    return ledger
