@@ -11,8 +11,8 @@ import numpy as np
 
 from alephtx.core import words
 from alephtx.core.records import INTENT, UPDATE
-from alephtx.engine._call import stages
-from alephtx.engine.context import A_APPLY, Context, Rows, pack
+from alephtx.engine.context import Context, Rows, pack
+from alephtx.engine.updates import replay_update
 from alephtx.execution.orders import orders_cancelling, orders_place
 from alephtx.matrix.journal import BALANCES, EPOCH, read
 from alephtx.matrix.journal import INTENT as INTENT_RECORD
@@ -69,7 +69,7 @@ def _intent(row: Rows, ctx: Context) -> None:
 
 def _update(row: Rows, ctx: Context, packed: Rows, told: Recovered) -> None:
     ctx.update[:] = row
-    call_stage(int(ctx.addresses[A_APPLY]), packed, 0, 0)
+    replay_update(packed)
     account = int(row[0]["account"])
     venue_id, order_id = int(row[0]["venue_order_id"]), int(row[0]["order_id"])
     if venue_id and order_id:

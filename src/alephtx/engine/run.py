@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -55,26 +55,26 @@ class Run:
         else:
             self.supervisor.force()
 
-    async def drive(self, seconds: float | None) -> Outcome:
-        """Run until the time is over, the user stops it or a child is beyond help."""
+    async def drive(self, seconds: float | None, until: Awaitable[None] | None = None) -> Outcome:
+        """Run until the time is over, `until` is done, the user stops it or a child is past help."""
         loop = asyncio.get_running_loop()
         for name in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(name, self.interrupt)
         try:
             await self.supervisor.start()
-            watching = asyncio.ensure_future(self.supervisor.watch())
+            tasks = [
+                asyncio.ensure_future(self.supervisor.watch()),
+                asyncio.ensure_future(self.ended.wait()),
+                *([asyncio.ensure_future(until)] if until is not None else []),
+            ]
             showing = asyncio.ensure_future(self._show())
-            ending = asyncio.ensure_future(self.ended.wait())
-            await asyncio.wait(
-                [watching, ending], timeout=seconds, return_when=asyncio.FIRST_COMPLETED
-            )
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
-            await self.supervisor.stop()
+            await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self.supervisor.stop_children()
             showing.cancel()
-            await asyncio.gather(
-                showing, ending.cancel() and ending or ending, return_exceptions=True
-            )
+            await asyncio.gather(showing, return_exceptions=True)
         finally:
             self.supervisor.force()
             await self.supervisor.stop()

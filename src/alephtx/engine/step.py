@@ -42,7 +42,6 @@ from alephtx.engine.context import (
     F_COMMAND,
     F_CONTROL,
     F_COUNTERS,
-    F_DATA,
     F_DEPTH_WANTED,
     F_EVENT,
     F_INPUTS,
@@ -192,7 +191,6 @@ def _lapped(x, venue):
     counters = field(x, F_COUNTERS, I1)
     venue_of = field(x, F_VENUE_OF, I1)
     top = field(x, F_TOP, TOPS)
-    event = field(x, F_EVENT, EVENTS)
     head = ring_head(matrix, venue)
     lost = head - next_slot[venue]
     control[X_INPUT_SEQ] = input_append(inputs, RING_LAPPED + venue, lost, now[0])
@@ -242,13 +240,13 @@ def _timers(x):
     now = field(x, F_NOW, I1)
     control = field(x, F_CONTROL, I1)
     inputs = field(x, F_INPUTS, I1)
-    data = field(x, F_DATA, I2)
-    intents = field(x, F_INTENTS, INTENTS)
     done = 0
     for s in range(len(strategies)):
         every = strategies[s, S_TIMER_NS]
         if every == 0 or strategies[s, S_ENABLED] == 0 or strategies[s, S_ON_TIMER] == 0:
             continue
+        if strategies[s, S_TIMER_NEXT] == 0:
+            strategies[s, S_TIMER_NEXT] = now[0] + every
         if now[0] < strategies[s, S_TIMER_NEXT]:
             continue
         strategies[s, S_TIMER_NEXT] = now[0] + every
@@ -269,7 +267,6 @@ def _check_beats(x):
     inputs = field(x, F_INPUTS, I1)
     venue_of = field(x, F_VENUE_OF, I1)
     top = field(x, F_TOP, TOPS)
-    event = field(x, F_EVENT, EVENTS)
     done = 0
     for venue in range(len(next_slot)):
         writer = venue_writer(matrix, venue)

@@ -196,14 +196,18 @@ class Supervisor:
         if self.matrix is not None:
             halt_set(self.matrix.map, code)
 
-    async def stop(self) -> None:
-        """Stop children in the safe order and give the matrix back."""
+    async def stop_children(self) -> None:
+        """Stop the engine first (it cancels and reconciles), then the feeders."""
         self._stopping.set()
         for kind in ("engine", "feeder"):
             wanted = [child for child in self.children if child.kind == kind]
             await asyncio.gather(*(child.stop(STOP_SECONDS[kind]) for child in wanted))
         if self.children:
             self.write_processes()
+
+    async def stop(self) -> None:
+        """Stop the children and give the matrix back."""
+        await self.stop_children()
         if self.matrix is not None:
             self.matrix.unlink()
             self.matrix.close()

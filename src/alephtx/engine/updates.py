@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from alephtx.core.kernel import inner_kernel
+from alephtx.core.kernel import inner_kernel, kernel
 from alephtx.core.words import RESYNC_BEGIN, RESYNC_END
 from alephtx.engine._call import call_stage, field
 from alephtx.engine.context import (
@@ -116,6 +116,12 @@ def _book_fill(x, account):
     if bad != 0:
         counters[C_OVERFLOWS] += 1
     counters[C_FILLS] += 1
+
+
+@kernel
+def replay_update(x):
+    """Apply the row in F_UPDATE from Python; for recovery."""
+    return call_stage(field(x, F_ADDRESSES, I1)[A_APPLY], x, 0, 0)
 
 
 @inner_kernel

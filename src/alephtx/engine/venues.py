@@ -98,7 +98,7 @@ def make_signer(venue: Venue, account: Account) -> Signer:
     """Build the signer of an account from the references in its config."""
     if venue.spec.signer == "evm":
         return EvmSigner(resolve(account.secret))
-    if venue.spec.signer == "hmac":
+    if venue.spec.signer == "hmac_sha256":
         return HmacSigner(resolve(account.key).reveal(), resolve(account.secret))
     raise ConfigError(f"venue {venue.spec.name} wants a signer {venue.spec.signer!r}, unknown here")
 

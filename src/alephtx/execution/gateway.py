@@ -51,6 +51,7 @@ FILLS_OVERLAP_NS = 60_000_000_000
 ORPHAN_NS = 5_000_000_000
 PAGES_MAX = 50
 
+
 class Wire(Protocol):
     """What the gateway needs of the network; `engine.session` builds it from `net`."""
 
@@ -548,8 +549,11 @@ class Gateway:
             while self._orphans and now - self._orphans[0][0] > ORPHAN_NS:
                 _, row = self._orphans.popleft()
                 self.foreign += 1
-                log.warning("foreign_fill_seen", account=self.account, venue_order_id=int(
-                    row[0]["venue_order_id"]))
+                log.warning(
+                    "foreign_fill_seen",
+                    account=self.account,
+                    venue_order_id=int(row[0]["venue_order_id"]),
+                )
             if self._login and now - last_keepalive > 30 * 60 * 1_000_000_000:
                 last_keepalive = now
                 try:

@@ -15,9 +15,9 @@ from rich.text import Text
 Status = Mapping[str, Any]
 
 
-
-def render(status: Status, books: list[dict[str, Any]], processes: list[dict[str, Any]],
-           title: str) -> Group:
+def render(
+    status: Status, books: list[dict[str, Any]], processes: list[dict[str, Any]], title: str
+) -> Group:
     """Draw one picture; every part says "-" for what is not known yet."""
     return Group(
         _header(status, processes, title),

@@ -10,24 +10,29 @@ Fees = tuple[Decimal, Decimal]
 
 
 def spot_markets() -> list[Market]:
-    """Return the two recorded symbols with the venue's filters."""
+    """Return the two recorded symbols with the venue's filters.
 
-    def make(base: str, qty_scale: int, price_max: int) -> Market:
+    Quantities count in the wire's eight decimals: recorded books carry finer ones than the step.
+    """
+
+    def make(base: str, step: int, price_max: int) -> Market:
         return Market(
             symbol=f"{base}USDT",
             base=base,
             quote="USDT",
             settle="USDT",
             price_scale=2,
-            qty_scale=qty_scale,
+            qty_scale=8,
+            lot=step,
             price_max=price_max,
-            qty_max=9_000 * 10**qty_scale,
+            qty_min=step,
+            qty_max=9_000 * 10**8,
             notional_min=Decimal(5),
             percent_up=Decimal(5),
             percent_down=Decimal("0.2"),
         )
 
-    return [make("BTC", 5, 100_000_000), make("ETH", 4, 100_000_000)]
+    return [make("BTC", 1_000, 100_000_000), make("ETH", 10_000, 100_000_000)]
 
 
 def usdm_markets() -> list[Market]:

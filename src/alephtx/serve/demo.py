@@ -6,15 +6,23 @@ at once do not meet: ports are free ones, the matrix and the run directory are t
 
 import asyncio
 import os
+import shutil
 import sys
+import tempfile
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from alephtx.core.clock import MachineClock
+from alephtx.core.config import load_config
 from alephtx.core.errors import AlephError
 from alephtx.core.log import logger
+from alephtx.engine.run import Run
+from alephtx.engine.rundir import RunDirectory
+from alephtx.engine.venues import fetch_instruments
+from alephtx.serve.drive import Viewer, conclude, log_to
 
 log = logger("demo")
 
@@ -22,7 +30,7 @@ TWIN_START_SECONDS = 30.0
 LEAD_NS = 2_500_000_000
 """From the twins' readiness to the first recorded message: time for feeders and engine to start."""
 
-VENUES = ("binance_spot", "binance_usdm", "binance_coinm", "hyperliquid")
+VENUES = ("binance_spot", "binance_usdm", "binance_coinm")
 
 CONFIG = """\
 # Written by `alephtx demo`. Fees are the tier stated here, the same on both sides: the twins charge
@@ -56,31 +64,57 @@ secret = "twin"
 venue = "binance_coinm"
 key = "twin:key"
 secret = "twin"
-[accounts.hyper]
-venue = "hyperliquid"
-secret = "twin"
-
 [strategies.arb_btc]
 use = "arbitrage"
 instruments = ["binance_spot:BTC-USDT", "binance_usdm:BTC-USDT-PERP", "binance_coinm:BTC-USD-PERP"]
 accounts = ["spot", "usdm", "coinm"]
-{arbitrage}
+trigger_bps = "1.0"
+unwind_bps = "-1.0"
+qty_base = "0.01"
+position_max_base = "0.05"
+cooldown_ms = 250
+max_age_ms = 1000
+assume_parity = true
+
 [strategies.arb_eth]
 use = "arbitrage"
 instruments = ["binance_spot:ETH-USDT", "binance_usdm:ETH-USDT-PERP", "binance_coinm:ETH-USD-PERP"]
 accounts = ["spot", "usdm", "coinm"]
-{arbitrage_eth}
+trigger_bps = "1.0"
+unwind_bps = "-1.0"
+qty_base = "0.2"
+position_max_base = "1"
+cooldown_ms = 250
+max_age_ms = 1000
+assume_parity = true
+
 [strategies.mm_btc]
 use = "market_maker"
 instruments = ["binance_usdm:BTC-USDT-PERP"]
 accounts = ["usdm"]
-{market_maker}
+half_spread_bps = "0.4"
+skew_bps = "0.5"
+requote_bps = "0.3"
+qty_base = "0.01"
+inventory_max_base = "0.1"
+"""
+
+HYPERLIQUID = """\
+[accounts.hyper]
+venue = "hyperliquid"
+secret = "twin"
 [strategies.mm_hyper]
 use = "market_maker"
 instruments = ["hyperliquid:BTC-USD-PERP"]
 accounts = ["hyper"]
-{market_maker_hyper}
+half_spread_bps = "0.3"
+skew_bps = "0.5"
+requote_bps = "0.3"
+qty_base = "0.002"
+inventory_max_base = "0.02"
+max_age_ms = 3000
 """
+"""Added where its twin runs; its recording is of another day, so it is never paired."""
 
 SYMBOLS = {
     "binance_spot": ["BTCUSDT", "ETHUSDT"],
@@ -159,6 +193,73 @@ def venue_tables(ports: dict[str, Any]) -> str:
     return "\n".join(tables)
 
 
-def matrix_path() -> str:
-    """Return a path that no other demo uses."""
-    return f"/dev/shm/aleph-demo-{os.getpid()}"  # noqa: S108 - the matrix checks owner and mode
+def endpoints(venue: str, port: int) -> dict[str, str]:
+    """Return the base addresses of a twin: the venue's own paths follow them."""
+    web, socket = f"http://127.0.0.1:{port}", f"ws://127.0.0.1:{port}"
+    return {"http": web, "market": socket, "private": socket, "trade": socket}
+
+
+class Demo:
+    """One demo from twins to report."""
+
+    def __init__(
+        self,
+        *,
+        runs: str,
+        mode: str,
+        speed: float,
+        as_json: bool,
+        venues: tuple[str, ...] = VENUES,
+    ) -> None:
+        self.runs = Path(runs).resolve()
+        self.mode = mode
+        self.speed = speed
+        self.as_json = as_json
+        self.venues = venues
+
+    async def run(self, seconds: float | None) -> int:
+        """Run the demo to its end; returns the exit code."""
+        self.runs.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix="aleph-demo-"))
+        twins = TwinProcess(scratch, self.venues)
+        try:
+            fees = [
+                f"{venue}={_fraction(m)}/{_fraction(t)}"
+                for venue, (m, t) in FEES_BPS.items()
+                if venue in self.venues
+            ]
+            options = [word for fee in fees for word in ("--fees", fee)]
+            await twins.start(
+                "--once", "--speed", str(self.speed), "--start-in-s", str(LEAD_NS / 1e9), *options
+            )
+            return await self._trade(twins, scratch, seconds)
+        finally:
+            await twins.stop()
+            shutil.rmtree(scratch, ignore_errors=True) if not os.environ.get("KEEP") else None
+
+    async def _trade(self, twins: TwinProcess, scratch: Path, seconds: float | None) -> int:
+        text = CONFIG.format(
+            mode=self.mode,
+            runs=self.runs,
+            matrix=f"/dev/shm/aleph-demo-{os.getpid()}",  # noqa: S108 - the matrix checks it
+            venues=venue_tables(
+                {venue: endpoints(venue, port) for venue, port in twins.ports.items()}
+            ),
+        )
+        given = scratch / "config.toml"
+        if "hyperliquid" in twins.ports:
+            text += HYPERLIQUID
+        given.write_text(text)
+        config = load_config(given)
+        directory = RunDirectory.create(self.runs, config.node.name, config.dump())
+        log_to(directory)
+        instruments = await fetch_instruments(config, MachineClock())
+        directory.instruments.write_bytes(instruments.to_json())
+        with Viewer(f"AlephTX demo  {directory.id}", quiet=self.as_json) as viewer:
+            run = Run(config, directory, instruments, viewer.show)
+            outcome = await run.drive(seconds, until=twins.wait())
+        return conclude(directory, outcome, as_json=self.as_json)
+
+
+def _fraction(bps: str) -> str:
+    return format(Decimal(bps) / 10_000, "f")
