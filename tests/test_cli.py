@@ -161,14 +161,23 @@ def test_warm_runs_what_modules_offer(monkeypatch, capsys):
 
     warmed = []
     module = ModuleType("offered")
-    module.warm = lambda: warmed.append(1)
+    module.warm = lambda: [warmed.append(hear("kernels.k")) for hear in verb.kernel.listeners]
     monkeypatch.setitem(system.modules, "offered", module)
     monkeypatch.setattr(verb, "modules", lambda: ["offered", "json"])
     assert cli.main(["warm"]) == cli.OK
-    assert warmed == [1]
     assert verb.kernel.listeners == []
-    output = capsys.readouterr().out
-    assert "1 modules warm" in output or "nothing to compile" in output
+    shown = capsys.readouterr()
+    if not verb.kernel.JIT:
+        assert "nothing to compile" in shown.out
+        return
+    assert warmed == [None]
+    assert "1 modules warm" in shown.out
+    assert shown.err == "compiling kernels.k\n"
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert cli.main(["warm"]) == cli.OK
+    assert capsys.readouterr().err.endswith("compiling kernels.k\r\x1b[K")
+    assert cli.main(["warm", "--quiet"]) == cli.OK
+    assert len(warmed) == 2
 
 
 def test_warm_finds_every_room_but_its_own():

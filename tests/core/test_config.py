@@ -161,6 +161,20 @@ def test_secret_anywhere_is_never_shown(where):
     assert all(KEY not in str(found) for found in findings(GOOD + where))
 
 
+def test_secret_where_a_plugin_is_named_is_refused_and_never_shown():
+    (found,) = findings(GOOD.replace('"arbitrage"', f'"{KEY}"'))
+    assert (found.line, found.key) == (6, "strategies.arb.use")
+    assert KEY not in str(found)
+
+
+def test_deep_nesting_is_refused_whatever_the_key():
+    deep = "[" * 100 + "]" * 100
+    for key in ("symbols", "record", "maker_fee_bps"):
+        assert mistakes(GOOD.replace('symbols = ["BTCUSDT"]', f'symbols = ["A"]\n{key}_ = {deep}'))
+        line = f"symbols = {deep}" if key == "symbols" else f'symbols = ["A"]\n{key} = {deep}'
+        assert mistakes(GOOD.replace('symbols = ["BTCUSDT"]', line))
+
+
 def test_strategys_own_numbers_are_exact_and_bounded():
     config = parse_config(GOOD + "a = 4.10\nb = [1, { c = -0.5 }]\nd = true\n")
     assert config.strategies["arb"].own == {

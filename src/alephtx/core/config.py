@@ -207,9 +207,6 @@ class _Reader:
             item = value[inner[0]] if inner and isinstance(value, list) else value
             self.find((*at, *inner), f"{shown(item, at)}: {said}")
             return None
-        except RecursionError:
-            self.find(at, "nested too deeply")
-            return None
         if isinstance(made, str) and looks_like_secret(made):
             self._refuse_literal(at)
         return made
