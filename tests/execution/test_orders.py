@@ -6,7 +6,7 @@ import pytest
 from alephtx.core import words as w
 from alephtx.core.records import ORDER, UPDATE
 from alephtx.execution import orders as o
-from alephtx.execution.audit import audit_orders
+from tests.execution.audit import audit_orders
 from tests.execution.rows import Desk, fill, intent, update
 
 pytestmark = pytest.mark.kernel

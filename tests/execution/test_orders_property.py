@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from alephtx.core import words as w
 from alephtx.core.records import ORDER
 from alephtx.execution import orders as o
-from alephtx.execution.audit import audit_orders
+from tests.execution.audit import audit_orders
 from tests.execution.naive import OVER, NaiveOrder
 from tests.execution.rows import fill, intent, update
 

@@ -27,6 +27,7 @@ class Risk:
     stale_ms = 1000
     open_orders_max = 4
     drawdown_max = Decimal(500)
+    rates: dict = {}  # noqa: RUF012
 
     def __init__(self, **changed):
         for name, value in changed.items():
@@ -72,12 +73,10 @@ TOUCH = {  # bid, ask in ticks
 class World:
     """View, gate and open exposure, with names for what tests change."""
 
-    def __init__(self, risk=None, strategies=2, accounts=2, **gate):
+    def __init__(self, risk=None, strategies=2, accounts=2):
         self.instruments = instruments()
         n = len(self.instruments)
-        self.gate: GateState = make_gate(
-            risk or Risk(), self.instruments, accounts, strategies, **gate
-        )
+        self.gate: GateState = make_gate(risk or Risk(), self.instruments, accounts, strategies)
         self.table = make_order_table(strategies, 8, 8, instruments=n, accounts=accounts, trades=8)
         self.account_positions = np.zeros((accounts, n), POSITION)
         self.view = View(

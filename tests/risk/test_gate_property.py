@@ -105,19 +105,23 @@ def test_nothing_that_passes_breaks_a_limit(batch, held, going, flags, resync, l
         world.table.open_strategy[0, i] = going[2 * i : 2 * i + 2]
         world.view.top[i]["aux"] = flags[i]
     world.gate.resync[1], world.view.open_count[0] = resync, live
+    world.view.orders["order_id"] = range(len(world.view.orders))  # row 0 holds no real id
     rows = np.concatenate(batch)
     got = world.check(*batch)
-    passed = []
+    passed, adding = [], []
     for row, (verdict, rule) in zip(rows, got, strict=True):
         assert (verdict == w.PASS) == (rule == 0)
         assert verdict in w.VERDICT_NAMES
         assert rule < len(lim.RULE_NAMES)
+        if verdict == w.PASS and row["op"] in (w.PLACE, w.AMEND):
+            recheck(world, risk, row, adding)
+            adding.append(row)
         if verdict == w.PASS and row["op"] == w.PLACE:
-            recheck(world, risk, row, passed)
             passed.append(row)
     assert live + len(passed) <= max(risk.open_orders_max, live)
     paid = world.gate.buckets[:, lim.BURST] - world.gate.buckets[:, lim.TOKENS]
-    assert int(paid.sum()) == len(passed) * int(world.gate.buckets[0, lim.INTERVAL])
+    amended = sum(v == w.PASS and r["op"] == w.AMEND for r, (v, _) in zip(rows, got, strict=True))
+    assert int(paid.sum()) == (len(passed) + amended) * int(world.gate.buckets[0, lim.INTERVAL])
     for row, (verdict, _) in zip(rows, got, strict=True):
         group = row["group_id"]
         if verdict == w.PASS and group and row["op"] == w.PLACE:

@@ -11,6 +11,8 @@ from alephtx.core.instruments import Instruments
 from alephtx.risk import limits as lim
 from tests.risk.rows import COIN, PERP, SPOT, Risk, instruments
 
+pytestmark = pytest.mark.kernel
+
 
 def test_limits_are_kept_in_quote_money_and_lots():
     gate = lim.make_gate(Risk(qty_max=Decimal("1.23456")), instruments(), 3, 2)
@@ -46,7 +48,7 @@ def eth_btc():
 def test_other_quote_currency_needs_its_rate():
     with pytest.raises(ConfigError, match=r"a:ETH-BTC is quoted in BTC.*risk.rates.BTC"):
         lim.make_gate(Risk(), eth_btc(), 1, 1)
-    gate = lim.make_gate(Risk(), eth_btc(), 1, 1, rates={"BTC": Decimal(50_000)})
+    gate = lim.make_gate(Risk(rates={"BTC": Decimal(50_000)}), eth_btc(), 1, 1)
     assert gate.notional_max[0, 4] == 2 * 10**8
     assert gate.rate_e8[4] == 50_000 * 10**8
 
@@ -54,7 +56,7 @@ def test_other_quote_currency_needs_its_rate():
 @pytest.mark.parametrize("rate", ["0", "-1", "nan", "inf", "1e-9", "1e12"])
 def test_unusable_rate_is_refused(rate):
     with pytest.raises(ConfigError, match=r"risk.rates.BTC = .* is not a usable rate"):
-        lim.make_gate(Risk(), eth_btc(), 1, 1, rates={"BTC": Decimal(rate)})
+        lim.make_gate(Risk(rates={"BTC": Decimal(rate)}), eth_btc(), 1, 1)
 
 
 @pytest.mark.parametrize(

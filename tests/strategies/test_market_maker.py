@@ -205,6 +205,10 @@ def test_each_instrument_is_quoted_by_itself():
     row = np.zeros(1, UPDATE)
     row["instrument"] = 1
     assert made.run("on_update", row) == 0
+    for order in made.live():
+        made.tell(w.ACK, order)
+    assert made.quote(SPOT, *AT, aux=w.STALE) == 2  # its own two, not the other's
+    assert {int(r["status"]) for r in made.live() if r["instrument"] == COIN} == {w.NEW}
 
 
 def test_position_beyond_arithmetic_quotes_nothing():

@@ -39,6 +39,7 @@ class Risk:
     notional_max = position_notional_max = Dec(10_000_000)
     band_bps, orders_per_s, stale_ms, open_orders_max = 500, 10_000, 1500, 16
     drawdown_max = Dec(1_000_000)
+    rates: dict = {}  # noqa: RUF012
 
 
 def instruments(taker="0.0004"):

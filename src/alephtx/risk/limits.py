@@ -47,6 +47,7 @@ class RiskLimits(Protocol):
     stale_ms: int
     open_orders_max: int
     drawdown_max: Decimal
+    rates: Mapping[str, Decimal]
 
 
 class GateState(NamedTuple):
@@ -76,17 +77,11 @@ class GateState(NamedTuple):
 
 
 def make_gate(
-    risk: RiskLimits,
-    instruments: Instruments,
-    accounts: int,
-    strategies: int,
-    *,
-    rates: Mapping[str, Decimal] | None = None,
+    risk: RiskLimits, instruments: Instruments, accounts: int, strategies: int
 ) -> GateState:
     """Build the gate; every strategy and account gets the same limits, edit the arrays for others.
 
-    rates: reference value of one unit of a quote currency, beside the dollars. ConfigError names
-    the limit, its value and the remedy.
+    ConfigError names the limit, its value and the remedy.
     """
     a, s, n = max(1, accounts), max(1, strategies), max(1, len(instruments))
     _check_counts(risk)
@@ -106,7 +101,7 @@ def make_gate(
         buckets=np.zeros((a, 4), np.int64),
     )
     for i, instrument in enumerate(instruments):
-        rate = _rate(instrument, rates or {})
+        rate = _rate(instrument, risk.rates)
         gate.rate_e8[i] = int(rate.scaleb(8))
         gate.qty_max[:, i] = _lots(instrument, risk.qty_max)
         gate.notional_max[:, i] = _money("notional_max", risk.notional_max, rate)

@@ -1,4 +1,4 @@
-"""Recompute what the order table keeps incrementally; for tests, soaks and run-time checks."""
+"""Recompute what the order table keeps incrementally."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from alephtx.execution.table import OrderTable
 def audit_orders(table: OrderTable) -> list[str]:
     """Return every broken invariant of an order table, in words; empty when it is sound.
 
-    Reads all rows: milliseconds, off the hot path. Call it between two steps, never during one.
+    Reads all rows: milliseconds. Between two steps only, never during one.
     """
     faults = []
     strategies, open_max = table.orders.shape
