@@ -12,7 +12,7 @@ from alephtx.core.instruments import Instruments
 from alephtx.core.log import logger
 from alephtx.engine.rundir import RunDirectory
 from alephtx.engine.supervisor import Supervisor
-from alephtx.engine.watch import books_of, processes_of
+from alephtx.engine.watch import books_of, feeders_of, processes_of
 from alephtx.matrix.shm import Matrix
 
 log = logger("run")
@@ -45,6 +45,8 @@ class Run:
         self.ended = asyncio.Event()
         self.interrupted = 0
         self.samples: list[dict[str, Any]] = []
+        self.feeders: dict[str, dict[str, int]] = {}
+        self.books: dict[str, str] = {}
 
     def interrupt(self) -> None:
         """First Ctrl-C: stop in order. Second: kill what is left and say what that leaves open."""
@@ -85,7 +87,7 @@ class Run:
     def _outcome(self) -> Outcome:
         ended = self.directory.read_json(self.directory.path / "engine.json") or {}
         status = self.directory.read_json(self.directory.status) or {}
-        summary = summarise(status, ended, self.samples, self.directory)
+        summary = summarise(status, ended, self, self.directory)
         self.directory.write_json(self.directory.summary, summary)
         self.directory.write_json(self.directory.path / "samples.json", self.samples)
         return Outcome(
@@ -101,6 +103,11 @@ class Run:
             await asyncio.sleep(SHOW_SECONDS)
             books = books_of(matrix, self.instruments, clock)
             status = self.directory.read_json(self.directory.status) or {}
+            self.feeders = feeders_of(matrix, self.instruments)
+            self.books = {book["key"]: book["state"] for book in books}
+            status["latency_ns"] = {
+                "wire_to_matrix": worst_latency(self.feeders), **status.get("latency_ns", {})
+            }
             self.show(status, books, processes_of(self.directory))
             if clock.monotonic() >= next_sample:
                 next_sample = clock.monotonic() + int(SAMPLE_SECONDS * 1e9)
@@ -112,6 +119,7 @@ def sample(now_ns: int, status: dict[str, Any], books: list[dict[str, Any]]) -> 
     return {
         "ts": now_ns,
         "mids": {book["key"]: book["mid"] for book in books if book["mid"] is not None},
+        "tops": {book["key"]: [book["bid"], book["ask"]] for book in books if book["state"] == "ok"},
         "realized": status.get("realized", {}),
         "unrealized": status.get("unrealized", {}),
         "fees": status.get("fees", {}),
@@ -120,22 +128,27 @@ def sample(now_ns: int, status: dict[str, Any], books: list[dict[str, Any]]) -> 
     }
 
 
+def worst_latency(feeders: dict[str, dict[str, int]]) -> dict[str, int]:
+    """Return the worst feeder's quantiles; quantiles of several venues cannot be averaged."""
+    prefix = "wire_to_matrix_"
+    names = ("p50", "p99", "most")
+    worst = {n: max((f[prefix + n] for f in feeders.values()), default=0) for n in names}
+    return {**worst, "count": sum(f[prefix + "count"] for f in feeders.values())}
+
+
 def summarise(
-    status: dict[str, Any],
-    ended: dict[str, Any],
-    samples: list[dict[str, Any]],
-    directory: RunDirectory,
+    status: dict[str, Any], ended: dict[str, Any], run: Run, directory: RunDirectory
 ) -> dict[str, Any]:
     """Return the run's summary: the object that `--json` prints as its last line."""
     counters = status.get("counters", {})
-    latency = status.get("latency_ns", {})
+    latency = {**status.get("latency_ns", {}), "wire_to_matrix": worst_latency(run.feeders)}
     pairs = ("wire_to_matrix", "matrix_to_intent", "intent_to_wire")
     blank = {"p50": 0, "p99": 0, "most": 0, "count": 0}
     return {
         "run": directory.id,
         "mode": status.get("mode", ""),
-        "events": counters.get("events", 0) + counters.get("trades", 0),
-        "books": status.get("books", {}),
+        "events": sum(feeder["events"] for feeder in run.feeders.values()),
+        "books": run.books,
         "intents": counters.get("intents", 0),
         "denied": status.get("denied", {}),
         "orders": counters.get("orders", 0),
@@ -144,7 +157,8 @@ def summarise(
         "fees": status.get("fees", {}),
         "funding": status.get("funding", {}),
         "positions": status.get("positions", {}),
-        "resyncs": status.get("resyncs", 0),
+        "resyncs": sum(feeder["resyncs"] for feeder in run.feeders.values()),
+        "feeders": run.feeders,
         "reconciled": bool(ended.get("reconciled")),
         "differences": ended.get("differences", {}),
         "left_open": ended.get("left_open", []),
