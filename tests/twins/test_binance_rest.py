@@ -249,3 +249,27 @@ async def test_funding_on_command_moves_the_wallet_and_shows_as_income(venue):
         _, rows = await signed(served, venue, "GET", "/income", {"incomeType": "FUNDING_FEE"})
         assert Decimal(rows[0]["income"]) < 0
         assert Decimal(after) - Decimal(before) == Decimal(rows[0]["income"])
+
+
+@pytest.mark.parametrize("venue", ["binance_usdm", "binance_coinm"])
+async def test_ccxt_reads_positions_leverage_fees_and_funding(venue):
+    async with serving(venue) as served:
+        client, symbol = rest_client(served.ports), SYMBOLS[venue]
+        await served.call(client.load_markets)
+        kind = {"subType": "inverse" if venue == "binance_coinm" else "linear"}
+        await served.call(client.create_order, symbol, "market", "sell", AMOUNT[venue])
+        (position,) = [
+            row
+            for row in await served.call(client.fetch_positions, [symbol], kind)
+            if row["contracts"]
+        ]
+        assert (position["side"], position["contracts"]) == ("short", AMOUNT[venue])
+        trades = await served.call(client.fetch_my_trades, symbol)
+        assert position["entryPrice"] == trades[0]["price"]
+        await served.call(client.set_leverage, 10, symbol)
+        balance = await served.call(client.fetch_balance, {"type": "swap"} | kind)
+        settle = "BTC" if venue == "binance_coinm" else "USDT"
+        value = float(trades[0]["cost"])
+        assert balance[settle]["used"] == pytest.approx(value / 10, rel=0.01)
+        rate = await served.call(client.fetch_funding_rate, symbol)
+        assert rate["fundingRate"] == 0.0001

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from alephtx.core.clock import ManualClock
 from alephtx.core.errors import SimulationError
+from alephtx.twins.binance_market import scaled
 from alephtx.twins.extract import BINANCE, TARGET, extract, load_window
 from alephtx.twins.replay import Recording, Replay, Track, restamp
 from tests.twins.clients import serving
@@ -199,3 +200,27 @@ async def test_seam_cuts_market_links_and_serves_a_fresh_snapshot():
         message = await asyncio.wait_for(ws.receive(), 3)
         assert message.data == 1001
         await ws.close()
+
+
+@pytest.mark.soak
+async def test_whole_recording_leaves_the_matching_book_equal_to_the_venues_text():
+    """Every line of all six files: both books of a symbol, level by level, never crossed."""
+    venues = ("binance_spot", "binance_usdm", "binance_coinm")
+    async with serving(*venues, start_at_ns=0, speed=0.0, loop=False) as served:
+        for twin in served.twins.values():
+            while not twin.replay.finished.is_set():
+                await asyncio.sleep(0.2)
+                served.server.check()
+            for market in twin.exchange.markets:
+                bid, ask = twin.exchange.touch(market)
+                assert 0 < bid < ask
+                book = twin.market_feed.books[market.symbol]
+                for side, texts in ((1, book.bids), (-1, book.asks)):
+                    wanted = {
+                        (scaled(p, market.price_scale), scaled(q, market.qty_scale))
+                        for p, q in texts.items()
+                    }
+                    # Matching also follows bookTicker, so it is ahead of the text at the touch.
+                    apart = set(twin.exchange.depth(market, side, 1 << 20)) ^ wanted
+                    assert len(apart) <= 8
+                    assert all(abs(price - bid) * 1_000 < bid for price, _ in apart)

@@ -122,6 +122,7 @@ class BinanceFuturesTwin(FuturesAccount):
             ("GET", f"{version}/userTrades"): Operation(self.user_trades, SIGNED, 5),
             ("GET", f"{version}/income"): Operation(self.income, SIGNED, 30),
             ("POST", f"{version}/leverage"): Operation(self.set_leverage, SIGNED),
+            ("GET", f"{version}/symbolConfig"): Operation(self.symbol_config, SIGNED, 5),
             ("GET", f"{version}/positionSide/dual"): Operation(self.position_mode, SIGNED, 30),
             ("POST", f"{version}/positionSide/dual"): Operation(self.set_mode, SIGNED),
             ("GET", f"{version}/commissionRate"): Operation(self.commission, SIGNED, 20),

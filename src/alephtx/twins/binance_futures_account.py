@@ -173,6 +173,18 @@ class FuturesAccount(BinanceTwin):
         account.leverage[symbol] = leverage
         return {"symbol": symbol, "leverage": leverage, "maxNotionalValue": "1000000000000"}
 
+    def symbol_config(self, account: Account | None, params: Params) -> Any:
+        """GET symbolConfig: leverage and margin type by symbol."""
+        assert account is not None
+        only = self.market_of(params).symbol if params.get("symbol") else ""
+        return [
+            {"symbol": market.symbol, "marginType": "CROSSED", "isAutoAddMargin": False}
+            | {"leverage": self.exchange.leverage(account, market)}
+            | {"maxNotionalValue": "1000000000000"}
+            for market in self.exchange.markets
+            if only in ("", market.symbol)
+        ]
+
     def position_mode(self, _: Account | None, params: Params) -> Any:
         """GET positionSide/dual: always one-way."""
         return {"dualSidePosition": False}
