@@ -121,7 +121,7 @@ def apply_both(engine, naive, operation, state):
 
 @pytest.mark.kernel
 @settings(
-    max_examples=600 if JIT else 150,
+    max_examples=300 if JIT else 150,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
