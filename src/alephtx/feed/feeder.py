@@ -119,10 +119,18 @@ class Feeder:
             record=self._record_snapshot,
         )
         self._batch = Batch()
+        self._warm()
         self._by_snapshot = codec.spec.join != JoinRule.FULL
         self._down = set(self.outlet.instruments)
         self._up: set[int] = set()
         self.links = self._make_links()
+
+    def _warm(self) -> None:
+        """Let the codec compile or load its kernels before any link is open."""
+        try:
+            self.codec.decode("market", b"{}", 0, self._batch)
+        except VenueError as error:
+            self._log.debug("warm_frame_refused", reason=str(error))
 
     def _make_links(self) -> list[LinkRunner]:
         options = self.options
@@ -296,6 +304,12 @@ class Feeder:
         words[writers.BYTES] = self.counts.bytes_in
         if self._recorder is not None:
             words[writers.DROPS] = self._recorder.dropped
+        latency = summary(self.outlet.intake.latency)
+        words[writers.LATENCY_P50], words[writers.LATENCY_P99] = latency["p50"], latency["p99"]
+        words[writers.LATENCY_MOST], words[writers.LATENCY_COUNT] = (
+            latency["most"],
+            latency["count"],
+        )
 
     async def _watch_clock(self) -> None:
         """Measure the venue's clock now and then; a venue without TIME has none."""

@@ -5,12 +5,13 @@ from typing import Any
 import numpy as np
 
 from alephtx.core.clock import Clock
+from alephtx.core.kernel import entry
 from alephtx.core.ports import Rows, VenueSpec
 from alephtx.core.records import EVENT, TOP_ROW
 from alephtx.core.words import GAP, LAST_IN_MESSAGE, RESYNCING, STALE
 from alephtx.feed import intake as columns
 from alephtx.feed.intake import GROW, look_after, make_intake, take_in
-from alephtx.feed.join import join_reset, join_snapshot
+from alephtx.feed.join import join, join_reset, join_snapshot
 from alephtx.matrix.book import grow_books, make_books
 from alephtx.matrix.publish import make_publish_state, publish, publish_flags
 from alephtx.matrix.shm import Matrix
@@ -44,30 +45,29 @@ class Outlet:
         self._top = np.zeros(1, TOP_ROW)
         self._row = np.zeros(1, EVENT)
         # Kernels are compiled or loaded now, not when the first frame waits.
+        self._take_in = entry(take_in, *self._arguments(-1, self._row, 0))
         self.take_in(-1, self._row, 0)
         self.publish(self._row[:0])
         self.look_after(0, 0)
+        join_snapshot(self.intake.states, 0, 0)
+        join(self.rule, self.intake.states, 0, 0, 0, 0)
+        join_reset(self.intake.states, 0)
         self.epoch = matrix.take_venue(venue, writer)
         self.writer = writer
         self._indices = np.array(self.instruments, np.int64)
 
+    def _arguments(self, link: int, rows: Rows, n: int) -> tuple[Any, ...]:
+        books, state, intake = self.books, self.state, self.intake
+        head = (self.map, self.venue, self.rule, link, self._offset_ns)
+        return (*head, books, state, intake, rows, n)
+
     def take_in(self, link: int, rows: Rows, n: int) -> list[list[int]]:
         """Judge and publish a frame's rows; return [from, to, verdict, instrument] of what is left.
 
-        Almost always there is nothing left, and this is one call of a kernel.
+        Almost always there is nothing left, and this is one call of a kernel. rows: EVENT,
+        contiguous. About 1.5 us and 10 ns a level.
         """
-        count = take_in(
-            self.map,
-            self.venue,
-            self.rule,
-            link,
-            self._offset_ns,
-            self.books,
-            self.state,
-            self.intake,
-            rows,
-            n,
-        )
+        count = self._take_in(*self._arguments(link, rows, n))
         if count == 0:
             return []
         left: list[list[int]] = self.intake.verdicts[:count].tolist()
