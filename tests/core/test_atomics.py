@@ -97,3 +97,18 @@ def test_signed_wraps_as_the_machine_does():
         assert atomics._signed(value) == int(
             np.array([value % (1 << 64)], np.uint64).astype("i8")[0]
         )
+
+
+@kernel
+def clock_often(times):
+    """Read the clock in one long loop; returns the time between the first and last reading."""
+    first = monotonic_ns()
+    last = first
+    for _ in range(times):
+        last = monotonic_ns()
+    return last - first
+
+
+def test_clock_read_in_a_long_loop_takes_no_stack():
+    """Half a million readings in one call once overflowed the stack and killed the process."""
+    assert clock_often(1_500_000) > 0

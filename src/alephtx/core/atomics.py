@@ -93,6 +93,7 @@ if JIT:
     import numba
     from llvmlite import binding, ir
     from numba import types
+    from numba.core import cgutils
     from numba.extending import intrinsic
 
     _WORD = ir.IntType(64)
@@ -147,7 +148,9 @@ if JIT:
 
     def _monotonic_ns(typingctx):  # type: ignore[no-untyped-def]
         def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            timespec = builder.alloca(ir.LiteralStructType((_WORD, _WORD)))
+            # In the entry block: an alloca where we stand would take stack anew in every turn of a
+            # loop around us, until it overflows.
+            timespec = cgutils.alloca_once(builder, ir.LiteralStructType((_WORD, _WORD)))
             kind = ir.FunctionType(ir.IntType(32), (ir.IntType(32), timespec.type))
             function = _declared(builder.module, kind, "clock_gettime")
             builder.call(function, (ir.Constant(ir.IntType(32), _CLOCK_MONOTONIC), timespec))
@@ -159,8 +162,6 @@ if JIT:
         return types.int64(), codegen
 
     def _declared(module, kind, name):  # type: ignore[no-untyped-def]
-        from numba.core import cgutils
-
         return cgutils.get_or_insert_function(module, kind, name)
 
     def _compare_exchange(typingctx, address, expected, wanted):  # type: ignore[no-untyped-def]
