@@ -34,6 +34,7 @@ from alephtx.net.session import LinkRunner
 SECOND = 1_000_000_000
 MS = 1_000_000
 SHOWN_BYTES = 120
+WARM_FRAME = b'{"result":null,"id":1}'  # the answer to a subscription, in many dialects
 
 
 class FeederOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,7 +129,7 @@ class Feeder:
     def _warm(self) -> None:
         """Let the codec compile or load its kernels before any link is open."""
         try:
-            self.codec.decode("market", b"{}", 0, self._batch)
+            self.codec.decode("market", WARM_FRAME, 0, self._batch)
         except VenueError as error:
             self._log.debug("warm_frame_refused", reason=str(error))
 

@@ -62,6 +62,8 @@ def run_feeder(
         uvloop_runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
         with uvloop_runner as runner:
             runner.run(_serve(config, venue_name, Path(matrix_path), run_path))
+    except KeyboardInterrupt:  # Ctrl-C while kernels were being compiled
+        return OK
     except (ConfigError, PluginError) as error:
         log.error("feeder_unusable", reason=str(error))  # noqa: TRY400 - expected: no trace
         return UNUSABLE
