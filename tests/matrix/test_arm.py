@@ -1,0 +1,82 @@
+"""Memory order on ARM, without one: what the kernels become there must hold the barriers.
+
+x86 orders stores by itself, so a missing fence would never show on it. The same LLVM carries the
+AArch64 back end; the IR of a fresh compilation is handed to it.
+"""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from alephtx.core.kernel import JIT
+
+CODE = """
+import json
+import numpy as np
+from llvmlite import binding as llvm
+from alephtx.core.records import TOP_ROW
+from alephtx.matrix import ring, spsc, tops
+
+TRIPLE = "aarch64-unknown-linux-gnu"
+llvm.initialize_all_targets()
+llvm.initialize_all_asmprinters()
+machine = llvm.Target.from_triple(TRIPLE).create_target_machine(opt=2)
+
+
+def on_arm(kernel, *arguments):
+    kernel(*arguments)
+    (text,) = kernel.inspect_llvm().values()
+    # `pause` asks for the machine it is compiled on, and orders nothing.
+    text = "\\n".join(line for line in text.splitlines() if "x86.sse2.pause" not in line)
+    module = llvm.parse_assembly(text)
+    module.triple = TRIPLE
+    module.data_layout = str(machine.target_data)
+    # Only the kernel itself: the reference counts around it have barriers of their own.
+    name, body, inside = kernel.__name__, [], False
+    for line in machine.emit_assembly(module).splitlines():
+        if line.startswith("_ZN"):
+            inside = line.startswith("_ZN7alephtx") and f"{len(name)}{name}" in line
+        elif line.startswith("\\t") and inside:
+            words = line.split()
+            body.append(" ".join(words[:2]) if words[0] == "dmb" else words[0])
+    return body
+
+
+map_ = np.zeros(16, np.int64)  # no venues, no instruments: every call returns at once
+row = np.zeros(1, TOP_ROW)
+ring_ = spsc.Spsc(64, 4)
+print(json.dumps({
+    "top_publish": on_arm(tops.top_publish, map_, 0, 0, 0, 0, 0, 0, 0, 0),
+    "top_read": on_arm(tops.top_read, map_, 0, row),
+    "ring_publish": on_arm(ring.ring_publish, map_, 0, 0, 0, 0, 0, 0, 0, 0),
+    "ring_read": on_arm(ring.ring_read, map_, 0, 1, row),
+    "spsc_push": on_arm(spsc.spsc_push, ring_.address, row.ctypes.data),
+    "spsc_pop": on_arm(spsc.spsc_pop, ring_.address, row.ctypes.data),
+}))
+"""
+
+
+@pytest.mark.skipif(not JIT, reason="nothing is compiled")
+def test_kernels_hold_their_barriers_on_arm(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", CODE],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"ALEPHTX_CACHE": str(tmp_path), "HOME": str(tmp_path), "NUMBA_OPT": "0"},
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    for writer in ("top_publish", "ring_publish"):
+        # odd, fence, payload, release
+        assert "dmb ish" in found[writer], writer
+        assert "stlr" in found[writer][found[writer].index("dmb ish") :], writer
+    for reader in ("top_read", "ring_read"):
+        # acquire, payload, fence, look again
+        assert any(word in found[reader] for word in ("ldar", "ldapr")), reader
+        assert "dmb ishld" in found[reader], reader
+    for end in ("spsc_push", "spsc_pop"):
+        assert any(word in found[end] for word in ("ldar", "ldapr")), end
+        assert "stlr" in found[end], end
