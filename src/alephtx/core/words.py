@@ -136,6 +136,7 @@ REASON_REDUCE_ONLY = 9
 REASON_AUTH = 10
 REASON_NOT_FILLED = 11  # IOC or FOK found nothing
 REASON_CLOCK = 12
+REASON_SHADOW = 13  # shadow mode: signed, journaled, never sent
 REASON_NAMES = {
     0: "",
     REASON_OTHER: "other",
@@ -150,4 +151,5 @@ REASON_NAMES = {
     REASON_AUTH: "auth",
     REASON_NOT_FILLED: "not_filled",
     REASON_CLOCK: "clock",
+    REASON_SHADOW: "shadow",
 }

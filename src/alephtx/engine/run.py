@@ -24,22 +24,36 @@ Show = Callable[[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]], No
 
 
 class Outcome(msgspec.Struct):
-    """How a run ended. interrupted counts Ctrl-C's."""
+    """How a run ended.
+
+    interrupted counts Ctrl-C's. unfit: it failed for what it was given (a config, a plugin). killed:
+    the kill switch stood when it ended. finished: nothing is left for a next start to take up.
+    """
 
     reconciled: bool
     interrupted: int
     failure: str
     summary: dict[str, Any]
+    unfit: bool = False
+    killed: bool = False
+    finished: bool = True
 
 
 class Run:
     """One supervised run with its viewer and its samples for the report."""
 
     def __init__(
-        self, config: Config, directory: RunDirectory, instruments: Instruments, show: Show
+        self,
+        config: Config,
+        directory: RunDirectory,
+        instruments: Instruments,
+        show: Show,
+        *,
+        trading: bool = True,
     ) -> None:
+        """Prepare a run; trading = False is market data only, without an engine."""
         self.directory = directory
-        self.supervisor = Supervisor(config, directory, instruments)
+        self.supervisor = Supervisor(config, directory, instruments, trading=trading)
         self.instruments = instruments
         self.show = show
         self.ended = asyncio.Event()
@@ -76,7 +90,9 @@ class Run:
             await asyncio.gather(*tasks, return_exceptions=True)
             await self.supervisor.stop_children()
             showing.cancel()
-            await asyncio.gather(showing, return_exceptions=True)
+            (seen,) = await asyncio.gather(showing, return_exceptions=True)
+            if isinstance(seen, Exception):
+                log.error("view_failed", error=repr(seen))
         finally:
             self.supervisor.force()
             await self.supervisor.stop()
@@ -85,13 +101,32 @@ class Run:
         return self._outcome()
 
     def _outcome(self) -> Outcome:
+        """Sum up; a run that may have left orders open gets no summary file, so it is taken up."""
+        supervisor = self.supervisor
         ended = self.directory.read_json(self.directory.path / "engine.json") or {}
+        if not supervisor.trading:
+            ended = {"reconciled": True}
+        elif not ended and not supervisor.failure:
+            supervisor.failure = (
+                "the engine ended before it could cancel and reconcile: see "
+                + str(self.directory.logs / "engine.log")
+            )
         status = self.directory.read_json(self.directory.status) or {}
         summary = summarise(status, ended, self, self.directory)
-        self.directory.write_json(self.directory.summary, summary)
+        summary["mode"] = supervisor.mode
+        finished = bool(ended) and not ended.get("left_open")
         self.directory.write_json(self.directory.path / "samples.json", self.samples)
+        if finished:
+            self.directory.write_json(self.directory.summary, summary)
+        self.directory.release()
         return Outcome(
-            bool(ended.get("reconciled")), self.interrupted, self.supervisor.failure, summary
+            reconciled=bool(ended.get("reconciled")),
+            interrupted=self.interrupted,
+            failure=supervisor.failure,
+            summary=summary,
+            unfit=supervisor.unfit,
+            killed=supervisor.killed,
+            finished=finished,
         )
 
     async def _show(self) -> None:
@@ -106,7 +141,8 @@ class Run:
             self.feeders = feeders_of(matrix, self.instruments)
             self.books = {book["key"]: book["state"] for book in books}
             status["latency_ns"] = {
-                "wire_to_matrix": worst_latency(self.feeders), **status.get("latency_ns", {})
+                "wire_to_matrix": worst_latency(self.feeders),
+                **status.get("latency_ns", {}),
             }
             self.show(status, books, processes_of(self.directory))
             if clock.monotonic() >= next_sample:
@@ -119,7 +155,9 @@ def sample(now_ns: int, status: dict[str, Any], books: list[dict[str, Any]]) -> 
     return {
         "ts": now_ns,
         "mids": {book["key"]: book["mid"] for book in books if book["mid"] is not None},
-        "tops": {book["key"]: [book["bid"], book["ask"]] for book in books if book["state"] == "ok"},
+        "tops": {
+            book["key"]: [book["bid"], book["ask"]] for book in books if book["state"] == "ok"
+        },
         "realized": status.get("realized", {}),
         "unrealized": status.get("unrealized", {}),
         "fees": status.get("fees", {}),

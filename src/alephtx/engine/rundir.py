@@ -1,14 +1,18 @@
-"""One run owns one directory: config copy, instruments, journal, input log, recordings, logs, report.
+"""One run owns one directory, from the copy of its config to its report.
 
-    runs/<id>/config.toml instruments.json journal/ inputs/ recordings/ logs/ status.json summary.json
+    runs/<id>/config.toml instruments.json journal/ inputs/ recordings/ logs/
+              status.json supervisor.json processes.json summary.json report.html lock
 
 A run whose directory has no summary.json did not end cleanly; the next start of the same node with
-the same accounts takes it up again (crash-only: start-up is recovery).
+the same config takes it up again (crash-only: start-up is recovery). Whoever runs it holds a lock
+on `lock` for life, so that no two do, and so that others can tell whether it lives.
 """
 
 import contextlib
+import fcntl
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,9 +20,15 @@ from typing import Any
 
 import msgspec
 
-from alephtx.core.clock import MachineClock
-from alephtx.core.errors import ConfigError
+from alephtx.core.clock import MachineClock, pause_thread
+from alephtx.core.errors import AlephError, ConfigError
 from alephtx.core.instruments import Instruments
+
+JSON_BYTES_MAX = 64 << 20
+_STAMP_CHARACTERS, _TOKEN_CHARACTERS = 15, 4
+CLAIMS = 10
+CLAIM_PAUSE_NS = 20_000_000
+"""Whoever asks `alive` holds the lock for a moment, so a claim is tried more than once."""
 
 
 class RunDirectory:
@@ -35,6 +45,7 @@ class RunDirectory:
         self.status = path / "status.json"
         self.summary = path / "summary.json"
         self.report = path / "report.html"
+        self._lock = -1
 
     @property
     def id(self) -> str:
@@ -45,6 +56,70 @@ class RunDirectory:
     def ended(self) -> bool:
         """True when the run was closed and summed up."""
         return self.summary.exists()
+
+    @property
+    def node(self) -> str:
+        """The node's name, as it stands in the run's."""
+        return self.id[_STAMP_CHARACTERS + 1 : -_TOKEN_CHARACTERS - 1]
+
+    @property
+    def alive(self) -> bool:
+        """True while a process holds the run's lock; a process id would prove nothing."""
+        if self._lock >= 0:
+            return True
+        try:
+            descriptor = os.open(self.path / "lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise _unreadable(self.path / "lock", error) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    def claim(self) -> None:
+        """Take the run's lock until `release` or our end; ConfigError while another has it."""
+        if self._lock >= 0:
+            return
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            descriptor = os.open(self.path / "lock", flags, 0o600)
+        except OSError as error:
+            raise _unreadable(self.path / "lock", error) from error
+        for _ in range(CLAIMS):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pause_thread(CLAIM_PAUSE_NS)
+                continue
+            self._lock = descriptor
+            return
+        os.close(descriptor)
+        raise ConfigError(
+            f"run {self.id} is still going", remedy="alephtx status shows it; Ctrl-C there ends it"
+        )
+
+    def release(self) -> None:
+        """Give the lock back."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def discard(self) -> None:
+        """Remove a run that never began, so that it is not taken up again; `latest` goes back."""
+        shutil.rmtree(self.path)
+        self.release()
+        link = self.path.parent / "latest"
+        if link.is_symlink() and not link.exists():
+            link.unlink(missing_ok=True)
+            before = next(runs(self.path.parent), None)
+            if before is not None:
+                with contextlib.suppress(FileExistsError):
+                    link.symlink_to(before.id)
 
     @classmethod
     def create(cls, base: Path, node: str, config_text: str) -> "RunDirectory":
@@ -72,28 +147,64 @@ class RunDirectory:
         """Return the newest run of this node that did not end, if its config is the same."""
         for path in sorted(base.glob(f"*-{node}-????"), reverse=True):
             run = cls(path)
+            if run.node != node:
+                continue
             if run.ended:
                 return None
-            if run.config.exists() and run.config.read_text() == config_text:
-                return run
+            try:
+                if run.config.read_text() == config_text:
+                    return run
+            except FileNotFoundError:
+                continue
+            except (OSError, UnicodeDecodeError) as error:
+                raise _unreadable(run.config, error) from error
         return None
 
     def write_json(self, path: Path, value: Any) -> None:
         """Write a JSON file so that a reader sees the old or the new one, never half."""
+        self.write_bytes(path, msgspec.json.format(msgspec.json.encode(value), indent=1))
+
+    def write_bytes(self, path: Path, data: bytes) -> None:
+        """Write a whole file so that a reader sees the old or the new one, never half."""
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=1))
+        temporary.write_bytes(data)
         temporary.replace(path)
 
     def read_json(self, path: Path) -> Any:
-        """Read a JSON file of this run; None when it is not there yet."""
+        """Read a JSON file of this run; None when it is not there yet, ConfigError when damaged."""
+        return self.read_as(path, Any)
+
+    def read_as(self, path: Path, kind: Any) -> Any:
+        """Read a JSON file of this run as a type; None when it is not there yet."""
         try:
-            return msgspec.json.decode(path.read_bytes())
-        except FileNotFoundError:
+            with path.open("rb") as file:
+                data = file.read(JSON_BYTES_MAX + 1)
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        if len(data) > JSON_BYTES_MAX:
+            raise ConfigError(f"{path} is larger than {JSON_BYTES_MAX} bytes")
+        try:
+            return msgspec.json.decode(data, type=kind)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise ConfigError(f"{path} is damaged: {error}") from error
 
     def load_instruments(self) -> Instruments:
         """Read the instrument table that the supervisor wrote."""
-        return Instruments.from_json(self.instruments.read_bytes())
+        try:
+            return Instruments.from_json(self.instruments.read_bytes())
+        except OSError as error:
+            raise _unreadable(self.instruments, error) from error
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise ConfigError(f"{self.instruments} is damaged: {error}") from error
+        except AlephError as error:
+            raise ConfigError(f"{self.instruments} cannot be used: {error}") from error
+
+
+def _unreadable(path: Path, error: Exception) -> ConfigError:
+    reason = getattr(error, "strerror", None) or str(error)
+    return ConfigError(f"{path} cannot be read: {reason}")
 
 
 def runs(base: Path) -> Iterator[RunDirectory]:

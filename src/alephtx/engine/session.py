@@ -8,6 +8,7 @@ again and the journal says where it was.
 import asyncio
 import gc
 import random
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -15,18 +16,21 @@ import numpy as np
 
 from alephtx.core import words
 from alephtx.core.clock import MachineClock
-from alephtx.core.config_schema import Config
+from alephtx.core.config_schema import Account, Config
 from alephtx.core.errors import AlephError, VenueError
 from alephtx.core.histogram import hist_add, make_histogram
 from alephtx.core.identity import first_order_id
 from alephtx.core.instruments import Instruments
 from alephtx.core.log import logger
 from alephtx.core.records import INTENT
+from alephtx.core.units import MONEY_SCALE
 from alephtx.engine import context as c
 from alephtx.engine.assemble import Engine, assemble
 from alephtx.engine.loop import Loop
+from alephtx.engine.paper import PaperGateway
 from alephtx.engine.recovery import Recovered, fold
 from alephtx.engine.rundir import RunDirectory
+from alephtx.engine.shadow import ShadowGateway
 from alephtx.engine.status import (
     counters_of,
     denied_by,
@@ -34,18 +38,33 @@ from alephtx.engine.status import (
     ledger_of,
     strategies_of,
 )
+from alephtx.engine.updates import ROOM_BYTES, ROOM_ROWS
 from alephtx.engine.venues import bind_account
 from alephtx.engine.wire import AccountWire
 from alephtx.execution.gateway import Gateway, LiveOrder
 from alephtx.execution.orders import MISSING_FILLS, OUTCOME
 from alephtx.ledger.book import Ledger
-from alephtx.matrix.inputlog import InputLog
-from alephtx.matrix.journal import BALANCES, EPOCH, RECONCILED, Journal, JournalHeader, tail
+from alephtx.matrix.inputlog import InputLog, input_room
+from alephtx.matrix.journal import (
+    BALANCES,
+    EPOCH,
+    RECONCILED,
+    Journal,
+    JournalHeader,
+    journal_room,
+    tail,
+)
 from alephtx.matrix.ring import ring_head
 from alephtx.matrix.shm import Matrix
 from alephtx.matrix.writers import halt_read
 
 log = logger("engine")
+
+AnyGateway = Gateway | PaperGateway | ShadowGateway
+
+PAPER_BALANCES = {"USDT": Decimal(100_000), "USDC": Decimal(100_000), "BTC": Decimal(2),
+                  "ETH": Decimal(40)}  # fmt: skip
+"""What a paper account starts with when the config does not say."""
 
 READY_SECONDS = 20.0
 CANCEL_SECONDS = 8.0
@@ -67,7 +86,7 @@ class Session:
         self.clock = MachineClock(matrix.clock_offset_ns)
         self.random = random.Random()  # jitter only: nothing that decides a trade
         self.ledger = Ledger(instruments)
-        self.gateways: list[Gateway] = []
+        self.gateways: list[AnyGateway] = []
         self.intent_to_wire = make_histogram()
         self.ack_latency = make_histogram()
         self.reconciled: dict[str, list[str]] = {}
@@ -118,32 +137,68 @@ class Session:
         self.journal.append(kind, payload, ts=self.clock.now())
 
     def open_accounts(self) -> None:
-        """Bind every account to its venue."""
+        """Give every account the gateway its mode asks for."""
+        mode = self.config.node.mode
         for index, (name, section) in enumerate(self.config.accounts.items()):
-            codec, endpoints = bind_account(self.config, section, index, self.instruments)
-            wire = AccountWire(
-                section.venue, endpoints, codec.spec.buckets, self.clock, self.random
-            )
-            venue = self.instruments.venues.index(section.venue)
-            traded = [
+            if mode == "paper":
+                self.gateways.append(self._paper_gateway(index, section))
+            else:
+                self.gateways.append(self._venue_gateway(index, section, live=mode == "live"))
+            log.info("account_bound", account=name, venue=section.venue, mode=mode)
+
+    def _venue_gateway(self, index: int, section: Account, *, live: bool) -> AnyGateway:
+        codec, endpoints = bind_account(self.config, section, index, self.instruments)
+        push = self.engine.rings.updates[index].push
+        if not live:
+            return ShadowGateway(index, codec, self.clock, push, on_sent=self._note_sent)
+        wire = AccountWire(section.venue, endpoints, codec.spec.buckets, self.clock, self.random)
+        gateway = Gateway(
+            index, codec, wire, self.clock, push, traded=self._traded(index, section),
+            on_sent=self._note_sent,
+        )  # fmt: skip
+        wire.on_frame, wire.on_up, wire.on_down = gateway.on_frame, gateway.on_up, gateway.on_down
+        self._resume(gateway, index)
+        return gateway
+
+    def _paper_gateway(self, index: int, section: Account) -> AnyGateway:
+        gateway = PaperGateway(
+            index, section.venue, section.paper or PAPER_BALANCES, self.instruments, self.matrix,
+            self.clock, self.engine.rings.updates[index].push, on_sent=self._note_sent,
+        )  # fmt: skip
+        if self.recovered.has_balances:
+            gateway.resume(self.ledger.balances(index), self._holdings(index))
+            self._resume(gateway, index)
+        return gateway
+
+    def _holdings(self, index: int) -> dict[int, tuple[int, Decimal]]:
+        """Return the ledger's open contracts: instrument -> (signed lots, open cost, positive)."""
+        held = {}
+        for (account, i), position in self.ledger.accounts.items():
+            instrument = self.instruments[i]
+            if account != index or position.qty == 0 or instrument.contract == words.SPOT:
+                continue
+            cost = Decimal(abs(position.cost))
+            if instrument.inverse:
+                cost = cost.scaleb(-MONEY_SCALE)
+            else:
+                scale = instrument.price_scale + instrument.qty_scale
+                cost = (cost * instrument.contract_value).scaleb(-scale)
+            held[i] = (position.qty, cost)
+        return held
+
+    def _traded(self, index: int, section: Account) -> list[int]:
+        venue = self.instruments.venues.index(section.venue)
+        return sorted(
+            {
                 i
                 for strategy in self.engine.strategies
                 for i in strategy.instruments
                 if self.ctx.account_of[strategy.index, venue] == index
                 and self.ctx.venue_of[i] == venue
-            ]
-            gateway = Gateway(
-                index, codec, wire, self.clock, self.engine.rings.updates[index].push,
-                traded=sorted(set(traded)), on_sent=self._note_sent,
-            )  # fmt: skip
-            wire.on_frame, wire.on_up, wire.on_down = (
-                gateway.on_frame, gateway.on_up, gateway.on_down,
-            )  # fmt: skip
-            self._resume(gateway, index)
-            self.gateways.append(gateway)
-            log.info("account_bound", account=name, venue=section.venue)
+            }
+        )
 
-    def _resume(self, gateway: Gateway, index: int) -> None:
+    def _resume(self, gateway: AnyGateway, index: int) -> None:
         """Give a gateway what the journal knows of its orders."""
         gateway.by_venue_id.update(self.recovered.venue_ids.get(index, {}))
         gateway.since_ns = self.recovered.since_ns.get(index, gateway.since_ns)
@@ -223,7 +278,7 @@ class Session:
                 self.cancel_order(gateway, order)
         await self._until_no_orders(CANCEL_SECONDS)
 
-    def cancel_order(self, gateway: Gateway, order: LiveOrder) -> None:
+    def cancel_order(self, gateway: AnyGateway, order: LiveOrder) -> None:
         """Send a cancel from the main thread; for leftovers, stop and kill."""
         row = np.zeros(1, INTENT)
         row["op"], row["target_order_id"] = words.CANCEL, order.order_id
@@ -258,8 +313,10 @@ class Session:
     def _make_room(self) -> bool:
         """Roll the journal and grow the input log; called by the loop thread."""
         try:
-            self.inputs.grow()
-            self.journal.roll()
+            if input_room(self.inputs.map) < ROOM_ROWS:
+                self.inputs.grow()
+            if journal_room(self.journal.map) < ROOM_BYTES:
+                self.journal.roll()
         except AlephError as error:
             log.error("journal_failed", error=str(error))
             return False

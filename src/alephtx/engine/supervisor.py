@@ -24,14 +24,22 @@ from alephtx.core.log import logger
 from alephtx.engine.rundir import RunDirectory
 from alephtx.matrix.layout import Geometry
 from alephtx.matrix.shm import Matrix
-from alephtx.matrix.writers import halt_set
+from alephtx.matrix.writers import halt_read, halt_set
 
 log = logger("supervisor")
 
 RESTARTS_MAX = 20
 """Restarts of one child before the run is given up."""
 
+HALT_STOPPING, HALT_KILLED = 1, 2
+"""What stands in the halt word: the run is being stopped, or `alephtx kill` was called."""
+
+ENGINE_UNFIT = (2, 3)
+FEEDER_UNFIT = (2,)
+"""Exit codes of a child that would not do better if it were started again."""
+
 STEADY_NS = 30_000_000_000
+LAST_WORDS_BYTES = 2_048
 STOP_SECONDS = {"engine": 25.0, "feeder": 5.0}
 
 
@@ -57,9 +65,12 @@ class Child:
     async def start(self, now_ns: int) -> None:
         """Start the process; its stderr goes to the run's log directory."""
         with self.log_path.open("ab") as output:
+            # In a session of its own: Ctrl-C in a terminal reaches the supervisor only, which ends
+            # its children in order.
             self.process = await asyncio.create_subprocess_exec(
-                *self.command, stdout=output, stderr=output, stdin=asyncio.subprocess.DEVNULL
-            )
+                *self.command, stdout=output, stderr=output, stdin=asyncio.subprocess.DEVNULL,
+                start_new_session=True,
+            )  # fmt: skip
         self.started_ns = now_ns
         self.exit_code = None
 
@@ -78,6 +89,14 @@ class Child:
         self.exit_code = self.process.returncode
         return self.exit_code or 0
 
+    def last_words(self) -> str:
+        """Return the last line of the child's log, without its time."""
+        with self.log_path.open("rb") as log_file:
+            log_file.seek(max(0, self.log_path.stat().st_size - LAST_WORDS_BYTES))
+            lines = log_file.read().decode(errors="replace").split("\n")
+        said = next((line for line in reversed(lines) if line.strip()), "it said nothing")
+        return said.partition(" ")[2] if said[:4].isdigit() else said
+
 
 class ProcessState(msgspec.Struct):
     """What `alephtx status` shows of a child."""
@@ -91,7 +110,16 @@ class ProcessState(msgspec.Struct):
 class Supervisor:
     """Owns one run from matrix to last report."""
 
-    def __init__(self, config: Config, run: RunDirectory, instruments: Instruments) -> None:
+    def __init__(
+        self,
+        config: Config,
+        run: RunDirectory,
+        instruments: Instruments,
+        *,
+        trading: bool = True,
+    ) -> None:
+        """Prepare a run; trading = False is market data only, without an engine."""
+        self.trading = trading
         self.config = config
         self.run_directory = run
         self.instruments = instruments
@@ -99,8 +127,15 @@ class Supervisor:
         self.children: list[Child] = []
         self.matrix: Matrix | None = None
         self.failure = ""
+        self.unfit = False
+        self.killed = False
         self._stopping = asyncio.Event()
         self.on_child_died: Callable[[str, int], None] = lambda name, code: None
+
+    @property
+    def mode(self) -> str:
+        """What the run is for: the config's mode, or `feed` without an engine."""
+        return self.config.node.mode if self.trading else "feed"
 
     def open_matrix(self) -> Matrix:
         """Create (or reclaim) the matrix and write the instrument table."""
@@ -116,7 +151,7 @@ class Supervisor:
         return self.matrix
 
     def plan(self) -> list[Child]:
-        """Return the children of this run: a feeder per venue, one engine."""
+        """Return the children of this run: a feeder per venue, one engine where it trades."""
         assert self.matrix is not None
         run, logs = str(self.run_directory.path), self.run_directory.logs
         base = [sys.executable, "-m"]
@@ -124,13 +159,16 @@ class Supervisor:
         for venue in self.config.venues:
             command = [*base, "alephtx.engine.feeder", run, venue, str(self.matrix.path)]
             children.append(Child(f"feeder:{venue}", "feeder", command, logs / f"{venue}.log"))
-        command = [*base, "alephtx.engine.main", run, str(self.matrix.path)]
-        children.append(Child("engine", "engine", command, logs / "engine.log"))
+        if self.trading:
+            command = [*base, "alephtx.engine.main", run, str(self.matrix.path)]
+            children.append(Child("engine", "engine", command, logs / "engine.log"))
         return children
 
     async def start(self) -> None:
-        """Open the matrix and start every child."""
+        """Claim the run, open the matrix and start every child."""
+        self.run_directory.claim()
         self.open_matrix()
+        (self.run_directory.path / "engine.json").unlink(missing_ok=True)  # of an earlier life
         self.run_directory.write_json(self.run_directory.path / "supervisor.json", self.describe())
         self.children = self.plan()
         for child in self.children:
@@ -144,7 +182,8 @@ class Supervisor:
             "pid": os.getpid(),
             "matrix": str(self.matrix.path),
             "node": self.config.node.name,
-            "mode": self.config.node.mode,
+            "mode": self.mode,
+            "epoch": self.matrix.epoch,
         }
 
     def write_processes(self) -> None:
@@ -175,9 +214,12 @@ class Supervisor:
         child.exit_code = code
         self.on_child_died(child.name, code)
         log.warning("child_died", name=child.name, code=code, restarts=child.restarts)
-        if child.kind == "engine" and code in (0, 2, 3):  # ended on purpose, or cannot start
-            self.failure = "" if code == 0 else f"the engine cannot start: see {child.log_path}"
+        if child.kind == "engine" and code == 0:  # ended on purpose
             self._stopping.set()
+            return
+        if code in (ENGINE_UNFIT if child.kind == "engine" else FEEDER_UNFIT):
+            self.failure = f"{child.name} cannot start: {child.last_words()}"
+            self.unfit = True
             return
         if self.clock.monotonic() - child.started_ns > STEADY_NS:
             child.pause_ns = 50_000_000
@@ -191,14 +233,21 @@ class Supervisor:
             await child.start(self.clock.monotonic())
             self.write_processes()
 
-    def halt(self, code: int = 1) -> None:
-        """Block every new order at once, engine willing or not."""
-        if self.matrix is not None:
+    def halt(self, code: int = HALT_STOPPING) -> None:
+        """Block every new order at once, engine willing or not; a kill that stands is kept."""
+        self._note_kill()
+        if self.matrix is not None and not self.killed:
             halt_set(self.matrix.map, code)
+
+    def _note_kill(self) -> None:
+        """Remember that somebody else's halt stands; the matrix will be gone when it is asked for."""
+        if self.matrix is not None and halt_read(self.matrix.map) == HALT_KILLED:
+            self.killed = True
 
     async def stop_children(self) -> None:
         """Stop the engine first (it cancels and reconciles), then the feeders."""
         self._stopping.set()
+        self._note_kill()
         for kind in ("engine", "feeder"):
             wanted = [child for child in self.children if child.kind == kind]
             await asyncio.gather(*(child.stop(STOP_SECONDS[kind]) for child in wanted))

@@ -9,6 +9,7 @@ from alephtx.core.clock import Clock
 from alephtx.core.instruments import Instruments
 from alephtx.core.records import TOP_ROW
 from alephtx.engine.rundir import RunDirectory
+from alephtx.matrix import writers
 from alephtx.matrix.shm import Matrix
 from alephtx.matrix.tops import top_read
 
@@ -58,3 +59,15 @@ def books_of(matrix: Matrix, instruments: Instruments, clock: Clock) -> list[dic
 def processes_of(run: RunDirectory) -> list[dict[str, Any]]:
     """Return the children's state as the supervisor last wrote it."""
     return list(run.read_json(run.path / "processes.json") or [])
+
+
+def feeders_of(matrix: Matrix, instruments: Instruments) -> dict[str, dict[str, int]]:
+    """Return each venue's feeder counters by name; venues whose feeder never came are left out."""
+    found = {}
+    for venue in instruments.venues:
+        writer = writers.find_writer(matrix.map, f"feeder:{venue}")
+        if writer >= 0:
+            words = writers.counters(matrix.map, writer)
+            found[venue] = {name: int(words[k]) for k, name in writers.COUNTER_NAMES.items()}
+            found[venue]["starts"] = int(writers.writer_starts(matrix.map, writer))
+    return found

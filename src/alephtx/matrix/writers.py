@@ -52,6 +52,7 @@ _PID, _BEAT, _STARTS = 8, 16, 24
 # Words of a writer's counters.
 FRAMES, EVENTS, DROPS, GAPS, RESYNCS, RECONNECTS = 0, 1, 2, 3, 4, 5
 NOT_UNDERSTOOD, STALE_TURNS, ERRORS, BYTES = 6, 7, 8, 9
+LATENCY_P50, LATENCY_P99, LATENCY_MOST, LATENCY_COUNT = 10, 11, 12, 13  # wire to matrix, ns
 COUNTER_WORDS = 16
 COUNTER_NAMES = {
     FRAMES: "frames",
@@ -64,6 +65,10 @@ COUNTER_NAMES = {
     STALE_TURNS: "stale_turns",
     ERRORS: "errors",
     BYTES: "bytes",
+    LATENCY_P50: "wire_to_matrix_p50",
+    LATENCY_P99: "wire_to_matrix_p99",
+    LATENCY_MOST: "wire_to_matrix_most",
+    LATENCY_COUNT: "wire_to_matrix_count",
 }
 
 HALT_ORPHANED = 99

@@ -22,7 +22,7 @@ from alephtx.core.log import logger
 from alephtx.engine.run import Run
 from alephtx.engine.rundir import RunDirectory
 from alephtx.engine.venues import fetch_instruments
-from alephtx.serve.drive import Viewer, conclude, log_to
+from alephtx.serve.drive import Viewer, compile_kernels, conclude, log_to
 
 log = logger("demo")
 
@@ -30,7 +30,7 @@ TWIN_START_SECONDS = 30.0
 LEAD_NS = 2_500_000_000
 """From the twins' readiness to the first recorded message: time for feeders and engine to start."""
 
-VENUES = ("binance_spot", "binance_usdm", "binance_coinm")
+VENUES = ("binance_spot", "binance_usdm", "binance_coinm", "hyperliquid")
 
 CONFIG = """\
 # Written by `alephtx demo`. Fees are the tier stated here, the same on both sides: the twins charge
@@ -149,8 +149,9 @@ class TwinProcess:
                    str(self.ports_file), *options, *self.venues]  # fmt: skip
         with self.log_path.open("ab") as output:
             self._process = await asyncio.create_subprocess_exec(
-                *command, stdout=output, stderr=output, stdin=asyncio.subprocess.DEVNULL
-            )
+                *command, stdout=output, stderr=output, stdin=asyncio.subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is for the supervisor; orders are cancelled here
+            )  # fmt: skip
         deadline = MachineClock().monotonic() + int(TWIN_START_SECONDS * 1e9)
         while not self.ports_file.exists():
             if self._process.returncode is not None or MachineClock().monotonic() > deadline:
@@ -220,6 +221,7 @@ class Demo:
     async def run(self, seconds: float | None) -> int:
         """Run the demo to its end; returns the exit code."""
         self.runs.mkdir(parents=True, exist_ok=True)
+        compile_kernels()
         scratch = Path(tempfile.mkdtemp(prefix="aleph-demo-"))
         twins = TwinProcess(scratch, self.venues)
         try:

@@ -10,6 +10,7 @@ from rich.live import Live
 from alephtx.core import log as logs
 from alephtx.engine.run import Outcome
 from alephtx.engine.rundir import RunDirectory
+from alephtx.engine.warm import ensure_warm
 from alephtx.serve.terminal import console, micros, plain_line, render
 
 PLAIN_EVERY = 4
@@ -19,6 +20,18 @@ PLAIN_EVERY = 4
 def log_to(directory: RunDirectory) -> None:
     """Send this process's log lines to the run's directory; the screen belongs to the view."""
     logs.configure(stderr=False, path=directory.logs / "supervisor.log")
+
+
+def compile_kernels() -> None:
+    """Compile what is not compiled yet, with one line of progress."""
+    terminal = sys.stderr.isatty()
+
+    def progress(line: str) -> None:
+        end = "" if terminal else "\n"
+        print(f"\r\x1b[K{line[:78]}" if terminal else line, end=end, file=sys.stderr, flush=True)
+
+    if ensure_warm(progress) and terminal:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 class Viewer:
@@ -57,19 +70,24 @@ def conclude(directory: RunDirectory, outcome: Outcome, *, as_json: bool) -> int
     """Write the report, print the last words and return the exit code."""
     from alephtx.serve.report import write_report
 
-    report = write_report(directory)
+    report = str(write_report(directory)) if outcome.finished else "none: the run did not end"
     if as_json:
         print(msgspec.json.encode(outcome.summary).decode(), flush=True)
     else:
-        _print_summary(outcome, str(report))
-    if outcome.failure:
-        print(f"alephtx: {outcome.failure}", file=sys.stderr)
-        return 1
+        _print_summary(outcome, report)
     if outcome.interrupted > 1:
         left = ", ".join(str(o) for o in outcome.summary["left_open"]) or "unknown"
         print(f"alephtx: forced; orders that may still be open: {left}", file=sys.stderr)
         return 130
-    return 0 if outcome.reconciled else 6
+    if outcome.failure:
+        print(f"alephtx: {outcome.failure}", file=sys.stderr)
+    if outcome.unfit:
+        return 3
+    if not outcome.reconciled:
+        return 6
+    if outcome.failure:
+        return 1
+    return 5 if outcome.killed else 0
 
 
 def _print_summary(outcome: Outcome, report: str) -> None:
@@ -105,3 +123,7 @@ def _print_summary(outcome: Outcome, report: str) -> None:
         for difference in differences:
             print(f"    {account}: {difference}")
     print(f"  report: {report}")
+
+
+def _amounts(amounts: dict[str, str]) -> str:
+    return "   ".join(f"{value} {currency}" for currency, value in amounts.items()) or "0"

@@ -1,0 +1,171 @@
+"""Compile every kernel of the river ahead of the first run, two processes at a time.
+
+`ensure_warm` is called by everything that starts a run: with a warm cache it costs one file look-up,
+with a cold one it compiles with a line of progress, so that no feeder or engine does it while the
+market moves. `python -m alephtx.engine.warm PART` compiles one part.
+"""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+
+from alephtx.core import kernel, words
+from alephtx.core.config_schema import Account, Config, MatrixConfig, Strategy, VenueConfig
+from alephtx.core.instruments import Instrument, Instruments
+from alephtx.core.kernel import PACKAGE, cache_root, toolchain_digest
+
+PARTS = ("engine", "feed", "twins")
+
+
+def marker() -> Path:
+    """Return the file that says that this very source is compiled in this cache."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return cache_root() / toolchain_digest() / f"warm-{digest.hexdigest()[:16]}"
+
+
+def ensure_warm(progress: Callable[[str], None]) -> int:
+    """Compile what is not compiled yet; returns how many kernels that were."""
+    if not kernel.JIT or marker().exists():
+        return 0
+    count = 0
+    running: list[subprocess.Popen[str]] = []
+    try:
+        for part in PARTS:
+            running.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", "alephtx.engine.warm", part],
+                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                )
+            )  # fmt: skip
+        for process in running:
+            assert process.stdout is not None
+            tail: list[str] = []
+            for line in process.stdout:
+                if line.startswith("compiling "):
+                    count += 1
+                    progress(f"compiling kernels, once per version: {count}  {line[10:].strip()}")
+                else:
+                    tail.append(line)
+            if process.wait() != 0:
+                sys.stderr.writelines(tail[-5:])
+                return count
+    finally:
+        for process in running:
+            process.terminate()
+    with suppress(OSError):
+        marker().touch()
+    return count
+
+
+def _instrument(venue: str, contract: int, symbol: str) -> Instrument:
+    return Instrument(
+        key=f"{venue}:{symbol}", venue=venue, symbol=symbol, base="BTC", quote="USDT",
+        settle="USDT", contract=contract, price_scale=2, qty_scale=3, tick_size=Decimal("0.01"),
+        lot_size=Decimal("0.001"), qty_max=Decimal(100), price_max=Decimal(1_000_000),
+    )  # fmt: skip
+
+
+def _engine(folder: Path) -> None:
+    """Assemble an engine with the strategies that come with the package and spin it once."""
+    from alephtx.engine import context as c
+    from alephtx.engine.assemble import assemble
+    from alephtx.engine.context import pack
+    from alephtx.engine.loop import spin
+    from alephtx.engine.updates import replay_update
+    from alephtx.matrix.inputlog import null_inputs
+    from alephtx.matrix.journal import null_journal
+    from alephtx.matrix.layout import Geometry
+    from alephtx.matrix.ring import ring_publish, slot_aux
+    from alephtx.matrix.shm import Matrix
+
+    table = Instruments([_instrument("alpha", words.LINEAR, "BTC-A"),
+                         _instrument("beta", words.LINEAR, "BTC-B")])  # fmt: skip
+    keys = tuple(instrument.key for instrument in table)
+    qty = {"qty_base": "0.01"}
+    config = Config(
+        matrix=MatrixConfig(path=str(folder / "matrix"), depth=4),
+        venues={name: VenueConfig(symbols=("X",)) for name in ("alpha", "beta")},
+        accounts={name: Account(venue=name) for name in ("alpha", "beta")},
+        strategies={
+            "arb": Strategy(use="arbitrage", instruments=keys, accounts=("alpha", "beta"),
+                            own={**qty, "position_max_base": "1", "trigger_bps": "1"}),
+            "mm": Strategy(use="market_maker", instruments=keys[:1], accounts=("alpha",),
+                           own={**qty, "inventory_max_base": "1"}),
+        },
+    )  # fmt: skip
+    geometry = Geometry(instruments_max=4, venues_max=2, depth=4, ring_slots=64, signals_max=4)
+    with Matrix.create(folder / "matrix", table, geometry) as matrix:
+        engine = assemble(config, table, matrix, null_journal(), null_inputs())
+        engine.ctx.strategies[:, c.S_ENABLED] = 1
+        engine.ctx.control[c.X_NEXT_ORDER] = 1
+        for venue in (0, 1):
+            aux = slot_aux(venue, words.TOP, 0, 0)
+            ring_publish(matrix.map, venue, 1, 1, 100_00, 5_000, 100_01, 5_000, aux)
+        packed = pack(engine.ctx)
+        spin(packed, 2, 0)
+        replay_update(packed)
+        row = np.zeros(8, np.int64)
+        engine.rings.commands.push(row)
+        engine.rings.outbox.pop(engine.ctx.intents[:1].copy())
+        matrix.unlink()
+
+
+FRAMES = {
+    "binance_spot": b'{"stream":"btcusdt@bookTicker","data":{"u":1,"s":"BTCUSDT","b":"1.0","B":"1",'
+    b'"a":"2.0","A":"1"}}',
+    "hyperliquid": b'{"channel":"l2Book","data":{"coin":"BTC","time":1,"levels":'
+    b'[[{"px":"1.0","sz":"1.0","n":1}],[{"px":"2.0","sz":"1.0","n":1}]]}}',
+}
+"""One frame a scanner: decoding it compiles the whole scanner."""
+
+
+def _feed(folder: Path) -> None:
+    """Make an outlet, which runs its kernels once, and decode a frame of every dialect."""
+    from alephtx.core.clock import MachineClock
+    from alephtx.core.ports import Batch
+    from alephtx.engine.venues import load_venue
+    from alephtx.feed.outlet import Outlet
+    from alephtx.matrix.layout import Geometry
+    from alephtx.matrix.shm import Matrix
+    from alephtx.matrix.writers import claim, name_hash
+
+    symbols = {"binance_spot": "BTCUSDT", "hyperliquid": "BTC"}
+    table = Instruments([_instrument(v, words.LINEAR, symbol) for v, symbol in symbols.items()])
+    geometry = Geometry(instruments_max=4, venues_max=2, depth=4, ring_slots=64, signals_max=4)
+    with Matrix.create(folder / "matrix", table, geometry) as matrix:
+        for venue, name in enumerate(table.venues):
+            codec = load_venue(name).bind(table, None, 0)
+            writer = int(claim(matrix.map, name_hash(name), 1))
+            Outlet(matrix, codec.spec, venue, writer, MachineClock())
+            codec.decode("market", FRAMES[name], 1, Batch(events=256, updates=4))
+        matrix.unlink()
+
+
+def _twins(folder: Path) -> None:
+    """Run the matching kernels once; also the paper accounts'."""
+    from alephtx.sim import matching
+
+    matching.warm(matching.make_exchange(1, 4, 8))
+
+
+def main(arguments: list[str]) -> int:
+    """Compile one part, saying each kernel's name."""
+    kernel.listeners.append(lambda name: print(f"compiling {name}", flush=True))
+    part = arguments[0]
+    with tempfile.TemporaryDirectory(prefix="aleph-warm-") as folder:
+        {"engine": _engine, "feed": _feed, "twins": _twins}[part](Path(folder))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
