@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alephtx.core import histogram as h
+from alephtx.core.errors import AlephError
 
 NS = st.one_of(
     st.integers(0, 200),
@@ -59,6 +60,24 @@ def test_negative_duration_counts_as_zero():
 
 def test_empty_histogram_has_zero_quantiles():
     assert set(h.summary(h.make_histogram()).values()) == {0}
+
+
+def test_histogram_in_a_file_is_read_while_it_is_filled(tmp_path):
+    path = tmp_path / "sub" / "x.hist"
+    histogram = h.map_histogram(path)
+    h.hist_add(histogram, 700)
+    assert h.summary(h.read_histogram(path))["count"] == 1
+    assert np.array_equal(h.map_histogram(path), h.make_histogram())
+
+
+def test_file_that_is_no_histogram_is_named(tmp_path):
+    (tmp_path / "short").write_bytes(b"x" * 10)
+    with pytest.raises(AlephError, match="no histogram"):
+        h.read_histogram(tmp_path / "short")
+    with pytest.raises(AlephError, match="cannot be read"):
+        h.read_histogram(tmp_path / "none")
+    with pytest.raises(AlephError, match="cannot be made"):
+        h.map_histogram(tmp_path / "short" / "x")
 
 
 @pytest.mark.kernel

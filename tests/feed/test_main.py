@@ -11,10 +11,11 @@ import pytest
 
 from alephtx.core.config_schema import VenueConfig
 from alephtx.core.errors import ConfigError
+from alephtx.core.histogram import read_histogram, summary
 from alephtx.core.instruments import Instruments
 from alephtx.core.ports import Endpoints, JoinRule, VenueSpec
 from alephtx.core.words import STALE
-from alephtx.feed.main import FAILED, OK, UNUSABLE, endpoints_of
+from alephtx.feed.main import FAILED, OK, UNUSABLE, endpoints_of, latency_path
 from alephtx.feed.record import read_recording
 from alephtx.matrix.layout import Geometry
 from alephtx.matrix.shm import Matrix
@@ -120,6 +121,7 @@ async def test_process_feeds_records_and_stops_cleanly(tmp_path):
         assert world.flags() & STALE
         assert b"feeder_stopped" in said
         assert b"Traceback" not in said
+    assert summary(read_histogram(latency_path(tmp_path / "run", "toy")))["count"] >= 1
     rows = [row for path in (tmp_path / "run/recordings").iterdir() for row in read_recording(path)]
     assert any(b'"d": "AAA"' in frame for _, frame in rows)
     assert any(b'"id": 101' in frame for _, frame in rows)

@@ -5,10 +5,14 @@ in a mapped file and any process can read it. A value below 16 ns has its own bu
 bucket is named by the top five bits. The last row, which no int64 reaches, holds the totals.
 """
 
+import mmap
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from alephtx.core.errors import AlephError
 from alephtx.core.kernel import kernel
 
 STEPS = 16
@@ -22,6 +26,32 @@ Counts = np.ndarray[Any, Any]
 def make_histogram() -> Counts:
     """Return an empty histogram: int64 (WORDS,)."""
     return np.zeros(WORDS, np.int64)
+
+
+def map_histogram(path: Path) -> Counts:
+    """Return an empty histogram that lives in a file, for others to read while it is filled."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(descriptor, 0, WORDS * 8)
+            memory = mmap.mmap(descriptor, WORDS * 8)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise AlephError(f"{path} cannot be made: {error.strerror}") from None
+    return np.frombuffer(memory, np.int64)  # writable, and keeps the mapping alive
+
+
+def read_histogram(path: Path) -> Counts:
+    """Return a copy of a histogram's file; AlephError when it is none."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise AlephError(f"{path} cannot be read: {error.strerror}") from None
+    if len(data) != WORDS * 8:
+        raise AlephError(f"{path} is no histogram: {len(data)} bytes where {WORDS * 8} belong")
+    return np.frombuffer(data, np.int64).copy()
 
 
 @kernel

@@ -73,7 +73,8 @@ class Feeder:
     """Feeds one venue into the matrix until cancelled.
 
     venue: index of the venue in the matrix. source: randomness for jitter. record_to: where raw
-    frames are kept. `run` raises only what is our own fault.
+    frames are kept. latency: the histogram to count wire to matrix in. `run` raises only what is
+    our own fault.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Feeder:
         source: random.Random,
         record_to: Recorder | None = None,
         options: FeederOptions | None = None,
+        latency: Rows | None = None,
     ) -> None:
         self.codec = codec
         self.name = codec.spec.name
@@ -104,7 +106,7 @@ class Feeder:
         )
         if self.writer < 0:
             raise VenueError("the matrix has no room for another writer", venue=self.name)
-        self.outlet = Outlet(matrix, codec.spec, venue, self.writer, clock)
+        self.outlet = Outlet(matrix, codec.spec, venue, self.writer, clock, latency)
         self.http = HttpClient(endpoints.http, venue=self.name)
         self.buckets = Buckets(codec.spec.buckets, clock, self.options.reserve_frac)
         self.resyncs = Resyncs(

@@ -53,8 +53,8 @@ class Intake(NamedTuple):
     latency: Rows
 
 
-def make_intake(instruments: int) -> Intake:
-    """Return blank arrays for so many instruments."""
+def make_intake(instruments: int, latency: Rows | None = None) -> Intake:
+    """Return blank arrays for so many instruments. latency: a histogram to fill, else a new one."""
     return Intake(
         make_states(instruments),
         np.full(instruments, -1, np.int64),
@@ -63,7 +63,7 @@ def make_intake(instruments: int) -> Intake:
         np.zeros(instruments, np.int64),
         np.zeros((VERDICTS_MAX, 4), np.int64),
         np.zeros(COUNTER_WORDS, np.int64),
-        make_histogram(),
+        make_histogram() if latency is None else latency,
     )
 
 

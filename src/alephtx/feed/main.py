@@ -19,6 +19,7 @@ from alephtx.core import log as logs
 from alephtx.core.clock import MachineClock, seeded
 from alephtx.core.config_schema import Config, VenueConfig
 from alephtx.core.errors import AlephError, ConfigError, PluginError
+from alephtx.core.histogram import map_histogram
 from alephtx.core.plugins import find
 from alephtx.core.ports import Endpoints, Venue
 from alephtx.feed.feeder import Feeder, FeederOptions
@@ -54,7 +55,8 @@ def run_feeder(
 ) -> int:
     """Feed one venue into an existing matrix until told to stop; return the exit code.
 
-    run_path: the run's directory; raw frames go to its `recordings` where the config says record.
+    run_path: the run's directory; raw frames go to its `recordings` where the config says record,
+    the latency histogram to its `latency`.
     """
     _die_with_parent()
     log = logs.logger("feed", venue=venue_name)
@@ -75,6 +77,11 @@ def run_feeder(
         log.error("feeder_crashed", error=repr(error), trace=trace)  # noqa: TRY400 - it is there
         return BUG
     return OK
+
+
+def latency_path(run_path: str | Path, venue_name: str) -> Path:
+    """Return where a feeder counts its latency from wire to matrix; see `core.histogram`."""
+    return Path(run_path) / "latency" / f"{venue_name}.hist"
 
 
 async def _serve(
@@ -102,6 +109,7 @@ async def _serve(
             endpoints,
             source=seeded(),
             record_to=recorder,
+            latency=None if run_path is None else map_histogram(latency_path(run_path, venue_name)),
             options=FeederOptions(
                 stale_ns=config.risk.stale_ms * 1_000_000, spin=config.node.wait == "spin"
             ),

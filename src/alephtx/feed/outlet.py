@@ -26,7 +26,13 @@ class Outlet:
     """
 
     def __init__(
-        self, matrix: Matrix, spec: VenueSpec, venue: int, writer: int, clock: Clock
+        self,
+        matrix: Matrix,
+        spec: VenueSpec,
+        venue: int,
+        writer: int,
+        clock: Clock,
+        latency: Rows | None = None,
     ) -> None:
         self.matrix = matrix
         self.map = matrix.map
@@ -39,7 +45,7 @@ class Outlet:
         count = len(matrix.instruments)
         self.books = make_books(count)
         self.state = make_publish_state(count, depth=matrix.geometry.depth)
-        self.intake = make_intake(count)
+        self.intake = make_intake(count, latency)
         self._indices = np.zeros(0, np.int64)
         self._out = np.zeros(max(1, len(self.instruments)), np.int64)
         self._top = np.zeros(1, TOP_ROW)
