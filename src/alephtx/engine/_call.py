@@ -40,7 +40,7 @@ HOOKS = ("on_start", "on_event", "on_update", "on_timer", "on_stop")
 
 
 def enter_row(address: int, row: Rows, view: View, data: Rows, intents: Rows) -> int:
-    """Call on_event or on_update. data: int64 (4,): params address and bytes, state address, bytes."""
+    """Call on_event or on_update. data: int64 (4,), params address and size, state's."""
     function, params, state = registry[int(address)]
     return int(function(row, view, params, state, intents))
 
@@ -110,7 +110,7 @@ def field(packed: Rows, k: int, sample: Rows) -> Rows:
     key = (int(packed[at]), shape, sample.dtype)
     if key not in _fields:
         size = int(np.prod(shape)) * sample.itemsize
-        memory = (ctypes.c_char * size).from_address(key[0])
+        memory: Any = (ctypes.c_char * size).from_address(key[0])
         _fields[key] = np.frombuffer(memory, sample.dtype).reshape(shape)
     return _fields[key]
 

@@ -122,7 +122,7 @@ def assemble(
 
 
 def place_stages(ctx: Context) -> list[Any]:
-    """Compile the step's stages and give the step their addresses; returns what keeps them alive."""
+    """Compile the step's stages, give it their addresses; returns what keeps them alive."""
     owners = []
     for word, stage in ((c.A_EMIT, emit), (c.A_ENTER, enter), (c.A_APPLY, apply_update)):
         ctx.addresses[word], owner = stage_address(stage)

@@ -1,8 +1,8 @@
 """Everything the step works on.
 
-For Python it is `Context`, a namedtuple of arrays. Kernels get `pack(ctx)`: one int64 array that says
-where each array is, and take what they need with `field(x, F_TOP, TOPS)`. All memory is the engine's
-own except what `map` (matrix), `journal` and `inputs` address; nothing here is read or written by
+For Python it is `Context`, a namedtuple of arrays. Kernels get `pack(ctx)`: one int64 array that
+says where each array is, and take what they need with `field(x, F_TOP, TOPS)`. All memory is the
+engine's own except what `map` (matrix), `journal` and `inputs` address; nothing here is read or written by
 another thread while a step runs, except the rings, which are made for it.
 """
 
@@ -127,7 +127,8 @@ A_EMIT, A_ENTER, A_APPLY = 8, 9, 10
 def pack(ctx: Context) -> Rows:
     """Return the words by which kernels find every array of a context."""
     assert Context._fields[F_ADDRESSES] == "addresses"
-    return pack_fields([*ctx[:F_TABLE], *ctx.table, *ctx.gate])
+    own: Any = ctx[:F_TABLE]
+    return pack_fields([*own, *ctx.table, *ctx.gate])
 
 
 def view_of(ctx: Context, strategy: int) -> View:

@@ -3,7 +3,8 @@
 import numpy as np
 
 from alephtx.core.histogram import hist_add
-from alephtx.core.kernel import inner_kernel
+from alephtx.core.kernel import Int, inner_kernel
+from alephtx.core.ports import Rows
 from alephtx.core.words import (
     CANCEL,
     DENY_TABLE_FULL,
@@ -64,12 +65,12 @@ from alephtx.risk.gate import gate_check
 INTENT_BYTES = 128
 
 
-def enter(x, s, hook):
+def enter(x: Rows, s: Int, hook: Int) -> int:
     """Enter one strategy by one of its hooks (a column S_ON_...) and emit what it wants.
 
     The event or update is the one in the context. Returns how many intents left.
     """
-    address = field(x, F_STRATEGIES, I2)[s, hook]
+    address: Int = field(x, F_STRATEGIES, I2)[s, hook]
     if address == 0:
         return 0
     intents, now = field(x, F_INTENTS, INTENTS), field(x, F_NOW, I1)
@@ -98,7 +99,7 @@ def enter(x, s, hook):
     return call_stage(field(x, F_ADDRESSES, I1)[A_EMIT], x, s, n)
 
 
-def emit(x, s, n):
+def emit(x: Rows, s: Int, n: Int) -> int:
     """Gate, number, journal and hand over the n intents in the context; returns how many left."""
     control, now = field(x, F_CONTROL, I1), field(x, F_NOW, I1)
     intents, venue_of = field(x, F_INTENTS, INTENTS), field(x, F_VENUE_OF, I1)
@@ -131,18 +132,17 @@ def emit(x, s, n):
 
 
 @inner_kernel
-def _commit(x, k):
+def _commit(x: Rows, k: Int) -> int:
     """Enter one checked intent into the order table, the journal and the outbox."""
     intents, now = field(x, F_INTENTS, INTENTS), field(x, F_NOW, I1)
     addresses, control = field(x, F_ADDRESSES, I1), field(x, F_CONTROL, I1)
     counters = field(x, F_COUNTERS, I1)
-    if intents[k]["verdict"] == PASS:
-        if intents[k]["op"] == PLACE:
-            if orders_place(table_of(x), intents[k : k + 1], now[0]) < 0:
-                intents[k]["verdict"] = DENY_TABLE_FULL
-        elif intents[k]["op"] == CANCEL:
-            if orders_cancelling(table_of(x), intents[k]["target_order_id"], now[0]) < 0:
-                intents[k]["verdict"] = DENY_UNKNOWN_ORDER
+    op = np.int64(intents[k]["op"]) if intents[k]["verdict"] == PASS else 0
+    if op == PLACE and orders_place(table_of(x), intents[k : k + 1], now[0]) < 0:
+        intents[k]["verdict"] = DENY_TABLE_FULL
+    target = intents[k]["target_order_id"]
+    if op == CANCEL and orders_cancelling(table_of(x), target, now[0]) < 0:
+        intents[k]["verdict"] = DENY_UNKNOWN_ORDER
     address = addresses[A_INTENTS] + k * INTENT_BYTES
     kept = journal_append(
         field(x, F_JOURNAL, I1), INTENT_RECORD, 1, control[X_INPUT_SEQ], now[0], address,

@@ -1,6 +1,7 @@
 """Structures that kernels build from the packed context."""
 
-from alephtx.core.kernel import inner_kernel
+from alephtx.core.kernel import Int, inner_kernel
+from alephtx.core.ports import Rows
 from alephtx.core.view import View
 from alephtx.engine._call import field
 from alephtx.engine.context import (
@@ -28,7 +29,7 @@ from alephtx.risk.limits import GateState
 
 
 @inner_kernel
-def view_for(x, s):
+def view_for(x: Rows, s: Int) -> View:
     """Build one strategy's view; the same memory for all but positions and orders."""
     return View(
         field(x, F_NOW, I1),
@@ -43,7 +44,7 @@ def view_for(x, s):
 
 
 @inner_kernel
-def table_of(x):
+def table_of(x: Rows) -> OrderTable:
     """Build the order table, fields in its own order."""
     return OrderTable(
         field(x, F_TABLE, ORDERS),
@@ -61,7 +62,7 @@ def table_of(x):
 
 
 @inner_kernel
-def gate_of(x):
+def gate_of(x: Rows) -> GateState:
     """Build the gate's state, fields in its own order."""
     return GateState(
         field(x, F_GATE, I2),

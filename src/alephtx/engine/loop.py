@@ -1,4 +1,4 @@
-"""The thread that drives the step: compiled, without the GIL, awake only as much as the config says.
+"""The thread that drives the step: compiled, without the GIL, awake as much as the config says.
 
 wait = "spin" burns a core and never sleeps; "sleep" naps after every empty round; "adaptive" (the
 default) spins for a short while after the last input and then naps. Ctrl-C and commands reach the
@@ -11,8 +11,9 @@ from typing import Any
 
 from alephtx.core.atomics import monotonic_ns, pause
 from alephtx.core.clock import pause_thread
-from alephtx.core.kernel import kernel
+from alephtx.core.kernel import Int, kernel
 from alephtx.core.log import logger
+from alephtx.core.ports import Rows
 from alephtx.engine._call import field
 from alephtx.engine.context import (
     F_NOW,
@@ -31,12 +32,16 @@ from alephtx.engine.step import step
 log = logger("engine")
 
 BUDGET = 64
-ROUNDS = {"spin": 20_000, "adaptive": 400, "sleep": 1}
-NAPS_NS = {"spin": (0, 0), "adaptive": (100_000, 1_000_000), "sleep": (500_000, 2_000_000)}
+ROUNDS = {"spin": 20_000, "adaptive": 100, "sleep": 1}
+"""Empty rounds, of about 150 ns each, before the thread looks up from the rings."""
+
+NAP_NS = {"spin": 0, "adaptive": 100_000, "sleep": 1_000_000}
+QUIET_NAPS, QUIET_NAP_NS = 200, 1_000_000
+"""After so many naps in a row the market is quiet, and naps grow to this."""
 
 
 @kernel
-def spin(x, rounds, offset_ns):
+def spin(x: Rows, rounds: Int, offset_ns: Int) -> int:
     """Step until something needs Python or `rounds` empty rounds have passed; returns R_ bits."""
     now = field(x, F_NOW, I1)
     idle = 0
@@ -72,7 +77,7 @@ class Loop(threading.Thread):
         offset_ns: int,
         on_outbox: Callable[[], Any],
         make_room: Callable[[], bool],
-        on_end: Callable[[BaseException | None], None],
+        on_end: Callable[[BaseException | None], Any],
     ) -> None:
         super().__init__(name="engine", daemon=True)
         self.ctx = ctx
@@ -94,19 +99,17 @@ class Loop(threading.Thread):
         self._on_end(self.failure)
 
     def _drive(self) -> None:
-        short, long = NAPS_NS[self.wait]
-        rounds, nap = ROUNDS[self.wait], short
+        rounds, nap_ns = ROUNDS[self.wait], NAP_NS[self.wait]
+        idle = 0
         while not self._stop_asked.is_set():
             reason = spin(self.packed, rounds, self.offset_ns)
             if reason & R_OUTBOX:
                 self._on_outbox()
             if reason & R_JOURNAL and not self._make_room():
                 return
-            if reason == R_IDLE and short:
-                pause_thread(nap)
-                nap = min(nap * 2, long)
-            else:
-                nap = short
+            idle = idle + 1 if reason == R_IDLE else 0
+            if idle and nap_ns:
+                pause_thread(nap_ns if idle < QUIET_NAPS else QUIET_NAP_NS)
 
     def stop(self, seconds: float = 5.0) -> None:
         """Ask the loop to end and wait for it."""

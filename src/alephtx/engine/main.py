@@ -1,4 +1,4 @@
-"""Process entry of the engine: `python -m alephtx.engine.main RUN MATRIX`; started by the supervisor.
+"""Process entry of the engine: `python -m alephtx.engine.main RUN MATRIX`.
 
 Exit codes: 0 stopped and reconciled, 2 cannot start, 3 bad configuration, 6 stopped but not
 reconciled, 1 a fault (the supervisor starts it again).

@@ -1,7 +1,7 @@
 """Start-up is recovery: fold the journal into the step's state.
 
 The same kernels apply a record here and live, so the state after a crash is the state before it.
-What the journal cannot know (what the venue did while we were gone) the gateway asks for afterwards.
+What the journal cannot know (what the venue did meanwhile) the gateway asks for afterwards.
 """
 
 from pathlib import Path

@@ -26,8 +26,8 @@ Show = Callable[[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]], No
 class Outcome(msgspec.Struct):
     """How a run ended.
 
-    interrupted counts Ctrl-C's. unfit: it failed for what it was given (a config, a plugin). killed:
-    the kill switch stood when it ended. finished: nothing is left for a next start to take up.
+    interrupted counts Ctrl-C's. unfit: it failed for what it was given (a config, a plugin).
+    killed: the kill switch stood when it ended. finished: nothing is left for a next start.
     """
 
     reconciled: bool
@@ -72,7 +72,7 @@ class Run:
             self.supervisor.force()
 
     async def drive(self, seconds: float | None, until: Awaitable[None] | None = None) -> Outcome:
-        """Run until the time is over, `until` is done, the user stops it or a child is past help."""
+        """Run until the time is over, `until` is done, a user's stop or a child past help."""
         loop = asyncio.get_running_loop()
         for name in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(name, self.interrupt)

@@ -1,13 +1,12 @@
-"""The life of one engine process: recover, open the accounts, trade, stop flat of orders, reconcile.
+"""The life of one engine process: recover, open accounts, trade, cancel all, reconcile.
 
-The main thread is asyncio and owns sockets, ledger, status and commands; the loop thread owns orders
-and positions. They meet in rings. Anything unexpected ends the process: the supervisor starts it
+The main thread is asyncio and owns sockets, ledger, status and commands; the loop thread owns
+orders and positions. They meet in rings. Anything unexpected ends the process: the supervisor starts it
 again and the journal says where it was.
 """
 
 import asyncio
 import gc
-import random
 from decimal import Decimal
 from typing import Any
 
@@ -15,7 +14,7 @@ import msgspec
 import numpy as np
 
 from alephtx.core import words
-from alephtx.core.clock import MachineClock
+from alephtx.core.clock import MachineClock, seeded
 from alephtx.core.config_schema import Account, Config
 from alephtx.core.errors import AlephError, VenueError
 from alephtx.core.histogram import hist_add, make_histogram
@@ -56,6 +55,7 @@ from alephtx.matrix.journal import (
 )
 from alephtx.matrix.ring import ring_head
 from alephtx.matrix.shm import Matrix
+from alephtx.matrix.tops import top_read
 from alephtx.matrix.writers import halt_read
 
 log = logger("engine")
@@ -68,6 +68,7 @@ PAPER_BALANCES = {"USDT": Decimal(100_000), "USDC": Decimal(100_000), "BTC": Dec
 
 READY_SECONDS = 20.0
 CANCEL_SECONDS = 8.0
+CANCEL_EVERY_NS = 1_000_000_000
 SETTLE_SECONDS = 5.0
 STATUS_SECONDS = 0.25
 READ_MAX = 4096
@@ -84,7 +85,7 @@ class Session:
         self.matrix = matrix
         self.instruments = instruments
         self.clock = MachineClock(matrix.clock_offset_ns)
-        self.random = random.Random()  # jitter only: nothing that decides a trade
+        self.random = seeded()  # jitter only: nothing that decides a trade
         self.ledger = Ledger(instruments)
         self.gateways: list[AnyGateway] = []
         self.intent_to_wire = make_histogram()
@@ -93,7 +94,8 @@ class Session:
         self.stop_asked = asyncio.Event()
         self.epoch = 0
         self.alarms: list[str] = []
-        self._halt_seen = False
+        self._halt_word = 0
+        self._cancel_again = 0
         self._intent_times: dict[int, int] = {}
         self._journal_tail: Any = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -121,8 +123,6 @@ class Session:
         self.ctx.control[c.X_NEXT_ORDER] = first_order_id(config.node.engine, self.epoch) + 1
         self._write(EPOCH, np.array([self.epoch], np.int64).tobytes())
         self.journal.sync()
-        for venue in range(len(self.instruments.venues)):
-            self.ctx.next_slot[venue] = max(1, int(ring_head(self.matrix.map, venue)))
         if self.recovered.records:
             live = sum(len(rows) for rows in self.recovered.live.values())
             log.info("journal_recovered", records=self.recovered.records, live_orders=live)
@@ -233,6 +233,7 @@ class Session:
             make_room=self._make_room,
             on_end=lambda error: loop.call_soon_threadsafe(self._loop_ended, error),
         )
+        self._join_market()
         gc.collect()
         gc.freeze()
         self.loop_thread.start()
@@ -243,8 +244,15 @@ class Session:
         await self.stop_asked.wait()
         return await self._finish()
 
+    def _join_market(self) -> None:
+        """Begin with the market as it is now: the tops, and what comes after the rings' heads."""
+        for venue in range(len(self.instruments.venues)):
+            self.ctx.next_slot[venue] = int(ring_head(self.matrix.map, venue)) + 1
+        for i in range(len(self.instruments)):
+            top_read(self.matrix.map, i, self.ctx.top[i : i + 1])
+
     async def _wait_ready(self) -> None:
-        """Wait until every account agrees with its venue; an engine never trades on half a truth."""
+        """Wait until every account agrees with its venue; never trade on half a truth."""
         try:
             async with asyncio.timeout(READY_SECONDS):
                 await asyncio.gather(*(gateway.ready.wait() for gateway in self.gateways))
@@ -349,12 +357,22 @@ class Session:
                 self.ledger.apply(record)
 
     def _obey_halt(self) -> None:
-        """Cancel what is open when a halt came, whoever set it; the gate blocks new orders itself."""
-        halted = bool(self.ctx.control[c.X_HALTED])
-        if halted and not self._halt_seen:
-            log.warning("engine_halted", word=int(halt_read(self.matrix.map)))
+        """Cancel what is open while halted, whoever halted us; go on when a person lifts it.
+
+        The gate blocks new orders itself. Cancels are repeated: one that overtook its order on the
+        way to the venue found nothing there.
+        """
+        word = int(halt_read(self.matrix.map))
+        if self._halt_word and not word:
+            log.warning("halt_lifted", word=self._halt_word)
+            self._command(c.COMMAND_RESUME)
+        if word and not self._halt_word:
+            log.warning("engine_halted", word=word)
+        self._halt_word = word
+        now = self.clock.monotonic()
+        if self.ctx.control[c.X_HALTED] and now >= self._cancel_again:
+            self._cancel_again = now + CANCEL_EVERY_NS
             self.cancel_everything()
-        self._halt_seen = halted
 
     def cancel_everything(self) -> None:
         """Send a cancel for every order of ours that is not known to be over."""
@@ -438,7 +456,7 @@ class Session:
         return 0 if agreed else 6
 
     async def _reconcile(self) -> None:
-        """Compare ledger and venue until equal or until SETTLE_SECONDS are over; keep the differences."""
+        """Compare ledger and venue until equal, SETTLE_SECONDS at most; keep the differences."""
         for gateway in self.gateways:
             name = self.engine.account_names[gateway.account]
             deadline = self.clock.monotonic() + int(SETTLE_SECONDS * 1e9)
@@ -446,12 +464,11 @@ class Session:
                 try:
                     await gateway.synchronise()
                     self._follow_journal()
-                    differences = self.ledger.compare(
-                        gateway.account, gateway.balances, gateway.holdings
-                    )
+                    found = self.ledger.compare(gateway.account, gateway.balances, gateway.holdings)
+                    differences = [str(difference) for difference in found]
                 except VenueError as error:
                     differences = [f"the venue did not answer: {error}"]
-                self.reconciled[name] = [str(difference) for difference in differences]
+                self.reconciled[name] = differences
                 if not differences or self.clock.monotonic() > deadline:
                     break
                 await self.clock.sleep(200_000_000)

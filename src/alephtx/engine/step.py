@@ -11,8 +11,10 @@ the outbox differ.
 
 import numpy as np
 
-from alephtx.core.kernel import inner_kernel, kernel
+from alephtx.core.kernel import Int, inner_kernel, kernel
+from alephtx.core.ports import Rows
 from alephtx.core.words import (
+    DELTA,
     GAP,
     LAPPED,
     STALE,
@@ -101,12 +103,12 @@ BEAT_STALE_NS = 500_000_000
 
 
 @inner_kernel
-def _enter(x, s, hook):
+def _enter(x: Rows, s: Int, hook: Int) -> int:
     return call_stage(field(x, F_ADDRESSES, I1)[A_ENTER], x, s, hook)
 
 
 @inner_kernel
-def _drain_updates(x, budget):
+def _drain_updates(x: Rows, budget: Int) -> int:
     """Take the updates of every account and tell the strategies; returns how many."""
     update_rings, control = field(x, F_UPDATE_RINGS, I1), field(x, F_CONTROL, I1)
     done = 0
@@ -119,7 +121,7 @@ def _drain_updates(x, budget):
 
 
 @inner_kernel
-def _deliver(x, instrument, is_trade):
+def _deliver(x: Rows, instrument: Int, is_trade: Int) -> None:
     """Give the event in the context to every strategy routed to the instrument."""
     strategies, routes = field(x, F_STRATEGIES, I2), field(x, F_ROUTES, I2)
     for s in range(len(strategies)):
@@ -132,7 +134,7 @@ def _deliver(x, instrument, is_trade):
 
 
 @inner_kernel
-def _set_event(x, i, kind, seq, qty):
+def _set_event(x: Rows, i: Int, kind: Int, seq: Int, qty: Int) -> None:
     """Write an event of the engine's own about an instrument: LAPPED or GAP."""
     event, top, now = field(x, F_EVENT, EVENTS), field(x, F_TOP, TOPS), field(x, F_NOW, I1)
     event[0]["ts_event"], event[0]["ts_recv"] = top[i]["ts_event"], now[0]
@@ -142,7 +144,7 @@ def _set_event(x, i, kind, seq, qty):
 
 
 @inner_kernel
-def _take_slot(x, venue):
+def _take_slot(x: Rows, venue: Int) -> None:
     """Turn the ring slot in slot into an event, refresh the private view and deliver it."""
     slot = field(x, F_SLOT, TOPS)
     top = field(x, F_TOP, TOPS)
@@ -166,7 +168,7 @@ def _take_slot(x, venue):
     is_trade = kind == TRADE
     if not is_trade:
         # The slot carries the touch of a book event; other kinds leave the book to the matrix.
-        if kind == TOP or kind == 1:
+        if kind in (TOP, DELTA):
             flags = (aux >> 40) & 0xFF
             top[instrument] = slot[0]
             top[instrument]["aux"] = flags
@@ -181,8 +183,8 @@ def _take_slot(x, venue):
 
 
 @inner_kernel
-def _lapped(x, venue):
-    """A ring overran us: reread every top of the venue and go on from the ring's head."""
+def _lapped(x: Rows, venue: Int) -> None:
+    """Reread every top of a venue whose ring overran us and go on from the ring's head."""
     matrix = field(x, F_MAP, I1)
     next_slot = field(x, F_NEXT_SLOT, I1)
     control = field(x, F_CONTROL, I1)
@@ -192,7 +194,7 @@ def _lapped(x, venue):
     venue_of = field(x, F_VENUE_OF, I1)
     top = field(x, F_TOP, TOPS)
     head = ring_head(matrix, venue)
-    lost = head - next_slot[venue]
+    lost: Int = head - next_slot[venue]
     control[X_INPUT_SEQ] = input_append(inputs, RING_LAPPED + venue, lost, now[0])
     counters[C_LAPPED] += lost
     next_slot[venue] = max(1, head - 1)
@@ -205,7 +207,7 @@ def _lapped(x, venue):
 
 
 @inner_kernel
-def _drain_events(x, budget):
+def _drain_events(x: Rows, budget: Int) -> int:
     """Take market events round robin; returns how many."""
     next_slot = field(x, F_NEXT_SLOT, I1)
     matrix = field(x, F_MAP, I1)
@@ -234,7 +236,7 @@ def _drain_events(x, budget):
 
 
 @inner_kernel
-def _timers(x):
+def _timers(x: Rows) -> int:
     """Run the timers that are due; a timer that fell behind runs once."""
     strategies = field(x, F_STRATEGIES, I2)
     now = field(x, F_NOW, I1)
@@ -257,7 +259,7 @@ def _timers(x):
 
 
 @inner_kernel
-def _check_beats(x):
+def _check_beats(x: Rows) -> int:
     """Hold a venue's instruments stale while its feeder gives no sign of life; tell strategies."""
     next_slot = field(x, F_NEXT_SLOT, I1)
     matrix = field(x, F_MAP, I1)
@@ -288,7 +290,7 @@ def _check_beats(x):
 
 
 @inner_kernel
-def _drain_commands(x):
+def _drain_commands(x: Rows) -> int:
     """Obey commands from the main thread, and take the intents of uncompiled strategies."""
     addresses = field(x, F_ADDRESSES, I1)
     control = field(x, F_CONTROL, I1)
@@ -306,7 +308,7 @@ def _drain_commands(x):
         if kind == COMMAND_HALT:
             control[X_HALTED] = 1
         elif kind == COMMAND_RESUME:
-            control[X_HALTED] = 0
+            control[X_HALTED] = 1 if halt_read(field(x, F_MAP, I1)) != 0 else 0
         elif kind == COMMAND_ENABLE:
             strategies[argument, S_ENABLED] = 1
             _enter(x, argument, S_ON_START)
@@ -322,11 +324,11 @@ def _drain_commands(x):
         control[X_REASON] |= R_COMMAND
         done += 1
     while spsc_pop(addresses[A_PYTHON], addresses[A_INTENTS]) == 1:
-        s = np.int64(intents[0]["strategy"])
+        source: Int = np.int64(intents[0]["strategy"])
         seen = intents[0]["input_seq"]
         control[X_INPUT_SEQ] = input_append(inputs, RING_PYTHON, seen, now[0])
-        if s < len(strategies):
-            call_stage(addresses[A_EMIT], x, s, 1)
+        if source < len(strategies):
+            call_stage(addresses[A_EMIT], x, source, 1)
         else:
             counters[C_BAD_ROWS] += 1
         done += 1
@@ -334,7 +336,7 @@ def _drain_commands(x):
 
 
 @kernel
-def step(x, budget):
+def step(x: Rows, budget: Int) -> int:
     """Serve at most about `budget` inputs; returns a set of R_ bits, R_IDLE when nothing came.
 
     Returns R_JOURNAL without consuming anything when journal or input log lack room for a whole

@@ -99,12 +99,13 @@ class Child:
 
 
 class ProcessState(msgspec.Struct):
-    """What `alephtx status` shows of a child."""
+    """What `alephtx status` shows of a child; started: wall time in ns."""
 
     name: str
     pid: int
     restarts: int
     exit_code: int | None
+    started: int = 0
 
 
 class Supervisor:
@@ -189,7 +190,13 @@ class Supervisor:
     def write_processes(self) -> None:
         """Publish the children's state for `alephtx status`."""
         states = [
-            ProcessState(child.name, child.pid, child.restarts, child.exit_code)
+            ProcessState(
+                child.name,
+                child.pid,
+                child.restarts,
+                child.exit_code,
+                child.started_ns + self.clock.offset_ns,
+            )
             for child in self.children
         ]
         self.run_directory.write_json(self.run_directory.path / "processes.json", states)
@@ -240,7 +247,7 @@ class Supervisor:
             halt_set(self.matrix.map, code)
 
     def _note_kill(self) -> None:
-        """Remember that somebody else's halt stands; the matrix will be gone when it is asked for."""
+        """Remember that a kill stands: the matrix is gone when the exit code is chosen."""
         if self.matrix is not None and halt_read(self.matrix.map) == HALT_KILLED:
             self.killed = True
 

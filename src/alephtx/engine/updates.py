@@ -1,8 +1,9 @@
-"""The venue's words come home: journal, order table, positions, strategy. Compiled, part of the step."""
+"""The venue's words come home: journal, order table, positions. Compiled, part of the step."""
 
 import numpy as np
 
-from alephtx.core.kernel import inner_kernel, kernel
+from alephtx.core.kernel import Int, inner_kernel, kernel
+from alephtx.core.ports import Rows
 from alephtx.core.words import RESYNC_BEGIN, RESYNC_END
 from alephtx.engine._call import call_stage, field
 from alephtx.engine.context import (
@@ -61,7 +62,7 @@ ROOM_BYTES = 2 << 20
 ROOM_ROWS = 4096
 
 
-def apply_update(x, a, b):
+def apply_update(x: Rows, a: Int, b: Int) -> int:
     """Apply the row in F_UPDATE to orders and positions; the same for live and for recovery.
 
     Returns the strategy it belongs to, or -1 for account news, for orders that are not ours and for
@@ -97,7 +98,7 @@ def apply_update(x, a, b):
 
 
 @inner_kernel
-def _book_fill(x, account):
+def _book_fill(x: Rows, account: Int) -> None:
     """Move the strategy's and the account's position by the fill in F_OUTCOME."""
     outcome = field(x, F_OUTCOME, OUTCOMES)
     instruments = field(x, F_INSTRUMENTS, INSTRUMENTS)
@@ -119,13 +120,13 @@ def _book_fill(x, account):
 
 
 @kernel
-def replay_update(x):
+def replay_update(x: Rows) -> int:
     """Apply the row in F_UPDATE from Python; for recovery."""
     return call_stage(field(x, F_ADDRESSES, I1)[A_APPLY], x, 0, 0)
 
 
 @inner_kernel
-def pop_update(x, account):
+def pop_update(x: Rows, account: Int) -> int:
     """Take one update of an account, number it, apply it and journal what it came to.
 
     The journal gets the row before any effect leaves the process: strategies see it only after.
@@ -162,7 +163,7 @@ def pop_update(x, account):
 
 
 @inner_kernel
-def room_left(x):
+def room_left(x: Rows) -> int:
     """Tell whether a whole step fits the journal's segment and the input log.
 
     A failed journal still takes what is left of its segment: cancels and fills need it.

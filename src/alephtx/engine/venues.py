@@ -2,6 +2,7 @@
 
 import asyncio
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 
@@ -111,7 +112,8 @@ def bind_account(
     section = config.venues[account.venue]
     signer = make_signer(venue, account)
     if venue.spec.signer == "evm":  # what is signed says which network it is for
-        codec = venue.bind(
+        bind: Any = venue.bind
+        codec = bind(
             instruments, signer, index,
             mainnet=section.environment == "mainnet", user=account.address,
         )  # fmt: skip

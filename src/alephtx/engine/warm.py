@@ -1,7 +1,6 @@
 """Compile every kernel of the river ahead of the first run, two processes at a time.
 
-`ensure_warm` is called by everything that starts a run: with a warm cache it costs one file look-up,
-with a cold one it compiles with a line of progress, so that no feeder or engine does it while the
+`ensure_warm` is called by all that starts a run: with a warm cache it costs one file look-up, with a cold one it compiles with a line of progress, so that no feeder or engine does it while the
 market moves. `python -m alephtx.engine.warm PART` compiles one part.
 """
 
@@ -41,12 +40,11 @@ def ensure_warm(progress: Callable[[str], None]) -> int:
     running: list[subprocess.Popen[str]] = []
     try:
         for part in PARTS:
-            running.append(
-                subprocess.Popen(
-                    [sys.executable, "-m", "alephtx.engine.warm", part],
-                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                )
+            process = subprocess.Popen(
+                [sys.executable, "-m", "alephtx.engine.warm", part],
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             )  # fmt: skip
+            running += [process]
         for process in running:
             assert process.stdout is not None
             tail: list[str] = []

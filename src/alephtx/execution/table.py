@@ -45,7 +45,7 @@ class OrderTable(NamedTuple):
     open_count: Rows
     closed: Rows
     closed_count: Rows
-    index: Rows
+    index: Rows  # type: ignore[assignment]  # shadows tuple.index, which nobody calls here
     trades: Rows
     trade_ring: Rows
     trade_count: Rows

@@ -39,15 +39,24 @@ DOLLARS = ("USD", "USDT", "USDC", "FDUSD", "BUSD", "TUSD", "USDE", "USDT0")
 class RiskLimits(Protocol):
     """What `make_gate` reads: the config's [risk] table, or any object with these."""
 
-    qty_max: Decimal | None
-    notional_max: Decimal
-    position_notional_max: Decimal
-    band_bps: int
-    orders_per_s: int
-    stale_ms: int
-    open_orders_max: int
-    drawdown_max: Decimal
-    rates: Mapping[str, Decimal]
+    @property
+    def qty_max(self) -> Decimal | None: ...  # noqa: D102
+    @property
+    def notional_max(self) -> Decimal: ...  # noqa: D102
+    @property
+    def position_notional_max(self) -> Decimal: ...  # noqa: D102
+    @property
+    def band_bps(self) -> int: ...  # noqa: D102
+    @property
+    def orders_per_s(self) -> int: ...  # noqa: D102
+    @property
+    def stale_ms(self) -> int: ...  # noqa: D102
+    @property
+    def open_orders_max(self) -> int: ...  # noqa: D102
+    @property
+    def drawdown_max(self) -> Decimal: ...  # noqa: D102
+    @property
+    def rates(self) -> Mapping[str, Decimal]: ...  # noqa: D102
 
 
 class GateState(NamedTuple):
