@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from alephtx.core.atomics import (
 )
 from alephtx.core.kernel import kernel
 from alephtx.core.records import TOP_ROW
-from alephtx.matrix.layout import MAP_TOPS, TOP_BYTES
+from alephtx.matrix.layout import MAP_RING_SLOTS, MAP_TOPS, TOP_BYTES
 from alephtx.matrix.levels import levels_is_torn, levels_publish, levels_read
 from alephtx.matrix.ring import ring_head, ring_publish, ring_read
 from alephtx.matrix.shm import Matrix
@@ -135,10 +136,11 @@ def read_ring(matrix, venue, row, result, until_ns):
             if got == 0:
                 continue
             if got < 0:
-                head = ring_head(matrix, venue)
-                result[LOST] += head - k
+                # Half a ring back, so that there is something to read even when both ends share a core.
+                later = max(k + 1, ring_head(matrix, venue) - (matrix[MAP_RING_SLOTS] >> 1))
+                result[LOST] += later - k
                 result[BUSY] += 1
-                k = head
+                k = later
                 continue
             result[READS] += 1
             torn = row[0]["ts_event"] != k or row[0]["ts_recv"] != k + 1 or row[0]["bid"] != k + 2
@@ -199,7 +201,7 @@ def write_everything(matrix, i, venue, levels, times):
 
 def map_file(path):
     """Return (buffer, address) of a file that both ends of a lossless ring map."""
-    with open(path, "r+b") as file:
+    with Path(path).open("r+b") as file:
         memory = mmap.mmap(file.fileno(), 0)
     return memory, np.frombuffer(memory, np.uint8).ctypes.data
 
