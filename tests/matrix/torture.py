@@ -136,7 +136,7 @@ def read_ring(matrix, venue, row, result, until_ns):
             if got == 0:
                 continue
             if got < 0:
-                # Half a ring back, so that there is something to read even when both ends share a core.
+                # Half a ring back: something to read even when both ends share a core.
                 later = max(k + 1, ring_head(matrix, venue) - (matrix[MAP_RING_SLOTS] >> 1))
                 result[LOST] += later - k
                 result[BUSY] += 1
