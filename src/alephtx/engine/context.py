@@ -2,8 +2,8 @@
 
 For Python it is `Context`, a namedtuple of arrays. Kernels get `pack(ctx)`: one int64 array that
 says where each array is, and take what they need with `field(x, F_TOP, TOPS)`. All memory is the
-engine's own except what `map` (matrix), `journal` and `inputs` address; nothing here is read or written by
-another thread while a step runs, except the rings, which are made for it.
+engine's own except what `map` (matrix), `journal` and `inputs` address; nothing here is read or
+written by another thread while a step runs, except the rings, which are made for it.
 """
 
 from typing import Any, NamedTuple

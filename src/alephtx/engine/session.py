@@ -1,8 +1,8 @@
 """The life of one engine process: recover, open accounts, trade, cancel all, reconcile.
 
 The main thread is asyncio and owns sockets, ledger, status and commands; the loop thread owns
-orders and positions. They meet in rings. Anything unexpected ends the process: the supervisor starts it
-again and the journal says where it was.
+orders and positions. They meet in rings. Anything unexpected ends the process: the supervisor
+starts it again and the journal says where it was.
 """
 
 import asyncio

@@ -1,7 +1,8 @@
 """Compile every kernel of the river ahead of the first run, two processes at a time.
 
-`ensure_warm` is called by all that starts a run: with a warm cache it costs one file look-up, with a cold one it compiles with a line of progress, so that no feeder or engine does it while the
-market moves. `python -m alephtx.engine.warm PART` compiles one part.
+`ensure_warm` is called by all that starts a run: with a warm cache it costs one file look-up, with
+a cold one it compiles with a line of progress, so that no feeder or engine does it while the market
+moves. `python -m alephtx.engine.warm PART` compiles one part.
 """
 
 import subprocess
