@@ -145,7 +145,7 @@ def book_apply(books: Books, rows: Rows, first: Int, n: Int) -> int:
     for k in range(first, n):
         row = rows[k]
         kind = np.int64(row["kind"])
-        if kind != DELTA and kind != CLEAR:  # noqa: PLR1714 - a tuple test is slower compiled
+        if kind != DELTA and kind != CLEAR:
             continue
         i = np.int64(row["instrument"])
         if i >= instruments:
