@@ -219,7 +219,8 @@ def test_reader_that_goes_away_is_no_bug(tmp_path):
     [
         (errors.ConfigError("x"), cli.CONFIG), (errors.PluginError("x"), cli.CONFIG),
         (errors.UnitError("x"), cli.CONFIG), (errors.Throttled("x"), cli.VENUE),
-        (errors.LedgerMismatch("x"), cli.UNRECONCILED), (errors.JournalError("x"), cli.INTERNAL),
+        (errors.LedgerMismatch("x"), cli.UNRECONCILED), (errors.JournalError("x"), cli.CONFIG),
+        (errors.MatrixError("x"), cli.CONFIG), (errors.AlephError("x"), cli.INTERNAL),
         (KeyboardInterrupt(), cli.INTERRUPTED), (ZeroDivisionError("x"), cli.INTERNAL),
     ],
 )  # fmt: skip

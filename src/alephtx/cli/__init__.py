@@ -9,14 +9,17 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from alephtx.core.errors import (
     AlephError,
     ConfigError,
+    JournalError,
     LedgerMismatch,
+    MatrixError,
     PluginError,
+    SimulationError,
     UnitError,
     VenueError,
 )
@@ -25,9 +28,18 @@ from alephtx.core.secrets import scrub
 OK, INTERNAL, USAGE, CONFIG, VENUE, RISK, UNRECONCILED = 0, 1, 2, 3, 4, 5, 6
 INTERRUPTED, OUTPUT_CLOSED = 130, 141
 
+UNUSABLE = (ConfigError, PluginError, UnitError, MatrixError, JournalError, SimulationError)
+"""Something that was given or found cannot be used: no bug, and no venue's word."""
+
 VERBS = {
     "init": "write a config to start from",
     "demo": "replay real recordings over real sockets and trade on them",
+    "run": "trade what a config says",
+    "feed": "watch and record market data, without trading",
+    "status": "show a run that goes, or how one ended",
+    "kill": "deny every new order and cancel all of ours",
+    "report": "write the report of a run anew",
+    "twin": "simulate venues on this machine",
     "check": "say what is wrong with a config, line by line",
     "warm": "compile every kernel ahead of the first run",
     "version": "print versions of AlephTX and what it stands on",
@@ -38,7 +50,7 @@ exit codes:
   0    done
   1    internal error (a bug: please report it)
   2    wrong usage
-  3    config, plugin or instrument that cannot be used
+  3    config, plugin, run directory, matrix or port that cannot be used
   4    a venue refused, or could not be reached
   5    stopped by the risk gate or the kill switch
   6    our books and the venue's differ
@@ -89,11 +101,23 @@ def parser(given: Sequence[str] = ()) -> argparse.ArgumentParser:
 
 def exit_code(error: AlephError) -> int:
     """Return the exit code that stands for an error."""
-    if isinstance(error, ConfigError | PluginError | UnitError):
+    if isinstance(error, UNUSABLE):
         return CONFIG
     if isinstance(error, VenueError):
         return VENUE
     return UNRECONCILED if isinstance(error, LedgerMismatch) else INTERNAL
+
+
+def say(thing: Any, *, as_json: bool, lines: Callable[[Any], list[str]]) -> None:
+    """Print something for a program as one JSON line, or for a person as lines of text."""
+    if as_json:
+        import msgspec
+
+        print(msgspec.json.encode(thing).decode(), flush=True)
+    else:
+        for line in lines(thing):
+            print(scrub(line))
+        sys.stdout.flush()
 
 
 def complain(error: Any) -> None:

@@ -46,11 +46,14 @@ _AMOUNT = re.compile(r"-?\d{1,24}(\.\d{1,18})?", re.ASCII)
 _WHERE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)")
 
 
-def load_config(path: str | Path, environment: Mapping[str, str] | None = None) -> Config:
+def load_config(
+    path: str | Path, environment: Mapping[str, str] | None = None, *, mode: str = ""
+) -> Config:
     """Read, check and return a config, or raise ConfigError with one line per mistake.
 
     environment: where `env:` references are looked up, os.environ unless given. In paper mode
-    secrets may be missing, because nothing is signed.
+    secrets may be missing, because nothing is signed. mode: stands for node.mode when given, and
+    all that is checked is checked for it.
     """
     file = Path(path)
     try:
@@ -69,14 +72,18 @@ def load_config(path: str | Path, environment: Mapping[str, str] | None = None) 
         line = data.count(b"\n", 0, error.start) + 1
         finding = Finding(str(path), line, "", "not UTF-8 text", "save the file as UTF-8")
         raise ConfigError(str(finding), findings=(finding,)) from None
-    return parse_config(text, str(path), environment)
+    return parse_config(text, str(path), environment, mode=mode)
 
 
 def parse_config(
-    text: str, path: str = "config.toml", environment: Mapping[str, str] | None = None
+    text: str,
+    path: str = "config.toml",
+    environment: Mapping[str, str] | None = None,
+    *,
+    mode: str = "",
 ) -> Config:
     """Check the text of a config; path is named in errors, and relative paths start from it."""
-    reader = _Reader(text.replace("\r\n", "\n"), path)
+    reader = _Reader(text.replace("\r\n", "\n"), path, mode)
     config = reader.read()
     if config is not None:
         CrossCheck(reader.find, reader.raw, config, environment).run()
@@ -92,9 +99,10 @@ def parse_config(
 class _Reader:
     """Turns text into Structs table by table and collects what is wrong."""
 
-    def __init__(self, text: str, path: str) -> None:
+    def __init__(self, text: str, path: str, mode: str = "") -> None:
         self.text = text
         self.path = path
+        self.mode = mode
         self.folder = Path(path).absolute().parent
         self.findings: list[Finding] = []
         self.lines: dict[Key, int] = {}
@@ -111,6 +119,8 @@ class _Reader:
         raw = self._parse()
         if raw is None:
             return None
+        if self.mode and isinstance(raw.setdefault("node", {}), dict):
+            raw["node"]["mode"] = self.mode
         self.lines = toml_lines.key_lines(self.text)
         self._unknown((), raw, Config, hidden=("path",))
         single = {"node": Node, "matrix": MatrixConfig, "risk": Risk}

@@ -1,6 +1,7 @@
 """What `run` and `demo` share: where lines go, the live view, and the last words of a run."""
 
 import sys
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Self
 
@@ -37,9 +38,19 @@ def compile_kernels() -> None:
 class Viewer:
     """The live terminal view, or plain lines where there is no terminal."""
 
-    def __init__(self, title: str, *, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        title: str,
+        *,
+        quiet: bool = False,
+        every: int = PLAIN_EVERY,
+        line: Callable[..., str] = lambda status, _books: plain_line(status),
+    ) -> None:
+        """Prepare a view; every and line: how often and what without a terminal."""
         self.title = title
         self.quiet = quiet
+        self.every = every
+        self.line = line
         self._console = console()
         self._live: Live | None = None
         self._count = 0
@@ -50,7 +61,7 @@ class Viewer:
             self._live.__enter__()
         return self
 
-    def __exit__(self, *details: Any) -> None:
+    def __exit__(self, *details: Any) -> None:  # noqa: PYI036 - handed on as they come
         if self._live is not None:
             self._live.__exit__(*details)
 
@@ -62,8 +73,8 @@ class Viewer:
             self._live.update(render(status, books, processes, self.title))
             return
         self._count += 1
-        if self._count % PLAIN_EVERY == 0 and not self.quiet:
-            print(plain_line(status), file=sys.stderr, flush=True)
+        if self._count % self.every == 0 and not self.quiet:
+            print(self.line(status, books), file=sys.stderr, flush=True)
 
 
 def conclude(directory: RunDirectory, outcome: Outcome, *, as_json: bool) -> int:

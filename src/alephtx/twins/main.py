@@ -73,32 +73,42 @@ async def serve(options: TwinOptions, ready: Callable[[dict[str, int]], None]) -
                 await asyncio.wait_for(stop.wait(), 0.5)
 
 
-def _announce(options: TwinOptions) -> Callable[[dict[str, int]], None]:
-    def ready(ports: dict[str, int]) -> None:
-        text = msgspec.json.encode(ports)
-        if options.ports_file:
-            # Written aside and renamed: a reader that polls for the file never sees half of it.
-            target = Path(options.ports_file)
-            half = target.with_name(f"{target.name}.{os.getpid()}")
-            half.write_bytes(text)
+def announce(options: TwinOptions, ports: dict[str, int]) -> None:
+    """Write the ports where others wait for them."""
+    if options.ports_file:
+        # Written aside and renamed: a reader that polls for the file never sees half of it.
+        target = Path(options.ports_file)
+        half = target.with_name(f"{target.name}.{os.getpid()}")
+        try:
+            half.write_bytes(msgspec.json.encode(ports))
             half.replace(target)
-        sys.stdout.write(text.decode() + "\n")
-        sys.stdout.flush()
-        logger().info("twins_started", **{name: str(port) for name, port in ports.items()})
-
-    return ready
+        except OSError as error:
+            raise ConfigError(f"{target} cannot be written: {error.strerror}") from error
+    logger().info("twins_started", **{name: str(port) for name, port in ports.items()})
 
 
 def run_twins(options: TwinOptions) -> None:
     """Serve in this process until SIGTERM or SIGINT; prints the ports as one JSON line."""
-    uvloop.run(serve(options, _announce(options)))
+
+    def ready(ports: dict[str, int]) -> None:
+        announce(options, ports)
+        sys.stdout.write(msgspec.json.encode(ports).decode() + "\n")
+        sys.stdout.flush()
+
+    uvloop.run(serve(options, ready))
 
 
 def _pairs(text: str) -> tuple[str, str]:
     name, sign, value = text.partition("=")
-    if not sign:
-        raise ConfigError(f"{text!r} is not VENUE=VALUE")
+    if not sign or name not in VENUES:
+        raise ConfigError(f"{text!r} is not VENUE=VALUE", remedy=f"known: {', '.join(VENUES)}")
     return name, value
+
+
+def _port(venue: str, text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 <= int(text) < 65536:
+        raise ConfigError(f"port {text!r} of {venue} is not 0 to 65535")
+    return int(text)
 
 
 def _fees(text: str) -> tuple[Decimal, Decimal]:
@@ -109,26 +119,27 @@ def _fees(text: str) -> tuple[Decimal, Decimal]:
     return maker, taker
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Parse the command line and run; see --help."""
-    parser = argparse.ArgumentParser(
-        prog="alephtx twin", description="Simulate venues on loopback."
-    )
-    parser.add_argument("venues", nargs="+", choices=sorted(VENUES))
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what a twin process takes; `options_of` reads it."""
+    parser.add_argument("venues", nargs="+", choices=sorted(VENUES), metavar="VENUE",
+                        help=f"one or more of {', '.join(VENUES)}")  # fmt: skip
     parser.add_argument("--port", action="append", default=[], metavar="VENUE=PORT")
     parser.add_argument("--fees", action="append", default=[], metavar="VENUE=MAKER/TAKER")
-    parser.add_argument("--ports-file", default="")
+    parser.add_argument("--ports-file", default="", help="write the ports there, as JSON")
     parser.add_argument("--start-in-s", type=float, default=0.0, help="begin that much later")
     parser.add_argument("--speed", type=float, default=1.0, help="0: as fast as it goes")
     parser.add_argument("--once", action="store_true", help="do not loop the recording")
-    parser.add_argument("--skew-ms", type=int, default=0)
+    parser.add_argument("--skew-ms", type=int, default=0, help="the venues' clocks against ours")
     parser.add_argument("--funding-every-s", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args(arguments)
+
+
+def options_of(given: argparse.Namespace) -> TwinOptions:
+    """Return what was asked for; ConfigError names what cannot be read."""
     begin = int(given.start_in_s * 1e9)
-    options = TwinOptions(
+    return TwinOptions(
         venues=tuple(dict.fromkeys(given.venues)),
-        ports={name: int(value) for name, value in map(_pairs, given.port)},
+        ports={name: _port(name, value) for name, value in map(_pairs, given.port)},
         fees={name: _fees(value) for name, value in map(_pairs, given.fees)},
         start_at_ns=MachineClock().now() + begin if begin else 0,
         speed=given.speed,
@@ -138,7 +149,15 @@ def main(arguments: Sequence[str]) -> int:
         funding_every_s=given.funding_every_s,
         ports_file=given.ports_file,
     )
-    run_twins(options)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parse the command line and run; see --help."""
+    parser = argparse.ArgumentParser(
+        prog="python -m alephtx.twins.main", description="Simulate venues on loopback."
+    )
+    add_arguments(parser)
+    run_twins(options_of(parser.parse_args(arguments)))
     return 0
 
 
