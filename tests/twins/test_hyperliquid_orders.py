@@ -142,6 +142,8 @@ async def test_price_on_the_grid_of_five_figures_or_any_integer_is_taken():
         feed(served, book_frame([("9000", "5")], [("9001", "5")]))
         assert "resting" in (await place(served, order("8999.5")))[0]
         assert "tick" in await error_of(served, order("8999.55"))
+        feed(served, book_frame([("10500", "5")], [("10501", "5")]))
+        assert "tick" in await error_of(served, order("10499.5"))
 
 
 async def test_batch_is_answered_in_order_with_each_its_own_status():
@@ -157,6 +159,22 @@ async def test_batch_is_answered_in_order_with_each_its_own_status():
         gone = "Order was never placed, already canceled, or filled. asset="
         assert statuses[0] == "success"
         assert [status["error"] for status in statuses[1:]] == [gone + n for n in "010"]
+
+
+async def test_number_zero_and_a_reused_client_id_name_no_other_order():
+    async with serving(VENUE) as served:
+        await place(served, order())
+        answer = await act(served, {"type": "cancel", "cancels": [{"a": 0, "o": 0}]})
+        assert "never placed" in answer["response"]["data"]["statuses"][0]["error"]
+        assert await info(served, "orderStatus", user=ME, oid=0) == {"status": "unknownOid"}
+        await place(served, order(cloid=CLOID))
+        assert "Duplicate cloid" in await error_of(served, order(cloid=CLOID))
+        assert "tick" in await error_of(served, order("105055.5", cloid=CLOID))
+        cancel = {"type": "cancelByCloid", "cancels": [{"asset": 0, "cloid": CLOID}]}
+        assert (await act(served, cancel))["response"]["data"]["statuses"] == ["success"]
+        found = await info(served, "orderStatus", user=ME, oid=CLOID)
+        assert found["order"]["status"] == "canceled"
+        assert "resting" in (await place(served, order(cloid=CLOID)))[0]
 
 
 async def test_ioc_takes_what_is_displayed_up_to_its_limit_and_the_rest_is_canceled():

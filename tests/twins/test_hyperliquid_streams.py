@@ -101,6 +101,7 @@ async def test_first_trades_are_history_and_take_no_queue():
         await ws.subscribe(type="l2Book", coin="BTC")
         for _ in range(4):
             await ws.until("l2Book")
+        assert not served.twins[VENUE].market_feed.coins["BTC"].trades
         recent = await info(served, "recentTrades", coin="BTC")
         assert len(recent) == 30
         assert len({trade["tid"] for trade in recent}) == 30

@@ -24,7 +24,6 @@ from alephtx.twins.server import Client
 RECENT_TRADES = 30
 TRADES_KEPT = 5_000
 TID_STRIDE = 1_000_003  # added to trade ids per loop
-STALE_MS = 5_000
 CANDLE_MS = {
     "1m": 60_000, "3m": 180_000, "5m": 300_000, "15m": 900_000, "30m": 1_800_000,
     "1h": 3_600_000, "2h": 7_200_000, "4h": 14_400_000, "8h": 28_800_000, "12h": 43_200_000,
@@ -151,7 +150,7 @@ class HyperliquidFeed:
         shift = now - max((trade.time for trade in trades), default=now)
         fresh = []
         for trade in trades:
-            is_new = bool(state.first_ms) and trade.time >= state.first_ms - STALE_MS
+            is_new = bool(state.first_ms) and trade.time >= state.first_ms
             trade.time += shift
             trade.tid += self.laps * TID_STRIDE
             if live and is_new:

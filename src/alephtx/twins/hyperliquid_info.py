@@ -50,7 +50,7 @@ def time_in(fields: Fields, name: str, default: int | None = None) -> int:
     value = fields.get(name)
     if value is None and default is not None:
         return default
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 63:
         raise _wrong(name)
     return value
 
