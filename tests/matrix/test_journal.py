@@ -458,3 +458,17 @@ def test_opening_from_python_without_a_side_thread_leaves_none(tmp_path):
     with Journal.open(tmp_path, header=header(), background=True, segment_bytes=SEGMENT):
         assert threading.active_count() == before + 1
     assert threading.active_count() == before
+
+
+def test_read_of_a_damaged_journal_gives_what_was_good_before_it_raises(tmp_path):
+    with open_journal(tmp_path) as journal:
+        fill(journal, 40)
+    path = list_segments(tmp_path)[0]
+    data = bytearray(path.read_bytes())
+    data[-200] ^= 0xFF
+    path.write_bytes(data)
+    good = []
+    with pytest.raises(JournalError, match="damaged"):
+        good.extend(read(tmp_path))  # extend keeps what came
+    assert 30 < len(good) < 40
+    check_records(good, len(good))

@@ -157,14 +157,22 @@ class Tail:
         self._next = 0  # seq of the record at _offset
 
     def poll(self, most: int = 1024) -> list[Record]:
-        """Return up to so many records that are new; JournalError when the journal is damaged."""
+        """Return up to so many records that are new; JournalError when the journal is damaged.
+
+        What is good before the damage comes first; the poll after it raises.
+        """
         found: list[Record] = []
         if self._descriptor < 0 and not self._open_first():
             return found
         while len(found) < most:
             before = self._next
             self._take(found, most)
-            if self._next == before and not self._advance(found, most):
+            try:
+                if self._next == before and not self._advance(found, most):
+                    break
+            except JournalError:
+                if not found:
+                    raise
                 break
         return found
 

@@ -29,8 +29,13 @@
   function axes(format) {
     const style = { stroke: color("--dim"), font: "12px system-ui, sans-serif",
       grid: { stroke: color("--line"), width: 1 }, ticks: { show: false } };
-    return [{ ...style }, { ...style, size: 84, values: format &&
+    return [{ ...style, size: 34, values: times }, { ...style, size: 84, values: format &&
       ((u, splits) => splits.map((value) => format(u, value))) }];
+  }
+
+  function times(u, splits, axis, space, step) {
+    const part = step < 60 ? [11, 19] : step < 86400 ? [11, 16] : [5, 10];
+    return splits.map((t) => new Date(t * 1000).toISOString().slice(...part));
   }
 
   // A range that keeps single values and flat lines visible.

@@ -98,7 +98,7 @@ def accounts(material: Material) -> Part:
         else:
             verdict = tag("span", "equal to the last unit", class_="up")
         rows.append([name, verdict, grouped(fills[index]), grouped(material.story.resyncs[index])])
-    headers = ("account", "our books and the venue's", "fills", "times in step again")
+    headers = ("account", "our books and the venue's", "fills", "resyncs")
     return [table(headers, rows, left=2), _feeds(material)]
 
 

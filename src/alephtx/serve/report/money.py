@@ -1,5 +1,6 @@
 """The report's parts about money and markets: P&L, edges, positions, quality of the fills."""
 
+import math
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +12,7 @@ from alephtx.analysis.trades import quote_value, traded
 from alephtx.core import words
 from alephtx.serve.report.html import Html, Part, table, tag
 from alephtx.serve.report.numbers import amounts, bps, clock, exact, grouped, percent, signed
+from alephtx.serve.report.plots import ESTIMATE
 from alephtx.serve.report.read import Material
 
 NOTHING = Decimal(0)
@@ -21,7 +23,7 @@ def pnl(material: Material, charts: dict[str, Any]) -> Part:
     last = material.equity.last()
     net = last.net()
     most = {chart["currency"]: chart["most"] for chart in charts["equity"]}
-    rows = [
+    rows: list[list[Part]] = [
         [
             currency,
             signed(last.realized.get(currency, NOTHING)),
@@ -36,6 +38,9 @@ def pnl(material: Material, charts: dict[str, Any]) -> Part:
             part.get(currency) for part in (last.realized, last.unrealized, last.fees, last.funding)
         )
     ]
+    if not math.isnan(last.dollars()) and rows:
+        most_usd = f"{most.get(ESTIMATE, 0.0):,.2f}"
+        rows.append([ESTIMATE, *["" for _ in range(4)], f"{last.dollars():+,.2f}", most_usd])
     headers = ("currency", "realized", "unrealized", "fees", "funding", "net", "max drawdown")
     return [
         table(headers, rows),
@@ -43,7 +48,7 @@ def pnl(material: Material, charts: dict[str, Any]) -> Part:
             "p",
             "Exact, from the journal, at average cost; unrealized at the last sampled mids. "
             "Drawdown is that of the sampled curve. ≈ USD counts dollar coins as one and other "
-            "currencies at their sampled mids: an estimate, the only one on this page.",
+            "currencies at their sampled mids: an estimate.",
             class_="hint",
         ),
         _by_strategy(material),

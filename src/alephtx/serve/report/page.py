@@ -15,7 +15,7 @@ from alephtx.core.secrets import scrub
 from alephtx.engine.rundir import RunDirectory
 from alephtx.serve.report import engine_room, money
 from alephtx.serve.report.html import Html, Part, data_block, table, tag
-from alephtx.serve.report.numbers import bps, exact, grouped, moment, span
+from alephtx.serve.report.numbers import exact, grouped, moment, span
 from alephtx.serve.report.plots import ESTIMATE, edges_of, plots
 from alephtx.serve.report.read import Material, read_run
 
@@ -225,8 +225,8 @@ def _config(material: Material) -> Part:
             instrument.key,
             str(instrument.tick_size),
             str(instrument.lot_size),
-            bps(float(instrument.maker_fee) * 1e4),
-            bps(float(instrument.taker_fee) * 1e4),
+            exact(instrument.maker_fee * 10_000),
+            exact(instrument.taker_fee * 10_000),
         ]
         for instrument in material.instruments
     ]

@@ -58,7 +58,7 @@ def edges_of(material: Material) -> dict[str, Edges]:
 
 
 def _prices(material: Material) -> list[dict[str, Any]]:
-    """Return a chart for every instrument that has a price or a fill, those with fills first."""
+    """Return a chart for every instrument that has a price or a fill, the most traded first."""
     by_instrument: dict[int, list[Fill]] = {}
     for fill in material.story.fills:
         by_instrument.setdefault(fill.instrument, []).append(fill)
@@ -88,7 +88,7 @@ def _prices(material: Material) -> list[dict[str, Any]]:
                 ],
             }
         )
-    return sorted(made, key=lambda chart: -min(1, len(chart["fills"])))
+    return sorted(made, key=lambda chart: -chart["total"])
 
 
 def _equity(points: list[Point]) -> list[dict[str, Any]]:
