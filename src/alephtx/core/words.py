@@ -49,6 +49,8 @@ PLACE, AMEND, CANCEL, CANCEL_ALL = 1, 2, 3, 4
 LIMIT, MARKET, STOP = 1, 2, 3
 GTC, IOC, FOK, GTD = 1, 2, 3, 4
 POST_ONLY, REDUCE_ONLY, HEDGE = 1, 2, 4
+"""HEDGE is said to our gate alone: the order closes what another leg opened, so limits on new risk
+do not hold it back. It never reaches a wire; a venue's own hedge mode is not used."""
 
 # Order status, as FIX OrdStatus, plus DENIED (our gate; it never left) and UNKNOWN (sent, outcome
 # unproven; its full quantity counts as open exposure).

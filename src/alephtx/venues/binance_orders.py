@@ -120,8 +120,10 @@ def place_params(instrument: Instrument, intent: Fields, *, futures: bool) -> Pa
         _put_stop(params, instrument, intent, futures=futures)
     elif flags & words.POST_ONLY:
         raise _refuse(instrument, intent, "a market order cannot be post-only", "send a LIMIT")
-    if flags & (words.REDUCE_ONLY | words.HEDGE):
-        _put_position(params, instrument, intent, futures=futures)
+    if flags & words.REDUCE_ONLY:
+        if not futures:
+            raise _refuse(instrument, intent, "spot knows no positions", "drop REDUCE_ONLY")
+        params["reduceOnly"] = "true"
     return params
 
 
@@ -159,18 +161,6 @@ def _put_stop(params: Params, instrument: Instrument, intent: Fields, *, futures
         params["timeInForce"] = _TIF.get(intent["tif"] or words.GTC, "GTC")
     else:
         params["type"] = "STOP_LOSS"
-
-
-def _put_position(params: Params, instrument: Instrument, intent: Fields, *, futures: bool) -> None:
-    """Add reduceOnly, or in hedge mode the side of the position, which says the same."""
-    flags = intent["flags"]
-    if not futures:
-        raise _refuse(instrument, intent, "spot knows no positions", "drop REDUCE_ONLY and HEDGE")
-    if flags & words.HEDGE:
-        opens = not flags & words.REDUCE_ONLY
-        params["positionSide"] = "LONG" if (intent["side"] == words.BUY) == opens else "SHORT"
-    else:
-        params["reduceOnly"] = "true"
 
 
 def cancel_params(instrument: Instrument, intent: Fields) -> Params:

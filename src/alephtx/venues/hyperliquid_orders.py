@@ -51,8 +51,6 @@ def unsayable(row: Any) -> str:
         return f"time in force {tif} is not offered: GTC or IOC"
     if flags & words.POST_ONLY and (tif == words.IOC or kind == words.MARKET):
         return "post-only contradicts an order that must take"
-    if flags & words.HEDGE:
-        return "there is no hedge mode"
     if int(row["side"]) not in (words.BUY, words.SELL):
         return f"side {int(row['side'])} is neither buy nor sell"
     if int(row["price"]) <= 0 or int(row["qty"]) <= 0:
