@@ -54,6 +54,20 @@ def strategies_of(engine: Engine, instruments: Any) -> list[dict[str, Any]]:
     return shown
 
 
+def strategy_alarms(engine: Engine) -> list[str]:
+    """Return what strategies themselves raise: a STATE field `alarm` that is not 0."""
+    raised = []
+    for strategy in engine.strategies:
+        names = strategy.state.dtype.names or ()
+        code = int(strategy.state[0]["alarm"]) if "alarm" in names else 0
+        if code:
+            stopped = (
+                " and stopped itself" if "halted" in names and strategy.state[0]["halted"] else ""
+            )
+            raised.append(f"strategy {strategy.name} raised alarm {code}{stopped}")
+    return raised
+
+
 def state_of(state: np.ndarray[Any, Any]) -> dict[str, int | float]:
     """Return the scalar fields of a strategy's state."""
     return {

@@ -17,11 +17,13 @@ import msgspec
 
 from alephtx.core.clock import MachineClock
 from alephtx.core.config import load_config
-from alephtx.core.errors import AlephError
+from alephtx.core.errors import AlephError, TransportError
 from alephtx.core.log import logger
+from alephtx.core.ports import Request, What
 from alephtx.engine.run import Run
 from alephtx.engine.rundir import RunDirectory
 from alephtx.engine.venues import fetch_instruments
+from alephtx.net.http import HttpClient
 from alephtx.serve.drive import Viewer, compile_kernels, conclude, log_to
 
 log = logger("demo")
@@ -165,9 +167,17 @@ class TwinProcess:
         return self._process.returncode if self._process is not None else None
 
     async def wait(self) -> None:
-        """Wait for the end of the recordings."""
-        if self._process is not None:
-            await self._process.wait()
+        """Wait for the end of the recordings, or of the twins; they serve on after the end."""
+        port = self.ports[self.venues[0]]
+        async with HttpClient(f"http://127.0.0.1:{port}") as client:
+            while self.returncode is None:
+                try:
+                    _, _, body = await client.fetch(Request(what=What.TIME, path="/_twin/stats"))
+                except TransportError:
+                    continue
+                if msgspec.json.decode(body)["replay"].get("finished"):
+                    return
+                await asyncio.sleep(0.5)
 
     async def stop(self) -> None:
         """End the twins."""

@@ -66,6 +66,7 @@ class HyperliquidTwin(VenueTwin):
     """
 
     name = "hyperliquid"
+    always_loops = True
     exchange: HyperliquidExchange
 
     def __init__(

@@ -128,6 +128,8 @@ class VenueTwin:
     """
 
     name = "twin"
+    always_loops = False
+    """True where the recording is too short to be an end: it loops even when others do not."""
 
     def __init__(self, exchange: Exchange, *, clock: Clock | None = None, skew_ms: int = 0) -> None:
         self.clock: Clock = clock or MachineClock()
@@ -339,7 +341,11 @@ class TwinServer:
         if track is not None:
             start = twin.clock.now() if self.start_at_ns is None else self.start_at_ns
             twin.replay = Replay(
-                track, twin.clock, start_at_ns=start, speed=self.speed, loop=self.loop
+                track,
+                twin.clock,
+                start_at_ns=start,
+                speed=self.speed,
+                loop=self.loop or twin.always_loops,
             )
             twin.replay.prime()
         runner = web.AppRunner(_application(twin), access_log=None, shutdown_timeout=0.2)
@@ -390,7 +396,12 @@ def _application(twin: VenueTwin) -> web.Application:
             "counts": dict(twin.stats),
             "clients": dict(Counter(client.role for client in twin.clients)),
             "faults": dict(twin.faults.done),
-            "replay": {"fed": replay.fed, "laps": replay.laps, "lag_ns_max": replay.lag_ns_max}
+            "replay": {
+                "fed": replay.fed,
+                "laps": replay.laps,
+                "lag_ns_max": replay.lag_ns_max,
+                "finished": replay.finished.is_set(),
+            }
             if replay
             else {},
         }
