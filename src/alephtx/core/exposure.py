@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from alephtx.core.kernel import Int, kernel
+from alephtx.core.kernel import Int, inline_kernel
 from alephtx.core.units import OVERFLOW, TRUNCATE, mul_div_checked, notional
 from alephtx.core.words import INVERSE
 
 Rows = np.ndarray[Any, Any]
 
 
-@kernel
+@inline_kernel
 def power_of_ten(exponent: Int) -> int:
     """Return 10^exponent, for 0..18."""
     power = 1
@@ -25,7 +25,7 @@ def power_of_ten(exponent: Int) -> int:
     return power
 
 
-@kernel
+@inline_kernel
 def base_value(instruments: Rows, i: Int, price: Int, qty: Int, rounding: Int) -> int:
     """Return lots as base coin; price in ticks is used by inverse contracts only."""
     if instruments[i]["contract"] == INVERSE:
@@ -34,7 +34,7 @@ def base_value(instruments: Rows, i: Int, price: Int, qty: Int, rounding: Int) -
     return mul_div_checked(qty, instruments[i]["contract_value"], scale, rounding)
 
 
-@kernel
+@inline_kernel
 def base_lots(instruments: Rows, i: Int, price: Int, base: Int) -> int:
     """Return the lots, on the lot step and towards zero, that are worth at most so much base."""
     value, step = instruments[i]["contract_value"], instruments[i]["lot_step"]
@@ -49,7 +49,7 @@ def base_lots(instruments: Rows, i: Int, price: Int, base: Int) -> int:
     return magnitude if lots >= 0 else -magnitude
 
 
-@kernel
+@inline_kernel
 def quote_value(instruments: Rows, i: Int, price: Int, qty: Int, rounding: Int) -> int:
     """Return lots at a price as quote currency; an inverse contract's is its face, at any price."""
     if instruments[i]["contract"] == INVERSE:
@@ -58,7 +58,7 @@ def quote_value(instruments: Rows, i: Int, price: Int, qty: Int, rounding: Int) 
     return notional(instruments[i : i + 1], price, qty, rounding)
 
 
-@kernel
+@inline_kernel
 def middle(top: Rows, i: Int) -> int:
     """Return the middle of the touch in ticks, rounded down; 0 where a side is missing."""
     bid, ask = top[i]["bid"], top[i]["ask"]

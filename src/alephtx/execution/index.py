@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from alephtx.core.kernel import Int, kernel
+from alephtx.core.kernel import Int, inline_kernel
 
 Rows = np.ndarray[Any, Any]
 
@@ -29,7 +29,7 @@ def make_index(entries_max: int) -> Rows:
     return np.zeros((capacity, 4), np.int64)
 
 
-@kernel
+@inline_kernel
 def index_home(rows: Rows, a: Int, b: Int) -> int:
     """Return the row a key would like. Products stay below 2^63, so both modes agree."""
     first = ((a ^ (a >> 31)) & _M31) * _K32
@@ -37,7 +37,7 @@ def index_home(rows: Rows, a: Int, b: Int) -> int:
     return ((second * _K32) >> 20) & (rows.shape[0] - 1)
 
 
-@kernel
+@inline_kernel
 def index_find(rows: Rows, a: Int, b: Int) -> int:
     """Return the row that holds a key, or the free row where it belongs."""
     mask = rows.shape[0] - 1
@@ -47,21 +47,21 @@ def index_find(rows: Rows, a: Int, b: Int) -> int:
     return at
 
 
-@kernel
+@inline_kernel
 def index_get(rows: Rows, a: Int, b: Int) -> int:
     """Return a key's value, or ABSENT."""
     at = index_find(rows, a, b)
     return rows[at, 3] if rows[at, 0] != 0 else ABSENT
 
 
-@kernel
+@inline_kernel
 def index_put(rows: Rows, a: Int, b: Int, value: Int) -> None:
     """Set a key's value. The caller keeps the number of entries below half the rows."""
     at = index_find(rows, a, b)
     rows[at, 0], rows[at, 1], rows[at, 2], rows[at, 3] = 1, a, b, value
 
 
-@kernel
+@inline_kernel
 def index_delete(rows: Rows, a: Int, b: Int) -> int:
     """Forget a key; 1 when it was there, else 0."""
     mask = rows.shape[0] - 1

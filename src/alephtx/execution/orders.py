@@ -8,7 +8,7 @@ venue calls over with more filled than we have seen stays live until those fills
 
 import numpy as np
 
-from alephtx.core.kernel import Int, kernel
+from alephtx.core.kernel import Int, inline_kernel, kernel
 from alephtx.core.units import MAX_VALUE, OVERFLOW, TRUNCATE, mul_div_checked
 from alephtx.core.words import (
     ACK,
@@ -124,7 +124,7 @@ def orders_apply(table: OrderTable, update: Rows, out: Rows) -> int:
     Idempotent, and right in whatever order reports come. Returns APPLIED, DUPLICATE, UNKNOWN_ORDER,
     STALE_REPORT, OVERFILL (applied too) or INVALID; out is filled in all cases, fill_qty with what
     is new. Writes tag, group_id, filled_qty, leaves_qty, order_status and strategy into the update,
-    so that `on_update` sees what the update came to. About 60 ns.
+    so that `on_update` sees what the update came to. About 100 ns.
     """
     order_id, kind = update[0]["order_id"], np.int64(update[0]["kind"])
     _blank_outcome(out, order_id, kind)
@@ -163,7 +163,7 @@ def orders_apply(table: OrderTable, update: Rows, out: Rows) -> int:
     return result
 
 
-@kernel
+@inline_kernel
 def _blank_outcome(out: Rows, order_id: Int, kind: Int) -> None:
     out[0]["fill_qty"], out[0]["fill_price"], out[0]["order_id"] = 0, 0, order_id
     out[0]["strategy"], out[0]["account"], out[0]["instrument"] = -1, -1, -1
@@ -173,7 +173,7 @@ def _blank_outcome(out: Rows, order_id: Int, kind: Int) -> None:
     out[0]["filled_qty"], out[0]["leaves_qty"] = 0, 0
 
 
-@kernel
+@inline_kernel
 def _describe(rows: Rows, k: Int, out: Rows) -> None:
     out[0]["strategy"], out[0]["account"] = rows[k]["strategy"], rows[k]["account"]
     out[0]["instrument"], out[0]["side"] = rows[k]["instrument"], rows[k]["side"]
@@ -181,7 +181,7 @@ def _describe(rows: Rows, k: Int, out: Rows) -> None:
     out[0]["group_id"] = rows[k]["group_id"]
 
 
-@kernel
+@inline_kernel
 def _annotate(rows: Rows, k: Int, update: Rows, out: Rows) -> None:
     out[0]["filled_qty"], out[0]["leaves_qty"] = rows[k]["filled_qty"], rows[k]["leaves_qty"]
     update[0]["filled_qty"], update[0]["leaves_qty"] = rows[k]["filled_qty"], rows[k]["leaves_qty"]
@@ -189,7 +189,7 @@ def _annotate(rows: Rows, k: Int, update: Rows, out: Rows) -> None:
     update[0]["order_status"], update[0]["strategy"] = rows[k]["status"], rows[k]["strategy"]
 
 
-@kernel
+@inline_kernel
 def _bring_back(table: OrderTable, k: Int, old: Int, out: Rows) -> int:
     """Make a closed order live again; without room it stays closed, its code alarms."""
     waiting = table.closed[k]["next"] >= 0
@@ -205,7 +205,7 @@ def _bring_back(table: OrderTable, k: Int, old: Int, out: Rows) -> int:
     return slot
 
 
-@kernel
+@inline_kernel
 def _apply_fill(table: OrderTable, rows: Rows, k: Int, update: Rows, out: Rows) -> int:
     """Count a fill once, whatever the order's state."""
     qty, price, trade_id = update[0]["qty"], update[0]["price"], update[0]["trade_id"]
@@ -250,7 +250,7 @@ def _apply_fill(table: OrderTable, rows: Rows, k: Int, update: Rows, out: Rows) 
     return APPLIED
 
 
-@kernel
+@inline_kernel
 def _count_fill(rows: Rows, k: Int, qty: Int, price: Int) -> None:
     """Add to filled quantity and value; the value (ticks x lots) stays at its bound once there."""
     rows[k]["filled_qty"] += qty
@@ -262,7 +262,7 @@ def _count_fill(rows: Rows, k: Int, qty: Int, price: Int) -> None:
         rows[k]["filled_value"] += value
 
 
-@kernel
+@inline_kernel
 def _apply_report(table: OrderTable, rows: Rows, k: Int, update: Rows, out: Rows) -> int:
     """Move the state by a report that is not a fill."""
     kind, old = np.int64(update[0]["kind"]), np.int64(rows[k]["status"])
@@ -300,7 +300,7 @@ def _apply_report(table: OrderTable, rows: Rows, k: Int, update: Rows, out: Rows
     return _move(table, rows, k, update, target, cum, proven, out)
 
 
-@kernel
+@inline_kernel
 def _clash(rows: Rows, k: Int, kind: Int, said: Int, cum: Int, out: Rows) -> int:
     """Handle a report against what is proven: only an inferred rejection gives way."""
     if rows[k]["status"] != REJECTED or rows[k]["spare"] == 0:
@@ -318,7 +318,7 @@ def _clash(rows: Rows, k: Int, kind: Int, said: Int, cum: Int, out: Rows) -> int
     return APPLIED
 
 
-@kernel
+@inline_kernel
 def _move(
     table: OrderTable,
     rows: Rows,
@@ -364,7 +364,7 @@ def _move(
     return APPLIED
 
 
-@kernel
+@inline_kernel
 def _by_fills(rows: Rows, k: Int, unproven: Int) -> int:
     """Return the status of an order that is on the book, from what it has filled."""
     if rows[k]["filled_qty"] >= rows[k]["qty"]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from alephtx.core.kernel import Int, kernel
+from alephtx.core.kernel import Int, inline_kernel, kernel
 from alephtx.core.records import ORDER
 from alephtx.core.units import MAX_VALUE
 from alephtx.core.words import (
@@ -121,7 +121,7 @@ def orders_place(table: OrderTable, intent: Rows, now: Int) -> int:
     return 0
 
 
-@kernel
+@inline_kernel
 def _blank(rows: Rows, k: Int) -> None:
     """Clear what `orders_place` does not set: the row may hold an order that moved away."""
     rows[k]["venue_order_id"], rows[k]["filled_qty"], rows[k]["leaves_qty"] = 0, 0, 0
@@ -130,7 +130,7 @@ def _blank(rows: Rows, k: Int) -> None:
     rows[k]["next"], rows[k]["spare"] = -1, 0
 
 
-@kernel
+@inline_kernel
 def set_leaves(table: OrderTable, rows: Rows, k: Int, leaves: Int) -> None:
     """Change an order's leaves and the two sums of open exposure with it."""
     delta = leaves - rows[k]["leaves_qty"]
@@ -215,13 +215,13 @@ def orders_replacing(table: OrderTable, order_id: Int, qty: Int, now: Int) -> in
     return 0
 
 
-@kernel
+@inline_kernel
 def order_is_over(status: Int) -> bool:
     """Tell whether nothing but a late fill can happen to an order any more."""
     return status in (FILLED, CANCELED, REJECTED, EXPIRED, DENIED)
 
 
-@kernel
+@inline_kernel
 def close_order(table: OrderTable, rows: Rows, k: Int) -> None:
     """Move an order that is over to the ring of closed ones; the last live row takes its place."""
     set_leaves(table, rows, k, 0)
@@ -243,7 +243,7 @@ def close_order(table: OrderTable, rows: Rows, k: Int) -> None:
     table.open_count[strategy, 0] = last
 
 
-@kernel
+@inline_kernel
 def reopen_order(table: OrderTable, k: Int, leaves: Int) -> int:
     """Move a closed order back among the live ones; its slot, or -1 when there is no room."""
     strategy = np.int64(table.closed[k]["strategy"])
@@ -260,7 +260,7 @@ def reopen_order(table: OrderTable, k: Int, leaves: Int) -> int:
     return slot
 
 
-@kernel
+@inline_kernel
 def remember_trade(table: OrderTable, account: Int, instrument: Int, trade_id: Int) -> bool:
     """Note a trade id; False when it was seen before among the last `trades` fills."""
     key = (account << 32) | instrument

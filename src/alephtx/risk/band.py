@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from alephtx.core.kernel import Int, kernel
+from alephtx.core.kernel import Int, inline_kernel
 from alephtx.core.units import CEIL, OVERFLOW, mul_div_checked
 from alephtx.core.view import View
 from alephtx.core.words import DENY_BAND, DENY_OVERFLOW, MARKET, PASS
 from alephtx.risk.limits import NO_LIMIT, GateState, Rows
 
 
-@kernel
+@inline_kernel
 def check_band(intents: Rows, k: Int, view: View, gate: GateState) -> int:
     """Refuse |price - middle| x 10^4 > band_bps x middle; exact, with twice the middle."""
     if intents[k]["type"] == MARKET:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from alephtx.core.exposure import middle, power_of_ten
-from alephtx.core.kernel import Int, kernel
+from alephtx.core.kernel import Int, inline_kernel, kernel
 from alephtx.core.units import FLOOR, OVERFLOW, mul_div_checked, notional
 from alephtx.core.view import View
 from alephtx.core.words import INVERSE
@@ -50,7 +50,7 @@ def strategy_profit(view: View, gate: GateState) -> int:
     return total
 
 
-@kernel
+@inline_kernel
 def _instrument_profit(view: View, i: Int, mark: Int) -> int:
     """Return realized - fees + unrealized of one instrument in 10^-8 of its quote currency."""
     held, row = view.positions[i], view.instruments[i]

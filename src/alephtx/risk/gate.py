@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from alephtx.core.kernel import Int, kernel
+from alephtx.core.kernel import Int, inline_kernel, kernel
 from alephtx.core.view import View
 from alephtx.core.words import AMEND, CANCEL, CANCEL_ALL, DENY_HALTED, PASS, PLACE
 from alephtx.risk.band import check_band
@@ -73,7 +73,7 @@ def gate_check(
     return passed
 
 
-@kernel
+@inline_kernel
 def _judge(
     intents: Rows,
     k: Int,
@@ -102,7 +102,7 @@ def _judge(
     return _judge_order(intents, k, view, gate, table, account_positions)
 
 
-@kernel
+@inline_kernel
 def _judge_moment(
     intents: Rows, k: Int, view: View, gate: GateState, table: Any, halted: Int
 ) -> tuple[int, int]:
@@ -122,7 +122,7 @@ def _judge_moment(
     return check_stale(intents, k, view, gate), RULE_STALE
 
 
-@kernel
+@inline_kernel
 def _judge_order(
     intents: Rows, k: Int, view: View, gate: GateState, table: Any, account_positions: Rows
 ) -> tuple[int, int]:
@@ -150,7 +150,7 @@ def _judge_order(
     return verdict, RULE_RATE if verdict != PASS else 0
 
 
-@kernel
+@inline_kernel
 def _bind_groups(intents: Rows, n: Int, gate: GateState) -> None:
     """Deny every PLACE of a group of which one was denied, and give its token back."""
     for k in range(n):

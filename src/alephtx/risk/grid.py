@@ -3,14 +3,14 @@
 import numpy as np
 
 from alephtx.core.exposure import quote_value
-from alephtx.core.kernel import Int, kernel
+from alephtx.core.kernel import Int, inline_kernel
 from alephtx.core.units import FLOOR, MAX_VALUE, OVERFLOW, price_grid
 from alephtx.core.view import View
 from alephtx.core.words import DENY_OVERFLOW, DENY_TICK, MARKET, PASS, REDUCE_ONLY
 from alephtx.risk.limits import GateState, Rows
 
 
-@kernel
+@inline_kernel
 def check_grid(intents: Rows, k: Int, view: View, gate: GateState) -> int:
     """Refuse what the venue would refuse: tick, lot, least and most, least notional."""
     i = np.int64(intents[k]["instrument"])
@@ -39,7 +39,7 @@ def check_grid(intents: Rows, k: Int, view: View, gate: GateState) -> int:
     return PASS
 
 
-@kernel
+@inline_kernel
 def order_price(intents: Rows, k: Int, view: View) -> Int:
     """Return the price an order is valued at: its own, or the touch it would take."""
     if intents[k]["type"] != MARKET:

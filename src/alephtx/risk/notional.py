@@ -3,7 +3,7 @@
 import numpy as np
 
 from alephtx.core.exposure import quote_value
-from alephtx.core.kernel import Int, kernel
+from alephtx.core.kernel import Int, inline_kernel
 from alephtx.core.units import CEIL, OVERFLOW
 from alephtx.core.view import View
 from alephtx.core.words import DENY_NOTIONAL, DENY_OVERFLOW, PASS
@@ -11,7 +11,7 @@ from alephtx.risk.grid import order_price
 from alephtx.risk.limits import GateState, Rows
 
 
-@kernel
+@inline_kernel
 def check_notional(intents: Rows, k: Int, view: View, gate: GateState) -> int:
     """Refuse an order whose value in quote currency, rounded up, is above notional_max."""
     i = np.int64(intents[k]["instrument"])

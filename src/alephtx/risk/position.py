@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from alephtx.core.exposure import middle, quote_value
-from alephtx.core.kernel import Int, kernel
+from alephtx.core.kernel import Int, inline_kernel
 from alephtx.core.units import CEIL, OVERFLOW
 from alephtx.core.view import View
 from alephtx.core.words import (
@@ -20,7 +20,7 @@ from alephtx.risk.limits import NO_LIMIT, GateState, Rows
 from alephtx.risk.reduce import pending_lots, reduces
 
 
-@kernel
+@inline_kernel
 def check_position(
     intents: Rows, k: Int, view: View, gate: GateState, table: Any, account_positions: Rows
 ) -> int:
@@ -50,13 +50,13 @@ def check_position(
     return DENY_OVERFLOW if OVERFLOW in (strategy, account) else DENY_POSITION
 
 
-@kernel
+@inline_kernel
 def _worth(view: View, i: Int, price: Int, lots: Int) -> int:
     """Return what lots beyond flat are worth in quote currency, rounded up; 0 at or before flat."""
     return quote_value(view.instruments, i, price, lots, CEIL) if lots > 0 else 0
 
 
-@kernel
+@inline_kernel
 def check_open_orders(intents: Rows, k: Int, view: View, gate: GateState) -> int:
     """Refuse a PLACE beyond the number of live orders the strategy may have."""
     if intents[k]["op"] != PLACE:

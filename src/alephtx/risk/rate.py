@@ -7,13 +7,13 @@ is cheaper than an open leg.
 
 import numpy as np
 
-from alephtx.core.kernel import Int, kernel
+from alephtx.core.kernel import Int, inline_kernel
 from alephtx.core.view import View
 from alephtx.core.words import DENY_RATE, PASS
 from alephtx.risk.limits import GateState, Rows
 
 
-@kernel
+@inline_kernel
 def check_rate(intents: Rows, k: Int, view: View, gate: GateState, hedge: Int) -> int:
     """Take a token, or refuse; the last rule, so that only what passes pays."""
     account, now = np.int64(intents[k]["account"]), view.now[3]
@@ -29,7 +29,7 @@ def check_rate(intents: Rows, k: Int, view: View, gate: GateState, hedge: Int) -
     return PASS
 
 
-@kernel
+@inline_kernel
 def give_back(intents: Rows, k: Int, gate: GateState) -> None:
     """Return the token of an intent that passed and was denied with its group."""
     gate.buckets[np.int64(intents[k]["account"])][0] += gate.buckets[

@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 
 from alephtx.core.exposure import base_value, middle
-from alephtx.core.kernel import Int, kernel
+from alephtx.core.kernel import Int, inline_kernel
 from alephtx.core.units import CEIL, OVERFLOW, TRUNCATE
 from alephtx.core.view import View
 from alephtx.core.words import AMEND, HEDGE, PASS, PLACE, REDUCE_ONLY
 from alephtx.risk.limits import NO_LIMIT, Rows
 
 
-@kernel
+@inline_kernel
 def pending_lots(intents: Rows, k: Int, instrument: Int, side: Int) -> int:
     """Return the lots that earlier intents of this batch, already passed, will put on one side."""
     lots = 0
@@ -24,7 +24,7 @@ def pending_lots(intents: Rows, k: Int, instrument: Int, side: Int) -> int:
     return lots
 
 
-@kernel
+@inline_kernel
 def reduces(intents: Rows, k: Int, view: View, table: Any) -> bool:
     """Tell whether a flagged intent can only bring the strategy nearer to flat.
 
@@ -38,7 +38,7 @@ def reduces(intents: Rows, k: Int, view: View, table: Any) -> bool:
     return bool(flags & HEDGE) and _reduces_underlying(intents, k, view, table)
 
 
-@kernel
+@inline_kernel
 def _reduces_instrument(intents: Rows, k: Int, view: View, table: Any) -> bool:
     i, side = np.int64(intents[k]["instrument"]), np.int64(intents[k]["side"])
     s, held = np.int64(intents[k]["strategy"]), view.positions[i]["qty"]
@@ -48,7 +48,7 @@ def _reduces_instrument(intents: Rows, k: Int, view: View, table: Any) -> bool:
     return bool(held * side < 0 and going + intents[k]["qty"] <= abs(held))
 
 
-@kernel
+@inline_kernel
 def _reduces_underlying(intents: Rows, k: Int, view: View, table: Any) -> bool:
     target, side = np.int64(intents[k]["instrument"]), np.int64(intents[k]["side"])
     s, column = np.int64(intents[k]["strategy"]), 0 if side > 0 else 1

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from alephtx.core.kernel import Int, kernel
+from alephtx.core.kernel import Int, inline_kernel
 from alephtx.core.view import View
 from alephtx.core.words import (
     AMEND,
@@ -24,7 +24,7 @@ from alephtx.core.words import (
 from alephtx.risk.limits import GateState, Rows
 
 
-@kernel
+@inline_kernel
 def check_shape(intents: Rows, k: Int, view: View, gate: GateState) -> int:
     """Refuse words that mean nothing and places that do not exist; cancels need only the latter."""
     op = np.int64(intents[k]["op"])

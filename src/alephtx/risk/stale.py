@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from alephtx.core.kernel import Int, kernel
+from alephtx.core.kernel import Int, inline_kernel
 from alephtx.core.view import View
 from alephtx.core.words import DENY_STALE, PASS, TRADING, UNTRADEABLE_MASK
 from alephtx.risk.limits import GateState, Rows
 
 
-@kernel
+@inline_kernel
 def check_stale(intents: Rows, k: Int, view: View, gate: GateState) -> int:
     """Refuse unless both sides are there, unflagged, and no older than stale_ns by ts_recv."""
     i = np.int64(intents[k]["instrument"])

@@ -20,7 +20,7 @@ import numpy as np
 
 from alephtx.core.exposure import base_value, middle
 from alephtx.core.instruments import Instruments
-from alephtx.core.kernel import Int, kernel
+from alephtx.core.kernel import Int, inline_kernel
 from alephtx.core.units import (
     CEIL,
     FLOOR,
@@ -182,7 +182,7 @@ def on_stop(view: View, params: Rows, state: Rows, intents: Rows) -> int:
     return _cancel_all(view, state, intents)
 
 
-@kernel
+@inline_kernel
 def _settle(view: View, params: Rows, state: Rows, intents: Rows) -> int:
     """Serve live orders and open legs; returns intents written, 0 free to trade, -1 not free."""
     if view.open_count[0] > 0:
@@ -197,7 +197,7 @@ def _settle(view: View, params: Rows, state: Rows, intents: Rows) -> int:
     return _hedge(view, params, state, intents, net)
 
 
-@kernel
+@inline_kernel
 def _wait(view: View, params: Rows, state: Rows, intents: Rows) -> int:
     """Cancel what is live past its deadline; what has no proven outcome is only alarmed."""
     state[0]["heard"] = 1  # it left: the gate did not deny it
@@ -210,7 +210,7 @@ def _wait(view: View, params: Rows, state: Rows, intents: Rows) -> int:
     return n if n > 0 else -1
 
 
-@kernel
+@inline_kernel
 def _cancel_all(view: View, state: Rows, intents: Rows) -> int:
     """Write a CANCEL for every live order that has none under way."""
     n = 0
@@ -225,7 +225,7 @@ def _cancel_all(view: View, state: Rows, intents: Rows) -> int:
     return n
 
 
-@kernel
+@inline_kernel
 def net_base(view: View, params: Rows) -> Int:
     """Return the net base position over the strategy's instruments in 10^-8, or OVERFLOW."""
     net: Int = 0
@@ -237,7 +237,7 @@ def net_base(view: View, params: Rows) -> Int:
     return net
 
 
-@kernel
+@inline_kernel
 def _hedge(view: View, params: Rows, state: Rows, intents: Rows, net: Int) -> int:
     """Close an open leg; 0 when there is none worth an order."""
     side = SELL if net > 0 else BUY
@@ -263,13 +263,13 @@ def _hedge(view: View, params: Rows, state: Rows, intents: Rows, net: Int) -> in
     return 0
 
 
-@kernel
+@inline_kernel
 def _touch(view: View, i: Int, side: Int) -> Int:
     """Return the price a taker meets."""
     return view.top[i]["bid"] if side == SELL else view.top[i]["ask"]
 
 
-@kernel
+@inline_kernel
 def _hedge_fits(view: View, i: Int, side: Int, net: Int) -> int:
     """Return 1 when what would close the leg here is an order; without any price, it may be."""
     if middle(view.top, i) <= 0:
@@ -278,7 +278,7 @@ def _hedge_fits(view: View, i: Int, side: Int, net: Int) -> int:
     return 1 if order_fits(view, i, price, trade_lots(view, i, price, abs(net), side)) else 0
 
 
-@kernel
+@inline_kernel
 def _largest(view: View, params: Rows, sign: Int) -> int:
     """Return the instrument with the largest position of a sign, -1 when there is none."""
     best, found = 0, -1
@@ -290,7 +290,7 @@ def _largest(view: View, params: Rows, sign: Int) -> int:
     return found
 
 
-@kernel
+@inline_kernel
 def _send_hedge(
     view: View, params: Rows, state: Rows, intents: Rows, i: Int, side: Int, net: Int, late: Int
 ) -> int:
@@ -324,7 +324,7 @@ def _send_hedge(
     return 1
 
 
-@kernel
+@inline_kernel
 def _begin(view: View, state: Rows) -> None:
     """Start a batch."""
     state[0]["group"] += 1
@@ -332,7 +332,7 @@ def _begin(view: View, state: Rows) -> None:
     state[0]["heard"], state[0]["hedging"] = 0, 0
 
 
-@kernel
+@inline_kernel
 def _place(intents: Rows, k: Int, state: Rows, i: Int, side: Int, price: Int, lots: Int) -> None:
     intents[k]["op"], intents[k]["type"], intents[k]["tif"] = PLACE, LIMIT, IOC
     intents[k]["instrument"], intents[k]["side"] = i, side
@@ -340,7 +340,7 @@ def _place(intents: Rows, k: Int, state: Rows, i: Int, side: Int, price: Int, lo
     intents[k]["group_id"], intents[k]["tag"] = state[0]["group"], k
 
 
-@kernel
+@inline_kernel
 def edge_e8(view: View, params: Rows, a: Int, b: Int) -> int:
     """Return (bid of a - ask of b) / their middle in 10^-8; a and b are places in params."""
     bid = view.top[params[0]["instruments"][a]]["bid"] * params[0]["price_mul"][a]
@@ -348,7 +348,7 @@ def edge_e8(view: View, params: Rows, a: Int, b: Int) -> int:
     return mul_div_checked(bid - ask, 2 * WHOLE_E8, bid + ask, FLOOR)
 
 
-@kernel
+@inline_kernel
 def _search(i: Int, view: View, params: Rows, state: Rows, intents: Rows, free: Int) -> int:
     """Measure every pair with the instrument; when free, trade the first that asks for it."""
     mine, n = -1, 0
@@ -369,7 +369,7 @@ def _search(i: Int, view: View, params: Rows, state: Rows, intents: Rows, free: 
     return n
 
 
-@kernel
+@inline_kernel
 def _sane(view: View, params: Rows, k: Int) -> bool:
     """Tell whether a place in params has a usable price that the arithmetic can bear."""
     i, mul = params[0]["instruments"][k], params[0]["price_mul"][k]
@@ -377,7 +377,7 @@ def _sane(view: View, params: Rows, k: Int) -> bool:
     return bool(low and usable(view, i, params[0]["max_age_ns"]))
 
 
-@kernel
+@inline_kernel
 def _measure(view: View, params: Rows, state: Rows, a: Int, b: Int) -> int:
     """Count what a blind and an aware detector see; return the edge to decide by."""
     blind = edge_e8(view, params, a, b)
@@ -396,7 +396,7 @@ def _measure(view: View, params: Rows, state: Rows, a: Int, b: Int) -> int:
     return aware if params[0]["fee_aware"] != 0 else blind
 
 
-@kernel
+@inline_kernel
 def _trade(view: View, params: Rows, state: Rows, intents: Rows, a: Int, b: Int, edge: Int) -> int:
     """Sell a and buy b when that closes a position in time or opens one worth its fees."""
     dear, cheap = params[0]["instruments"][a], params[0]["instruments"][b]
@@ -419,19 +419,19 @@ def _trade(view: View, params: Rows, state: Rows, intents: Rows, a: Int, b: Int,
     return n
 
 
-@kernel
+@inline_kernel
 def _step(view: View, i: Int, price: Int) -> int:
     """Return what one lot step is worth in base."""
     return base_value(view.instruments, i, price, view.instruments[i]["lot_step"], CEIL)
 
 
-@kernel
+@inline_kernel
 def _finer_step(view: View, dear: Int, cheap: Int) -> int:
     """Return the finer lot step of two legs in base."""
     return min(_step(view, dear, view.top[dear]["bid"]), _step(view, cheap, view.top[cheap]["ask"]))
 
 
-@kernel
+@inline_kernel
 def _send_pair(view: View, state: Rows, intents: Rows, dear: Int, cheap: Int, most: Int) -> int:
     """Write both legs, equal in base up to one lot of the finer; 0 when too small to send."""
     bid, ask = view.top[dear]["bid"], view.top[cheap]["ask"]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from alephtx.core.exposure import base_lots, base_value, middle, quote_value
-from alephtx.core.kernel import Int, kernel
+from alephtx.core.kernel import Int, inline_kernel
 from alephtx.core.units import FLOOR, NEAREST, OVERFLOW, TRUNCATE, mul_div_checked
 from alephtx.core.view import View
 from alephtx.core.words import INVERSE, UNTRADEABLE_MASK
@@ -21,7 +21,7 @@ BASE_MAX = 1 << 58
 """Base amounts beyond this are refused, so that sums of a few cannot overflow."""
 
 
-@kernel
+@inline_kernel
 def held_base(view: View, i: Int) -> Int:
     """Return a position as signed base coin in 10^-8, or OVERFLOW."""
     if view.instruments[i]["contract"] == INVERSE:
@@ -31,7 +31,7 @@ def held_base(view: View, i: Int) -> Int:
     return OVERFLOW if abs(base) >= BASE_MAX else base
 
 
-@kernel
+@inline_kernel
 def trade_base(view: View, i: Int, price: Int, lots: Int, side: Int) -> Int:
     """Return by how much base a trade of so many lots would move the position, or OVERFLOW."""
     held, cost = np.int64(view.positions[i]["qty"]), np.int64(view.positions[i]["cost"])
@@ -45,7 +45,7 @@ def trade_base(view: View, i: Int, price: Int, lots: Int, side: Int) -> Int:
     return OVERFLOW if rest == OVERFLOW else base + rest
 
 
-@kernel
+@inline_kernel
 def trade_lots(view: View, i: Int, price: Int, base: Int, side: Int) -> Int:
     """Return the lots, on the lot step, whose trade moves the position by at most so much base."""
     held, cost = np.int64(view.positions[i]["qty"]), abs(np.int64(view.positions[i]["cost"]))
@@ -61,7 +61,7 @@ def trade_lots(view: View, i: Int, price: Int, base: Int, side: Int) -> Int:
     return max(lots, 0) // step * step if step > 0 else 0
 
 
-@kernel
+@inline_kernel
 def usable(view: View, i: Int, max_age_ns: Int) -> bool:
     """Tell whether an instrument's touch may be traded on: both sides, unflagged, fresh."""
     top = view.top[i]
@@ -69,7 +69,7 @@ def usable(view: View, i: Int, max_age_ns: Int) -> bool:
     return bool(top["aux"] & UNTRADEABLE_MASK == 0 and middle(view.top, i) > 0 and fresh)
 
 
-@kernel
+@inline_kernel
 def order_fits(view: View, i: Int, price: Int, lots: Int) -> bool:
     """Tell whether the venue takes an order of so many lots."""
     row = view.instruments[i]

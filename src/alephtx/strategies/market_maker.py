@@ -13,7 +13,7 @@ import numpy as np
 
 from alephtx.core.exposure import base_lots, middle
 from alephtx.core.instruments import Instruments
-from alephtx.core.kernel import Int, kernel
+from alephtx.core.kernel import Int, inline_kernel
 from alephtx.core.units import (
     CEIL,
     FLOOR,
@@ -134,7 +134,7 @@ def on_stop(view: View, params: Rows, state: Rows, intents: Rows) -> int:
     return n
 
 
-@kernel
+@inline_kernel
 def _quote(k: Int, view: View, params: Rows, state: Rows, intents: Rows, n: Int) -> Int:
     """Bring both quotes of one instrument to where they should be; returns intents so far."""
     i = params[0]["instruments"][k]
@@ -150,7 +150,7 @@ def _quote(k: Int, view: View, params: Rows, state: Rows, intents: Rows, n: Int)
     return n
 
 
-@kernel
+@inline_kernel
 def fair_price(view: View, params: Rows, i: Int) -> Int:
     """Return the fair price in 1/256 tick: microprice or middle."""
     bid, ask = view.top[i]["bid"], view.top[i]["ask"]
@@ -161,7 +161,7 @@ def fair_price(view: View, params: Rows, i: Int) -> Int:
     return bid * FINE + mul_div_checked((ask - bid) * FINE, bid_qty, bid_qty + ask_qty, FLOOR)
 
 
-@kernel
+@inline_kernel
 def target(view: View, params: Rows, i: Int, side: Int) -> Int:
     """Return where a side should be quoted, in ticks on the grid and never crossing; 0 nowhere."""
     fair = fair_price(view, params, i)
@@ -186,7 +186,7 @@ def target(view: View, params: Rows, i: Int, side: Int) -> Int:
     return max(round_price(row, price, side), 0)
 
 
-@kernel
+@inline_kernel
 def quote_lots(view: View, params: Rows, i: Int, side: Int) -> Int:
     """Return the lots to quote: qty_base, less where inventory_max leaves less."""
     held = held_base(view, i)
@@ -198,7 +198,7 @@ def quote_lots(view: View, params: Rows, i: Int, side: Int) -> Int:
     return max(base_lots(view.instruments, i, middle(view.top, i), room), 0)
 
 
-@kernel
+@inline_kernel
 def _quote_side(
     k: Int,
     side: Int,
@@ -244,13 +244,13 @@ def _quote_side(
     return n + 1
 
 
-@kernel
+@inline_kernel
 def _cancel(order_id: Int, i: Int, intents: Rows, n: Int) -> Int:
     intents[n]["op"], intents[n]["target_order_id"], intents[n]["instrument"] = CANCEL, order_id, i
     return n + 1
 
 
-@kernel
+@inline_kernel
 def _pull(i: Int, view: View, intents: Rows, n: Int) -> Int:
     """Cancel an instrument's quotes that are not in flight."""
     for j in range(view.open_count[0]):
