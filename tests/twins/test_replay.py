@@ -89,7 +89,7 @@ async def test_tracks_share_one_clock_through_speed_and_loops(tmp_path):
         sinks.append(sink)
         replays.append(replay)
     task = asyncio.create_task(replays[0].run())
-    while sinks[0].seams < 2:  # noqa: ASYNC110 - the manual clock moves with every turn
+    while sinks[0].seams < 2:
         await asyncio.sleep(0)
     task.cancel()
     assert [raw for _, raw in sinks[0].primed[:4]] == [b"1", b"2", b"3", b"4"]

@@ -133,7 +133,7 @@ def take_in(
             intake.verdicts[found, VERDICT] = verdict
             intake.verdicts[found, INSTRUMENT] = i
             found += 1
-        if kind == SEQ or kind == TOP:  # noqa: PLR1714, SIM109 - compiles to two compares
+        if kind == SEQ or kind == TOP:
             intake.seen_ns[i] = now_ns
             if intake.stale[i] != 0:
                 intake.stale[i] = 0

@@ -67,14 +67,14 @@ def run_feeder(
     except KeyboardInterrupt:  # Ctrl-C while kernels were being compiled
         return OK
     except (ConfigError, PluginError) as error:
-        log.error("feeder_unusable", reason=str(error))  # noqa: TRY400 - expected: no trace
+        log.error("feeder_unusable", reason=str(error))
         return UNUSABLE
     except AlephError as error:
-        log.error("feeder_failed", reason=str(error))  # noqa: TRY400 - expected: no trace
+        log.error("feeder_failed", reason=str(error))
         return FAILED
     except Exception as error:  # noqa: BLE001 - the last line of a process that has a bug
         trace = traceback.format_exc()
-        log.error("feeder_crashed", error=repr(error), trace=trace)  # noqa: TRY400 - it is there
+        log.error("feeder_crashed", error=repr(error), trace=trace)
         return BUG
     return OK
 

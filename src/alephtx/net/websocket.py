@@ -73,7 +73,7 @@ class _Listener(picows.WSListener):
         if self.closed is not None:
             return
         kind = frame.msg_type
-        if kind == WSMsgType.TEXT or kind == WSMsgType.BINARY:  # noqa: PLR1714 - the hot way
+        if kind == WSMsgType.TEXT or kind == WSMsgType.BINARY:
             if frame.fin and not self._open_message and not frame.rsv1:
                 self.messages += 1
                 payload = frame.get_payload_as_bytes()

@@ -1,7 +1,7 @@
 """The demo: twins on loopback replay real recordings, and a supervised run trades on them live.
 
-Everything is real but the money: sockets, signed orders, private streams, journal, ledger. Two demos
-at once do not meet: ports are free ones, the matrix and the run directory are this demo's own.
+Everything is real but the money: sockets, signed orders, private streams, journal, ledger. Two
+demos at once do not meet: ports are free, the matrix and the run directory are this demo's own.
 """
 
 import asyncio

@@ -432,7 +432,7 @@ def _application(twin: VenueTwin) -> web.Application:
             raise
         except Exception as error:  # noqa: BLE001 - a twin outlives its own faults, and says so
             twin.stats["internal_errors"] += 1
-            twin.log.error("request_failed", path=request.path, error=repr(error))  # noqa: TRY400
+            twin.log.error("request_failed", path=request.path, error=repr(error))
             return web.Response(status=500, text="the twin failed; see its log")
 
     app.router.add_post("/_twin/fault", fault)
