@@ -50,12 +50,8 @@ def draw(width, height, status=STATUS, books=BOOKS, processes=PROCESSES, title="
 def test_render_in_a_small_terminal_shows_the_essentials():
     lines = draw(80, 24)
     text = "\n".join(lines)
-    assert (
-        lines[0]
-        == "AlephTX demo  ● trading live  2/2 processes  feeder:x restarted 2x".ljust(80)[
-            : len(lines[0])
-        ]
-    )
+    said = "AlephTX demo  ● trading live  2/2 processes  feeder:x restarted 2x"
+    assert lines[0].rstrip() == said
     for part in (
         "61705.0", "stale", "0.010 binance_usdm:BTC-USDT-PERP", "flat", "realized -3.7238 USDT",
         "unrealized 0.5 USDT", "fees 0.196279 USDT", "feed 26.6us/1.11ms", "fills 82",
@@ -167,7 +163,7 @@ def test_micros_picks_the_unit(ns, said):
 
 def test_short_keeps_six_decimals_and_survives_what_is_no_number():
     assert short("0.19627877") == "0.196279"
-    assert short("-0.0000001") == "-0"
+    assert short("-0.0000001") == "0"
     assert short("1e400") == "1e400"
     assert short("x\n") == "x?"
 
