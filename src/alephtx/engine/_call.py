@@ -118,8 +118,8 @@ def field(packed: Rows, k: int, sample: Rows) -> Rows:
 def compile_strategy(module: ModuleType, view: View, params: Rows, state: Rows) -> Entries:
     """Compile a strategy's functions for this engine's view and return their addresses.
 
-    view: the engine's own arrays (their types decide the signature). Errors of the strategy's code
-    surface here, as Numba's typing errors.
+    view: the engine's own arrays; their types decide the signature. PluginError when the code is
+    not what Numba compiles.
     """
     addresses, owners = [], []
     for name in HOOKS:
@@ -131,10 +131,27 @@ def compile_strategy(module: ModuleType, view: View, params: Rows, state: Rows) 
             registry[address] = (function, params, state)
             addresses.append(address)
         else:
-            address, owner = native_address(function, _signature(name, view, params, state))
+            address, owner = _compile(module, name, _signature(name, view, params, state))
             addresses.append(address)
             owners.append(owner)
     return Entries(**dict(zip(HOOKS, addresses, strict=True)), owners=tuple(owners))
+
+
+def _compile(module: ModuleType, name: str, signature: Any) -> tuple[int, Any]:
+    """Compile one function; what Numba cannot take is one error that says where."""
+    from numba.core.errors import NumbaError
+
+    try:
+        return native_address(getattr(module, name), signature)
+    except NumbaError as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        # Numba says what is wrong first and where last, with a great deal between.
+        said = next((line for line in lines if not line.startswith("Failed in")), lines[0])
+        where = next((line for line in reversed(lines) if line.startswith("File ")), "")
+        raise PluginError(
+            f"{module.__file__}: {name} does not compile: {said} {where}".rstrip(" :"),
+            remedy="kernels take integers and arrays only; see docs/add-a-strategy.md",
+        ) from None
 
 
 def _signature(name: str, view: View, params: Rows, state: Rows) -> Any:

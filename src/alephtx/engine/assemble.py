@@ -41,7 +41,6 @@ class Loaded(msgspec.Struct):
     state: Any
     entries: Any
     instruments: list[int]
-    compiled: bool
 
 
 class Rings(msgspec.Struct):
@@ -138,15 +137,17 @@ def place_strategy(
     module = load_strategy_module(section, config.node.plugins)
     params = module.config_to_params(section.section, instruments)
     state = np.zeros(1, module.STATE)
-    compiled = bool(getattr(module, "COMPILED", True))
+    if not getattr(module, "COMPILED", True):
+        raise PluginError(
+            f"strategy {name} says COMPILED = False: the engine does not run such strategies yet",
+            remedy="remove the line and keep to what Numba compiles",
+        )
     indices = [instruments.index(key) for key in section.instruments]
     row = ctx.strategies[index]
-    entries = None
-    if compiled:
-        entries = compile_strategy(module, view_of(ctx, index), params, state)
-        row[c.S_ON_EVENT], row[c.S_ON_UPDATE] = entries.on_event, entries.on_update
-        row[c.S_ON_TIMER], row[c.S_ON_START] = entries.on_timer, entries.on_start
-        row[c.S_ON_STOP] = entries.on_stop
+    entries = compile_strategy(module, view_of(ctx, index), params, state)
+    row[c.S_ON_EVENT], row[c.S_ON_UPDATE] = entries.on_event, entries.on_update
+    row[c.S_ON_TIMER], row[c.S_ON_START] = entries.on_timer, entries.on_start
+    row[c.S_ON_STOP] = entries.on_stop
     needs: Needs = module.NEEDS
     if needs.depth > config.matrix.depth:
         raise ConfigError(
@@ -161,7 +162,7 @@ def place_strategy(
     _give_accounts(config, instruments, ctx, name, index)
     return Loaded(
         name=name, index=index, module=module, needs=needs, params=params, state=state,
-        entries=entries, instruments=indices, compiled=compiled,
+        entries=entries, instruments=indices,
     )  # fmt: skip
 
 
