@@ -173,7 +173,7 @@ def test_a_folded_journal_equals_the_state_it_came_from(tmp_path):
     orders, positions = bench.ctx.table.orders.copy(), bench.ctx.positions.copy()
     bench.close()
     again = Bench(tmp_path, epoch=2)
-    told = fold(tmp_path / "journal", again.ctx)
+    told = fold(tmp_path / "journal", again.ctx, again.instruments)
     assert again.ctx.positions["qty"].tolist() == positions["qty"].tolist()
     assert again.ctx.positions["cost"].tolist() == positions["cost"].tolist()
     live = int(again.ctx.table.open_count[0, 0])

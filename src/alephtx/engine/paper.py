@@ -85,8 +85,6 @@ class PaperGateway:
         self.account = account
         self.clock = clock
         self.live: dict[int, LiveOrder] = {}
-        self.by_venue_id: dict[int, int] = {}
-        self.since_ns = clock.now()
         self.ready = asyncio.Event()
         self.balances: list[Balance] = []
         self.holdings: list[Holding] = []
@@ -108,7 +106,10 @@ class PaperGateway:
         self._of_market = {market.symbol: i for i, market in self._markets.items()}
         self._next = max(1, int(ring_head(matrix.map, self._venue)))
         self._slot = np.zeros(1, TOP_ROW)
-        self._levels = np.zeros((2, matrix.geometry.depth, 2), np.int64)
+        depth = matrix.geometry.depth
+        self._levels = np.zeros((2, depth, 2), np.int64)
+        self._ladder = np.zeros((2 * depth, 3), np.int64)
+        self._ladder[:depth, 0], self._ladder[depth:, 0] = words.BUY, words.SELL
         self._tasks: set[asyncio.Task[None]] = set()
         self._seq = 0
 
@@ -117,6 +118,12 @@ class PaperGateway:
     async def start(self) -> None:
         """Begin to follow the market; a paper account is in agreement at once."""
         self._emit(kind=words.RESYNC_BEGIN)
+        for order in self.live.values():  # the exchange they rested at ended with its process
+            self._emit(
+                kind=words.EXPIRE, order_id=order.order_id, instrument=order.instrument,
+                reason=words.REASON_OTHER,
+            )  # fmt: skip
+        self.live.clear()
         await self.refresh()
         self._spawn(self._follow())
         self._emit(kind=words.RESYNC_END)
@@ -148,9 +155,13 @@ class PaperGateway:
         """Do nothing: no fill can be missing, the exchange is in this process."""
 
     def resume(
-        self, balances: dict[str, Decimal], positions: dict[int, tuple[int, Decimal]]
+        self,
+        balances: dict[str, Decimal],
+        positions: dict[int, tuple[int, Decimal]],
+        live: list[LiveOrder],
     ) -> None:
         """Take up the account where the ledger left it after a restart; its orders are gone."""
+        self.live = {order.order_id: order for order in live}
         self._owner.total.update(balances)
         for i, (qty, cost) in positions.items():
             position = self._owner.position(self._markets[i].symbol)
@@ -160,7 +171,6 @@ class PaperGateway:
 
     def submit(self, intents: Rows) -> None:
         """Match INTENT rows after the latency."""
-        loop = asyncio.get_running_loop()
         for k in range(len(intents)):
             row = intents[k].copy()
             if row["op"] == words.PLACE:
@@ -168,9 +178,14 @@ class PaperGateway:
                 self.live[order_id] = LiveOrder(order_id, int(row["instrument"]), self.clock.now())
                 self._on_sent(order_id, self.clock.now())
             self.counts["sent"] += 1
-            loop.call_later(LATENCY_NS / 1e9, self._arrive, row)
+            self.dispatch(row)
 
-    def _arrive(self, row: Any) -> None:
+    def dispatch(self, row: Any) -> None:
+        """Let an order or a cancel arrive after the latency, in the time of this account's clock."""
+        asyncio.get_running_loop().call_later(LATENCY_NS / 1e9, self.arrive, row)
+
+    def arrive(self, row: Any) -> None:
+        """Match an order or take one off, now."""
         if row["op"] == words.PLACE:
             self._place(row)
         elif row["op"] == words.CANCEL:
@@ -262,19 +277,22 @@ class PaperGateway:
     # -- the market ------------------------------------------------------------------------
 
     async def _follow(self) -> None:
-        """Apply what the venue's ring brings, a bounded batch at a time."""
         while True:
-            for _ in range(512):
-                got = ring_read(self._matrix.map, self._venue, self._next, self._slot)
-                if got == 0:
-                    break
-                if got < 0:
-                    self._next = int(ring_head(self._matrix.map, self._venue))
-                    self._refresh_all()
-                    continue
-                self._next += 1
-                self._apply()
+            self.catch_up()
             await self.clock.sleep(POLL_NS)
+
+    def catch_up(self, most: int = 512) -> None:
+        """Apply what the venue's ring brings, a bounded batch of slots."""
+        for _ in range(most):
+            got = ring_read(self._matrix.map, self._venue, self._next, self._slot)
+            if got == 0:
+                break
+            if got < 0:
+                self._next = int(ring_head(self._matrix.map, self._venue))
+                self._refresh_all()
+                continue
+            self._next += 1
+            self._apply()
 
     def _refresh_all(self) -> None:
         for i in self._indices:
@@ -303,12 +321,9 @@ class PaperGateway:
         """Give the exchange the ladder as the matrix has it now, as a whole book."""
         if levels_read(self._matrix.map, i, self._levels) < 0:
             return
-        levels = [
-            (side, int(price), int(qty))
-            for index, side in ((0, words.BUY), (1, words.SELL))
-            for price, qty in self._levels[index]
-            if qty > 0
-        ]
+        depth = len(self._ladder) // 2
+        self._ladder[:depth, 1:], self._ladder[depth:, 1:] = self._levels
+        levels: Any = self._ladder[self._ladder[:, 2] > 0]
         self._seq += 1
         self.exchange.book(self._markets[i], levels, seq=self._seq, snapshot=True)
 

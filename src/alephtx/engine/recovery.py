@@ -10,8 +10,10 @@ import msgspec
 import numpy as np
 
 from alephtx.core import words
+from alephtx.core.instruments import Instruments
 from alephtx.core.records import INTENT, UPDATE
 from alephtx.engine.context import Context, Rows, pack
+from alephtx.engine.opening import take_up
 from alephtx.engine.updates import replay_update
 from alephtx.execution.orders import orders_cancelling, orders_place
 from alephtx.matrix.journal import BALANCES, EPOCH, read
@@ -26,17 +28,18 @@ class Recovered(msgspec.Struct):
     epoch: int = 0
     last_input: int = 0
     since_ns: dict[int, int] = {}
+    opened_ns: dict[int, int] = {}
     live: dict[int, list[Rows]] = {}
     venue_ids: dict[int, dict[int, int]] = {}
-    has_balances: bool = False
 
 
-def fold(directory: Path, ctx: Context) -> Recovered:
+def fold(directory: Path, ctx: Context, instruments: Instruments) -> Recovered:
     """Replay a journal into a fresh context. Returns what gateways need to take up their orders.
 
-    since_ns and venue_ids are by account; live holds ORDER rows by account.
+    By account: since_ns, up to which everything is known; opened_ns, when the ledger's count began;
+    venue_ids; live, the ORDER rows.
     """
-    told = Recovered(since_ns={}, live={}, venue_ids={})
+    told = Recovered(since_ns={}, opened_ns={}, live={}, venue_ids={})
     packed = pack(ctx)
     for record in read(directory):
         told.records += 1
@@ -48,7 +51,9 @@ def fold(directory: Path, ctx: Context) -> Recovered:
         elif record.kind == EPOCH:
             told.epoch = max(told.epoch, int(np.frombuffer(record.payload, np.int64, count=1)[0]))
         elif record.kind == BALANCES:
-            told.has_balances = True
+            account = take_up(record.payload, ctx, instruments)
+            told.opened_ns.setdefault(account, record.ts)
+            told.since_ns.setdefault(account, record.ts)
     ctx.counters[:] = 0
     ctx.gate.resync[:] = 1
     for strategy in range(len(ctx.strategies)):
@@ -74,5 +79,5 @@ def _update(row: Rows, ctx: Context, packed: Rows, told: Recovered) -> None:
     venue_id, order_id = int(row[0]["venue_order_id"]), int(row[0]["order_id"])
     if venue_id and order_id:
         told.venue_ids.setdefault(account, {})[venue_id] = order_id
-    if row[0]["kind"] == words.FILL:
+    if row[0]["kind"] == words.RESYNC_END:
         told.since_ns[account] = max(told.since_ns.get(account, 0), int(row[0]["ts_event"]))

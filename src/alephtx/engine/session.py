@@ -22,10 +22,10 @@ from alephtx.core.identity import first_order_id
 from alephtx.core.instruments import Instruments
 from alephtx.core.log import logger
 from alephtx.core.records import INTENT
-from alephtx.core.units import MONEY_SCALE
 from alephtx.engine import context as c
 from alephtx.engine.assemble import Engine, assemble
 from alephtx.engine.loop import Loop
+from alephtx.engine.opening import contracts_of, opening_of, take_up
 from alephtx.engine.paper import PaperGateway
 from alephtx.engine.recovery import Recovered, fold
 from alephtx.engine.rundir import RunDirectory
@@ -36,6 +36,7 @@ from alephtx.engine.status import (
     latencies_of,
     ledger_of,
     strategies_of,
+    strategy_alarms,
 )
 from alephtx.engine.updates import ROOM_BYTES, ROOM_ROWS
 from alephtx.engine.venues import bind_account
@@ -94,6 +95,8 @@ class Session:
         self.stop_asked = asyncio.Event()
         self.epoch = 0
         self.alarms: list[str] = []
+        self.fault: BaseException | None = None
+        self.loop_thread: Loop | None = None
         self._halt_word = 0
         self._cancel_again = 0
         self._intent_times: dict[int, int] = {}
@@ -117,7 +120,7 @@ class Session:
             config, self.instruments, self.matrix, self.journal.map, self.inputs.map
         )
         self.ctx = self.engine.ctx
-        self.recovered: Recovered = fold(run.journal, self.ctx)
+        self.recovered: Recovered = fold(run.journal, self.ctx, self.instruments)
         self.ledger.fold(record for record in self._records())
         self.epoch = self.recovered.epoch + 1
         self.ctx.control[c.X_NEXT_ORDER] = first_order_id(config.node.engine, self.epoch) + 1
@@ -154,10 +157,15 @@ class Session:
         wire = AccountWire(section.venue, endpoints, codec.spec.buckets, self.clock, self.random)
         gateway = Gateway(
             index, codec, wire, self.clock, push, traded=self._traded(index, section),
-            on_sent=self._note_sent,
+            engine=self.config.node.engine, on_sent=self._note_sent, on_failed=self._failed,
         )  # fmt: skip
         wire.on_frame, wire.on_up, wire.on_down = gateway.on_frame, gateway.on_up, gateway.on_down
-        self._resume(gateway, index)
+        wire.on_failed = self._failed
+        gateway.resume(
+            self._live_orders(index), self.recovered.venue_ids.get(index, {}),
+            self.recovered.since_ns.get(index, 0),
+        )  # fmt: skip
+        gateway.opened(self.recovered.opened_ns.get(index, 0))
         return gateway
 
     def _paper_gateway(self, index: int, section: Account) -> AnyGateway:
@@ -165,26 +173,13 @@ class Session:
             index, section.venue, section.paper or PAPER_BALANCES, self.instruments, self.matrix,
             self.clock, self.engine.rings.updates[index].push, on_sent=self._note_sent,
         )  # fmt: skip
-        if self.recovered.has_balances:
-            gateway.resume(self.ledger.balances(index), self._holdings(index))
-            self._resume(gateway, index)
+        if index in self.recovered.opened_ns:
+            gateway.resume(
+                self.ledger.balances(index),
+                contracts_of(self.ledger, index),
+                self._live_orders(index),
+            )
         return gateway
-
-    def _holdings(self, index: int) -> dict[int, tuple[int, Decimal]]:
-        """Return the ledger's open contracts: instrument -> (signed lots, open cost, positive)."""
-        held = {}
-        for (account, i), position in self.ledger.accounts.items():
-            instrument = self.instruments[i]
-            if account != index or position.qty == 0 or instrument.contract == words.SPOT:
-                continue
-            cost = Decimal(abs(position.cost))
-            if instrument.inverse:
-                cost = cost.scaleb(-MONEY_SCALE)
-            else:
-                scale = instrument.price_scale + instrument.qty_scale
-                cost = (cost * instrument.contract_value).scaleb(-scale)
-            held[i] = (position.qty, cost)
-        return held
 
     def _traded(self, index: int, section: Account) -> list[int]:
         venue = self.instruments.venues.index(section.venue)
@@ -198,16 +193,15 @@ class Session:
             }
         )
 
-    def _resume(self, gateway: AnyGateway, index: int) -> None:
-        """Give a gateway what the journal knows of its orders."""
-        gateway.by_venue_id.update(self.recovered.venue_ids.get(index, {}))
-        gateway.since_ns = self.recovered.since_ns.get(index, gateway.since_ns)
-        for row in self.recovered.live.get(index, []):
-            order = row[0]
-            gateway.live[int(order["order_id"])] = LiveOrder(
-                int(order["order_id"]), int(order["instrument"]), int(order["ts_intent"]),
-                int(order["venue_order_id"]),
-            )  # fmt: skip
+    def _live_orders(self, index: int) -> list[LiveOrder]:
+        """Return what the journal knows of an account's orders that are not over."""
+        return [
+            LiveOrder(
+                int(row[0]["order_id"]), int(row[0]["instrument"]), int(row[0]["ts_intent"]),
+                int(row[0]["venue_order_id"]),
+            )
+            for row in self.recovered.live.get(index, [])
+        ]  # fmt: skip
 
     def _note_sent(self, order_id: int, now_ns: int) -> None:
         started = self._intent_times.pop(order_id, 0)
@@ -219,7 +213,16 @@ class Session:
     async def run(self) -> int:
         """Trade until asked to stop; returns the exit code."""
         self.open()
-        self.open_accounts()
+        try:
+            self.open_accounts()
+            await self._begin()
+            await self.stop_asked.wait()
+            return await self._finish()
+        finally:
+            await self._close()
+
+    async def _begin(self) -> None:
+        """Agree with every venue, then let the loop and the strategies go."""
         loop = asyncio.get_running_loop()
         for gateway in self.gateways:
             await gateway.start()
@@ -241,8 +244,18 @@ class Session:
         for strategy in self.engine.strategies:
             self._command(c.COMMAND_ENABLE, strategy.index)
         self._tasks.append(asyncio.create_task(self._housekeep()))
-        await self.stop_asked.wait()
-        return await self._finish()
+
+    async def _close(self) -> None:
+        """Let everything go, however it ended; the loop first, because it works on the rest."""
+        if self.loop_thread is not None:
+            self.loop_thread.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for gateway in self.gateways:
+            await gateway.close()
+        self.journal.close()
+        self.inputs.close()
 
     def _join_market(self) -> None:
         """Begin with the market as it is now: the tops, and what comes after the rings' heads."""
@@ -253,29 +266,31 @@ class Session:
 
     async def _wait_ready(self) -> None:
         """Wait until every account agrees with its venue; never trade on half a truth."""
-        try:
-            async with asyncio.timeout(READY_SECONDS):
-                await asyncio.gather(*(gateway.ready.wait() for gateway in self.gateways))
-        except TimeoutError:
-            late = [
-                self.engine.account_names[g.account] for g in self.gateways if not g.ready.is_set()
-            ]
-            raise VenueError(
-                f"no agreement with the venue of {', '.join(late)} within {READY_SECONDS:g} s",
-                remedy="see engine.log for what the venue said",
-            ) from None
+        ready = asyncio.gather(*(gateway.ready.wait() for gateway in self.gateways))
+        stop = asyncio.ensure_future(self.stop_asked.wait())
+        both: set[asyncio.Future[Any]] = {ready, stop}
+        await asyncio.wait(both, timeout=READY_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        agreed = ready.done()
+        for waiting in both:
+            waiting.cancel()
+        await asyncio.gather(ready, stop, return_exceptions=True)
+        if agreed:
+            return
+        late = [self.engine.account_names[g.account] for g in self.gateways if not g.ready.is_set()]
+        when = "before we were stopped" if self.stop_asked.is_set() else f"in {READY_SECONDS:g} s"
+        raise VenueError(
+            f"no agreement with the venue of {', '.join(late)} {when}",
+            remedy="see engine.log for what the venue said",
+        )
 
     def _open_ledger(self) -> None:
-        """Write the opening balances on an account's first start; later starts go on from them."""
-        if self.recovered.has_balances:
-            return
+        """Write the opening of accounts that have none yet; later starts go on from there."""
         for gateway in self.gateways:
-            rows = [
-                {"currency": balance.currency, "total": str(balance.total)}
-                for balance in gateway.balances
-            ]
-            payload = {"account": gateway.account, "balances": rows}
-            self._write(BALANCES, msgspec.json.encode(payload))
+            if gateway.account in self.recovered.opened_ns:
+                continue
+            payload = opening_of(gateway)
+            self._write(BALANCES, payload)
+            take_up(payload, self.ctx, self.instruments)
         self._follow_journal()
 
     async def _clear_leftovers(self) -> None:
@@ -332,8 +347,14 @@ class Session:
 
     def _loop_ended(self, error: BaseException | None) -> None:
         if error is not None:
-            log.error("engine_loop_failed", error=repr(error))
-            self.alarms.append(f"engine loop failed: {error!r}")
+            self._failed(error)
+        self.stop_asked.set()
+
+    def _failed(self, error: BaseException) -> None:
+        """End for a fault of ours, with cancels; the supervisor starts us again."""
+        log.error("engine_failed", error=repr(error))
+        self.alarms.append(f"engine failed: {error!r}")
+        self.fault = self.fault or error
         self.stop_asked.set()
 
     # -- the main thread's rounds ----------------------------------------------------------
@@ -414,7 +435,7 @@ class Session:
                 }
                 for gateway in self.gateways
             ],
-            "alarms": self.alarms[-20:],
+            "alarms": [*self.alarms[-20:], *strategy_alarms(self.engine)],
             **ledger_of(self.ledger, self.engine, self.instruments),
         }
         self.run_directory.write_json(self.run_directory.status, status)
@@ -438,9 +459,8 @@ class Session:
             log.error("orders_left_open", orders=left)
             self.alarms.append(f"orders left open: {left}")
         await self._reconcile()
-        self.loop_thread.stop()
-        for task in self._tasks:
-            task.cancel()
+        if self.loop_thread is not None:
+            self.loop_thread.stop()
         self._follow_journal()
         self.publish_status()
         agreed = not any(self.reconciled.values()) and not left
@@ -449,10 +469,8 @@ class Session:
             self.run_directory.path / "engine.json",
             {"reconciled": agreed, "differences": self.reconciled, "left_open": left},
         )
-        for gateway in self.gateways:
-            await gateway.close()
-        self.journal.close()
-        self.inputs.close()
+        if self.fault is not None:
+            return 1
         return 0 if agreed else 6
 
     async def _reconcile(self) -> None:

@@ -37,8 +37,6 @@ class ShadowGateway:
         self.codec = codec
         self.clock = clock
         self.live: dict[int, LiveOrder] = {}
-        self.by_venue_id: dict[int, int] = {}
-        self.since_ns = clock.now()
         self.ready = asyncio.Event()
         self.balances: list[Balance] = []
         self.holdings: list[Holding] = []

@@ -37,10 +37,15 @@ class AccountWire:
         self.on_frame: OnFrame = lambda role, frame, ts_recv: None
         self.on_up: Callable[[str], None] = lambda role: None
         self.on_down: Callable[[str, str], None] = lambda role, why: None
+        self.on_failed: Callable[[BaseException], None] = lambda error: None
 
     async def take(self, request: Request, *, urgent: bool) -> None:
         """Wait for the request's rate budget; cancels may use the reserved share."""
         await self.buckets.take(request.weights, cancel=urgent)
+
+    def learn(self, used: dict[str, int]) -> None:
+        """Take the venue's own count of our rate budgets where it is worse than ours."""
+        self.buckets.learn(used)
 
     async def fetch(self, request: Request) -> tuple[int, Any, bytes]:
         """Do an HTTP request."""
@@ -66,6 +71,12 @@ class AccountWire:
             self._runner(role, f"{role}{k}", link, len(links)) for k, link in enumerate(links)
         ]
         self._tasks[role] = [asyncio.ensure_future(r.run()) for r in self._runners[role]]
+        for task in self._tasks[role]:
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.on_failed(error)
 
     def _runner(self, role: str, name: str, link: Any, count: int) -> LinkRunner:
         def up() -> None:

@@ -1,59 +1,50 @@
-"""One account's way to its venue: orders out, the venue's words back, and the truth after any doubt.
+"""One account's way to its venue: orders out, links up, and what a broken link means.
 
 Runs on the engine process's asyncio thread. The compiled loop hands intents over through a ring,
-already journaled; everything the venue says goes back through the account's lossless update ring, in
-one order, so the loop stays the only writer of state.
+already journaled; everything the venue says goes back through the account's lossless update ring,
+in one order, so the loop stays the only writer of state (`inbox`).
 
-Rules: an outcome that was not proven is AMBIGUOUS and is queried, never resent. While the private
-link is down the account is between RESYNC_BEGIN and RESYNC_END; RESYNC_END comes only after open
-orders, every order of ours in doubt, and the fills since the last known one were asked for and
-pushed. A fill that names only the venue's order id waits until the id is known.
+An outcome that was not proven is AMBIGUOUS and is asked for, never sent again (`resync`). While a
+link is down the account is between RESYNC_BEGIN and RESYNC_END: no new risk. RESYNC_END comes only
+after open orders, orders in doubt, and fills since the last proven moment were asked for and
+pushed; its ts_event is the moment up to which everything is known.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 import msgspec
-import numpy as np
 
 from alephtx.core import words
 from alephtx.core.clock import Clock
-from alephtx.core.errors import (
-    OrderRejected,
-    Throttled,
-    TransportError,
-    Unauthorized,
-    VenueError,
-    WouldCross,
-)
+from alephtx.core.errors import VenueError
 from alephtx.core.log import logger
-from alephtx.core.ports import (
-    Balance,
-    Batch,
-    Codec,
-    Control,
-    Holding,
-    Link,
-    Request,
-    Rows,
-    What,
-)
-from alephtx.core.records import UPDATE
+from alephtx.core.ports import Balance, Codec, Control, Holding, Link, Request, Rows, What
+from alephtx.execution.inbox import Inbox, LiveOrder
+from alephtx.execution.outbox import Outbox
+from alephtx.execution.resync import Truth
+
+__all__ = ["Gateway", "LiveOrder", "Wire"]
 
 log = logger("gateway")
 
-GRACE_NS = 2_000_000_000
-"""How long after sending an order may still appear at the venue before NOT_FOUND is believed."""
+AUDIT_NS = 60_000_000_000
+"""How often everything is asked for although nothing broke: a lost frame is found within it."""
 
-FILLS_OVERLAP_NS = 60_000_000_000
-ORPHAN_NS = 5_000_000_000
-PAGES_MAX = 50
+RECHECK_NS = 5_000_000_000
+"""How often at most a frame that was not understood makes us ask for everything."""
+
+CONFIRM_NS = 10_000_000_000
+"""How long a private link may take to confirm what it will send, before it is opened anew."""
+
+KEEPALIVE_NS, KEEPALIVE_AGAIN_NS = 30 * 60_000_000_000, 60_000_000_000
+HOUSEKEEP_NS = 5_000_000
+PAUSE_NS, PAUSE_MAX_NS = 200_000_000, 5_000_000_000
 
 
 class Wire(Protocol):
-    """What the gateway needs of the network; `engine.session` builds it from `net`."""
+    """What the gateway needs of the network; `engine.wire` builds it from `net`."""
 
     async def fetch(self, request: Request) -> tuple[int, Any, bytes]:
         """Do an HTTP request; TransportError with `.sent` when no answer came."""
@@ -65,6 +56,10 @@ class Wire(Protocol):
 
     async def take(self, request: Request, *, urgent: bool) -> None:
         """Wait for the request's rate budget."""
+        ...
+
+    def learn(self, used: dict[str, int]) -> None:
+        """Take the venue's own count of our rate budgets."""
         ...
 
     def open(self, role: str, links: list[Any]) -> None:
@@ -80,23 +75,13 @@ class Wire(Protocol):
         ...
 
 
-class LiveOrder(msgspec.Struct):
-    """The gateway's note of an order that is not known to be over."""
-
-    order_id: int
-    instrument: int
-    sent_ns: int
-    venue_order_id: int = 0
-    doubt: bool = False
-    known: bool = False
-    misses: int = 0
-
-
 class Gateway:
     """The gateway of one account.
 
-    push: appends one UPDATE row to the account's ring, False when full. resumed: orders that were
-    not over when the engine last stopped, and since: the last fill's time, both from the journal.
+    push: appends one UPDATE row to the account's ring, False when full. traded: instruments whose
+    fills are asked for. engine: our number, by which our orders are told. on_sent(order_id, ns):
+    an order's bytes left. on_failed(error): a fault of ours, after which nothing here can be
+    trusted; the process ends.
     """
 
     def __init__(
@@ -108,43 +93,83 @@ class Gateway:
         push: Callable[[Rows], bool],
         *,
         traded: list[int],
+        engine: int = -1,
         on_sent: Callable[[int, int], None] = lambda order_id, ns: None,
+        on_failed: Callable[[BaseException], None] = lambda error: None,
     ) -> None:
         self.account = account
         self.codec = codec
         self.wire = wire
         self.clock = clock
-        self.traded = traded
-        self.live: dict[int, LiveOrder] = {}
-        self.by_venue_id: dict[int, int] = {}
-        self.since_ns = clock.now() - FILLS_OVERLAP_NS
         self.ready = asyncio.Event()
-        self.balances: list[Balance] = []
-        self.holdings: list[Holding] = []
-        self.foreign = 0
-        self.counts = {"sent": 0, "rejected": 0, "ambiguous": 0, "resyncs": 0, "fills": 0}
-        self._push_row = push
-        self._on_sent = on_sent
-        self._batch = Batch(events=64)
-        self._pending: dict[str, tuple[Request, asyncio.TimerHandle]] = {}
-        self._orphans: deque[tuple[int, Rows]] = deque()
-        self._backlog: deque[Rows] = deque()
+        self.inbox = Inbox(account, clock, push)
+        self.truth = Truth(
+            codec, self.inbox, clock, self._fetch, traded=traded, engine=engine,
+            spawn=self._spawn, on_control=self._control, on_stray=self._cancel_stray,
+        )  # fmt: skip
+        self.outbox = Outbox(account, codec, wire, clock, self.inbox, self.truth, self._spawn)
+        self.outbox.on_sent, self.outbox.on_control = on_sent, self._control
+        self.resyncs = 0
+        self._on_failed = on_failed
         self._links_up: set[str] = set()
         self._needed: set[str] = set()
         self._login = ""
-        self._nonce = 0
         self._confirmations = 0
-        self._more: dict[str, Any] | None = None
+        self._up_ns = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._resync_task: asyncio.Task[None] | None = None
+        self._audit_task: asyncio.Task[None] | None = None
+        self._audit_due_ns = clock.monotonic() + AUDIT_NS
         self._in_resync = True
         self._closing = False
+
+    # -- what the session reads ------------------------------------------------------------
+
+    @property
+    def live(self) -> dict[int, LiveOrder]:
+        """Orders that are not known to be over."""
+        return self.inbox.live
+
+    @property
+    def by_venue_id(self) -> dict[int, int]:
+        """Venue's order id -> ours."""
+        return self.inbox.by_venue_id
+
+    @property
+    def balances(self) -> list[Balance]:
+        """Balances as the venue last stated them."""
+        return self.truth.balances
+
+    @property
+    def holdings(self) -> list[Holding]:
+        """Positions as the venue last stated them."""
+        return self.truth.holdings
+
+    @property
+    def foreign(self) -> int:
+        """Orders and fills that were not ours."""
+        return self.inbox.foreign
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What happened so far."""
+        return {**self.outbox.counts, "resyncs": self.resyncs, "fills": self.inbox.fills}
+
+    def resume(self, live: list[LiveOrder], venue_ids: dict[int, int], since_ns: int) -> None:
+        """Take up what the journal knows: orders not over, ids, and until when all is known."""
+        self.inbox.live.update((order.order_id, order) for order in live)
+        self.inbox.by_venue_id.update(venue_ids)
+        self.truth.since_ns = since_ns or self.truth.since_ns
+
+    def opened(self, since_ns: int) -> None:
+        """Say since when the ledger counts this account."""
+        self.inbox.opened_ns = since_ns
 
     # -- life ------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Open the links; the resync begins by itself once they are up."""
-        self._push(self._blank(words.RESYNC_BEGIN))
+        self.inbox.push(self.inbox.blank(words.RESYNC_BEGIN))
         trade = self.codec.links("trade")
         private = self.codec.links("private", "-")
         self._needed = {role for role, links in (("private", private), ("trade", trade)) if links}
@@ -161,7 +186,7 @@ class Gateway:
         frames: tuple[bytes, ...] = ()
         for request in self.codec.request(What.LOGIN, self.clock.now()):
             if request.transport == "http":
-                await self.ask(request)
+                await self.truth.ask(request)
             else:
                 frames += (request.body,)
         link = self.codec.links("private", self._login)[0]
@@ -175,298 +200,68 @@ class Gateway:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for _, timer in self._pending.values():
-            timer.cancel()
+        self.outbox.close()
         await self.wire.close()
-
-    # -- orders out ------------------------------------------------------------------------
 
     def submit(self, intents: Rows) -> None:
         """Send INTENT rows of this account; called with rows already journaled."""
-        now = self.clock.now()
-        for k in range(len(intents)):
-            if intents[k]["op"] == words.PLACE:
-                order_id = int(intents[k]["order_id"])
-                self.live[order_id] = LiveOrder(order_id, int(intents[k]["instrument"]), now)
-        self._nonce = max(self._nonce + 1, now // 1_000_000)
-        try:
-            requests = self.codec.encode(intents, now, self._nonce)
-        except VenueError as error:
-            self._not_encoded(intents, error)
-            return
-        for request in requests:
-            self._spawn(self._send(request))
+        self.outbox.submit(intents)
 
-    def _not_encoded(self, intents: Rows, error: VenueError) -> None:
-        """Refuse what the venue cannot express; alone each, so that one bad row spoils no other."""
-        if len(intents) > 1:
-            for k in range(len(intents)):
-                self.submit(intents[k : k + 1])
-            return
-        placing = intents[0]["op"] == words.PLACE
-        order_id = int(intents[0]["order_id" if placing else "target_order_id"])
-        request = Request(
-            what=What.INTENT, op=int(intents[0]["op"]), order_ids=(order_id,),
-            instrument=int(intents[0]["instrument"]),
-        )  # fmt: skip
-        self._refused(request, error)
-
-    async def _send(self, request: Request) -> None:
-        """Send one encoded intent; whatever goes wrong ends as an update."""
-        urgent = request.op in (words.CANCEL, words.CANCEL_ALL)
-        try:
-            await self.wire.take(request, urgent=urgent)
-        except VenueError as error:
-            self._refused(request, error)
-            return
-        self.counts["sent"] += 1
-        if request.transport == "trade":
-            deadline = request.timeout_ns / 1e9
-            loop = asyncio.get_running_loop()
-            timer = loop.call_later(deadline, self._timed_out, request.key)
-            self._pending[request.key] = (request, timer)
-            if not self.wire.send("trade", request.body):
-                timer.cancel()
-                del self._pending[request.key]
-                self._refused(request, TransportError("trade link is down", retryable=True))
-                return
-            self._mark_sent(request)
-            return
-        self._mark_sent(request)
-        try:
-            status, headers, body = await self.wire.fetch(request)
-        except TransportError as error:
-            if error.sent:
-                self._doubt(request, str(error))
-            else:
-                self._refused(request, error)
-            return
-        self._answer(request, status, headers, body)
-
-    def _mark_sent(self, request: Request) -> None:
-        now = self.clock.now()
-        for order_id in request.order_ids:
-            self._on_sent(order_id, now)
-            if request.op == words.PLACE:
-                self._push(self._blank(words.SENT, order_id, request.instrument))
-
-    def _answer(self, request: Request, status: int, headers: Any, body: bytes) -> None:
-        """Digest an HTTP answer to an order."""
-        self._batch.clear()
-        try:
-            self.codec.reply(request, status, headers, body, self._batch)
-        except TransportError as error:
-            self._doubt(request, str(error))
-        except VenueError as error:
-            self._refused(request, error)
-        else:
-            self._digest()
-
-    def _timed_out(self, key: str) -> None:
-        pending = self._pending.pop(key, None)
-        if pending is not None:
-            self._doubt(pending[0], "no answer in time")
-
-    def _refused(self, request: Request, error: VenueError) -> None:
-        """The venue said no, or the bytes never left: a proven outcome."""
-        kind = words.REJECT if request.op == words.PLACE else words.CANCEL_REJECT
-        reason = _reason(error)
-        log.info("order_refused", account=self.account, op=request.op, error=str(error))
-        self.counts["rejected"] += 1
-        for order_id in request.order_ids:
-            row = self._blank(kind, order_id, request.instrument)
-            row["reason"] = reason
-            row["code"] = error.code if isinstance(error.code, int) else 0
-            self._push(row)
-            if kind == words.REJECT:
-                self.live.pop(order_id, None)
-            elif reason == words.REASON_UNKNOWN_ORDER:
-                self._resolve_soon(order_id)
-
-    def _doubt(self, request: Request, why: str) -> None:
-        """The outcome is unproven: say so and ask until it is proven."""
-        log.warning("outcome_unproven", account=self.account, op=request.op, why=why)
-        self.counts["ambiguous"] += 1
-        for order_id in request.order_ids:
-            self._push(self._blank(words.AMBIGUOUS, order_id, request.instrument))
-            self._resolve_soon(order_id)
-
-    def _resolve_soon(self, order_id: int) -> None:
-        order = self.live.get(order_id)
-        if order is not None and not order.doubt:
-            order.doubt = True
-            self._spawn(self._resolve(order))
-
-    async def _resolve(self, order: LiveOrder) -> None:
-        """Query one order until its state is proven; backs off to one question in two seconds."""
-        pause = 100_000_000
-        while order.order_id in self.live and order.doubt and not self._closing:
-            try:
-                await self._query_order(order)
-            except VenueError as error:
-                log.warning("order_query_failed", account=self.account, error=str(error))
-            if order.doubt:
-                await self.clock.sleep(pause)
-                pause = min(pause * 2, 2_000_000_000)
-
-    async def _query_order(self, order: LiveOrder) -> None:
-        """Ask for one order; NOT_FOUND counts only after the grace and when said twice."""
-        requests = self.codec.request(
-            What.ORDER, self.clock.now(), instrument=order.instrument, order_id=order.order_id
-        )
-        for request in requests:
-            rows = await self.ask(request)
-            for row in rows:
-                if row[0]["kind"] != words.NOT_FOUND:
-                    order.doubt = False
-                    if row[0]["status"] in words.TERMINAL:
-                        await self._fetch_fills([order.instrument])
-                    self._accept(row)
-                    continue
-                order.misses += 1
-                old_enough = self.clock.now() - order.sent_ns > GRACE_NS
-                if order.misses >= 2 and old_enough:
-                    order.doubt = False
-                    await self._fetch_fills([order.instrument])
-                    row["order_id"], row["instrument"] = order.order_id, order.instrument
-                    self._accept(row)
-                    self.live.pop(order.order_id, None)
-
-    # -- questions -------------------------------------------------------------------------
-
-    async def ask(self, request: Request) -> list[Rows]:
-        """Ask something over HTTP or the trade link; return the answer's update rows, not pushed.
-
-        Balances, positions and logins of the answer are kept on the gateway.
-        """
-        await self.wire.take(request, urgent=False)
-        if request.transport == "trade":
-            raise TransportError(f"{request.what.value} cannot travel on the trade link")
-        status, headers, body = await self.wire.fetch(request)
-        batch = Batch(events=1024, updates=4096)
-        self.codec.reply(request, status, headers, body, batch)
-        for control in batch.controls:
-            self._control(control)
-        rows = [batch.updates[k : k + 1].copy() for k in range(batch.update_count)]
-        for row in rows:
-            row["account"] = self.account
-        return rows
-
-    async def query(self, what: What, **args: Any) -> list[Rows]:
-        """Ask for something and return the update rows of all answers."""
-        rows: list[Rows] = []
-        for _ in range(PAGES_MAX):
-            self._more = None
-            for request in self.codec.request(what, self.clock.now(), **args):
-                rows.extend(await self.ask(request))
-            if self._more is None:
-                break
-            args = {**args, **self._more}
-        return rows
-
-    async def _fetch_fills(self, instruments: list[int]) -> None:
-        since = self.since_ns - FILLS_OVERLAP_NS
-        for instrument in instruments:
-            for row in await self.query(What.FILLS_SINCE, instrument=instrument, since_ns=since):
-                self._accept(row)
-
-    async def _fetch_funding(self) -> None:
-        since = self.since_ns - FILLS_OVERLAP_NS
-        for row in await self.query(What.FUNDING_SINCE, since_ns=since):
-            self._accept(row)
+    async def synchronise(self) -> None:
+        """Ask for everything about this account; VenueError when the venue does not answer."""
+        await self.truth.synchronise()
 
     def fetch_fills_soon(self, instrument: int) -> None:
-        """Ask for an instrument's recent fills: the venue counts more than we saw."""
-        self._spawn(self._fetch_fills([instrument]))
+        """Ask for an instrument's fills: the venue counts more than we saw."""
+        self.truth.fetch_fills_soon(instrument)
+
+    async def _fetch(self, request: Request) -> tuple[int, Any, bytes]:
+        await self.wire.take(request, urgent=False)
+        return await self.wire.fetch(request)
+
+    def _cancel_stray(self, order_id: int, instrument: int) -> None:
+        self.outbox.cancel(order_id, instrument)
 
     # -- the venue's words -----------------------------------------------------------------
 
     def on_frame(self, role: str, frame: bytes | memoryview, ts_recv: int) -> None:
         """Digest a frame of the private or trade link."""
-        self._batch.clear()
-        self.codec.decode(role, frame, ts_recv, self._batch)
-        self._digest(role)
+        if self.outbox.digest_frame(role, frame, ts_recv) < 0:
+            # It may have been a fill. What it was about is in the venue's answers in any case.
+            log.warning("frame_not_understood", account=self.account, role=role)
+            soon = self.clock.monotonic() + RECHECK_NS
+            self._audit_due_ns = min(self._audit_due_ns, soon)
 
-    def _digest(self, role: str = "trade") -> None:
-        for control in list(self._batch.controls):
-            self._control(control, role)
-        for k in range(self._batch.update_count):
-            self._accept(self._batch.updates[k : k + 1].copy())
-
-    def _control(self, control: Control, role: str = "trade") -> None:
+    def _control(self, control: Control, role: str = "http") -> None:
         kind = control.kind
-        if kind in ("answer", "error") and control.key in self._pending:
-            request, timer = self._pending.pop(control.key)
-            timer.cancel()
-            if kind == "error":
-                error = control.value
-                if isinstance(error, TransportError):
-                    self._doubt(request, str(error))
-                else:
-                    self._refused(request, error)
-        elif kind == "error":
+        if kind == "error":
             log.warning("venue_error", account=self.account, error=str(control.value))
+            if role == "private" and self._confirmations > 0:
+                self.wire.drop("private", "the venue refused our subscription")
         elif kind == "send":
             self.wire.send(role, control.value)
         elif kind == "login":
             self._login = str(control.value)
-        elif kind == "balances":
-            self.balances = list(control.value)
-        elif kind == "positions":
-            self.holdings = list(control.value)
         elif kind == "subscribed":
             self._confirmations -= 1
             self._maybe_resync()
-        elif kind == "more":
-            self._more = dict(control.value)
+        elif kind == "limits":
+            self.wire.learn(control.value)
         elif kind == "funding":
-            self._spawn(self._fetch_funding())
+            self.truth.fetch_funding_soon()
         elif kind in ("login_expired", "reconnect"):
-            log.info("private_link_renewed", account=self.account, why=kind)
-            self.wire.drop(role, kind)
+            log.info("link_renewed", account=self.account, why=kind)
+            self.wire.drop("private" if kind == "login_expired" else role, kind)
         elif kind == "foreign":
-            self.foreign += 1
+            self.inbox.foreign += 1
             log.warning("foreign_order_seen", account=self.account, what=control.value)
-
-    def _accept(self, row: Rows) -> None:
-        """Give a row its order id and pass it on; fills of unknown orders wait."""
-        row["account"] = self.account
-        order_id, venue_id = int(row[0]["order_id"]), int(row[0]["venue_order_id"])
-        if order_id and venue_id and venue_id not in self.by_venue_id:
-            self.by_venue_id[venue_id] = order_id
-            self._adopt(venue_id)
-        if not order_id and venue_id:
-            order_id = self.by_venue_id.get(venue_id, 0)
-            row["order_id"] = order_id
-            if not order_id and row[0]["kind"] == words.FILL:
-                self._orphans.append((self.clock.monotonic(), row))
-                return
-        if row[0]["kind"] == words.FILL:
-            self.counts["fills"] += 1
-            self.since_ns = max(self.since_ns, int(row[0]["ts_event"]))
-        order = self.live.get(order_id)
-        if order is not None:
-            order.known = True
-            order.venue_order_id = venue_id or order.venue_order_id
-            if row[0]["status"] in words.TERMINAL or row[0]["kind"] in _ENDING:
-                self.live.pop(order_id, None)
-        if order_id or row[0]["kind"] in _WITHOUT_ORDER:
-            self._push(row)
-
-    def _adopt(self, venue_id: int) -> None:
-        """Release the fills that waited for this venue id."""
-        waiting, self._orphans = self._orphans, deque()
-        for since, row in waiting:
-            if row[0]["venue_order_id"] == venue_id:
-                self._accept(row)
-            else:
-                self._orphans.append((since, row))
 
     # -- links and resync ------------------------------------------------------------------
 
     def on_up(self, role: str) -> None:
-        """A link is open and its frames are sent."""
+        """Note that a link is open and its frames are sent."""
         self._links_up.add(role)
+        self._up_ns = self.clock.monotonic()
         self._maybe_resync()
 
     def _maybe_resync(self) -> None:
@@ -475,21 +270,17 @@ class Gateway:
             self._resync()
 
     def on_down(self, role: str, why: str) -> None:
-        """A link broke: what was under way on it is unproven."""
+        """Block new risk: what was under way is unproven, what the link would have said unheard."""
+        if self._closing:
+            return
         self._links_up.discard(role)
         if role == "trade":
-            pending, self._pending = self._pending, {}
-            for request, timer in pending.values():
-                timer.cancel()
-                self._doubt(request, f"trade link lost: {why}")
-        self._begin_resync(f"{role} link lost: {why}")
-
-    def _begin_resync(self, why: str) -> None:
+            self.outbox.link_lost(why)
         if not self._in_resync:
-            log.warning("account_resync_began", account=self.account, why=why)
+            log.warning("account_resync_began", account=self.account, why=f"{role} lost: {why}")
             self._in_resync = True
             self.ready.clear()
-            self._push(self._blank(words.RESYNC_BEGIN))
+            self.inbox.push(self.inbox.blank(words.RESYNC_BEGIN))
         if self._resync_task is not None:
             self._resync_task.cancel()
             self._resync_task = None
@@ -500,79 +291,67 @@ class Gateway:
 
     async def _run_resync(self) -> None:
         """Ask until everything about our orders is known, then open the account for new risk."""
-        pause = 200_000_000
+        pause = PAUSE_NS
         while not self._closing:
             try:
-                await self.synchronise()
+                await self.truth.synchronise()
             except VenueError as error:
                 log.warning("account_resync_failed", account=self.account, error=str(error))
                 await self.clock.sleep(pause)
-                pause = min(pause * 2, 5_000_000_000)
+                pause = min(pause * 2, PAUSE_MAX_NS)
                 continue
             self._in_resync = False
-            self.counts["resyncs"] += 1
-            self._push(self._blank(words.RESYNC_END))
+            self.resyncs += 1
+            self._audit_due_ns = self.clock.monotonic() + AUDIT_NS
+            self._push_known()
             self.ready.set()
             log.info("account_resynced", account=self.account, live=len(self.live))
             return
 
-    async def synchronise(self) -> None:
-        """Ask for open orders, every order of ours in doubt, fills, positions and balances."""
-        await self._fetch_funding()
-        rows = await self.query(What.ORDERS)
-        seen = {int(row[0]["order_id"]) for row in rows}
-        await self._fetch_fills(self.traded)
-        for row in rows:
-            self._accept(row)
-        for order in list(self.live.values()):
-            if order.order_id not in seen:
-                await self._resolve_now(order)
-        await self.refresh()
+    def _push_known(self) -> None:
+        """Say that the account is open for new risk, and until when everything is known."""
+        row = self.inbox.blank(words.RESYNC_END)
+        row["ts_event"] = self.truth.since_ns
+        self.inbox.push(row)
 
-    async def _resolve_now(self, order: LiveOrder) -> None:
-        order.doubt = True
-        await self._resolve(order)
-
-    async def refresh(self) -> None:
-        """Ask for balances and positions."""
-        await self.query(What.BALANCES)
-        await self.query(What.POSITIONS)
+    async def _audit(self) -> None:
+        """Ask for everything although nothing seems to be missing; lost frames come to light."""
+        try:
+            await self.truth.synchronise(settled=True)
+        except VenueError as error:
+            log.warning("account_audit_failed", account=self.account, error=str(error))
+            return
+        if not self._in_resync:
+            self._push_known()
 
     async def _housekeep(self) -> None:
-        """Push the backlog, give up on orphans, keep the login alive."""
-        last_keepalive = self.clock.monotonic()
+        """Push the backlog, audit, watch the private link's confirmation, keep the login alive."""
+        keepalive_ns = self.clock.monotonic() + KEEPALIVE_NS
         while not self._closing:
-            await self.clock.sleep(5_000_000)
-            while self._backlog and self._push_row(self._backlog[0]):
-                self._backlog.popleft()
+            await self.clock.sleep(HOUSEKEEP_NS)
+            self.inbox.sweep()
             now = self.clock.monotonic()
-            while self._orphans and now - self._orphans[0][0] > ORPHAN_NS:
-                _, row = self._orphans.popleft()
-                self.foreign += 1
-                log.warning(
-                    "foreign_fill_seen",
-                    account=self.account,
-                    venue_order_id=int(row[0]["venue_order_id"]),
-                )
-            if self._login and now - last_keepalive > 30 * 60 * 1_000_000_000:
-                last_keepalive = now
-                try:
-                    await self.query(What.KEEPALIVE, key=self._login)
-                except VenueError as error:
-                    log.warning("keepalive_failed", account=self.account, error=str(error))
+            if now >= self._audit_due_ns and not self._in_resync:
+                self._audit_due_ns = now + AUDIT_NS
+                if self._audit_task is None or self._audit_task.done():
+                    self._audit_task = self._spawn(self._audit())
+            unconfirmed = self._confirmations > 0 and "private" in self._links_up
+            if unconfirmed and now - self._up_ns > CONFIRM_NS:
+                self._up_ns = now
+                self.wire.drop("private", "it did not confirm our subscription")
+            if self._login and now >= keepalive_ns:
+                keepalive_ns = now + await self._keepalive()
 
-    # -- small things ----------------------------------------------------------------------
+    async def _keepalive(self) -> int:
+        """Keep the login alive; returns the ns until the next time."""
+        try:
+            await self.truth.query(What.KEEPALIVE, key=self._login)
+        except VenueError as error:
+            log.warning("keepalive_failed", account=self.account, error=str(error))
+            return KEEPALIVE_AGAIN_NS
+        return KEEPALIVE_NS
 
-    def _blank(self, kind: int, order_id: int = 0, instrument: int = 0) -> Rows:
-        row = np.zeros(1, UPDATE)
-        row["kind"], row["order_id"], row["cum_qty"] = kind, order_id, -1
-        row["account"], row["instrument"] = self.account, max(instrument, 0)
-        row["ts_recv"] = self.clock.now()
-        return row
-
-    def _push(self, row: Rows) -> None:
-        if self._backlog or not self._push_row(row):
-            self._backlog.append(row)
+    # -- tasks -----------------------------------------------------------------------------
 
     def _spawn(self, work: Awaitable[None]) -> "asyncio.Task[None]":
         task = asyncio.ensure_future(work)
@@ -584,23 +363,4 @@ class Gateway:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("gateway_task_failed", account=self.account, error=repr(error))
-
-
-_ENDING = (words.CANCEL_ACK, words.EXPIRE, words.REJECT)
-_WITHOUT_ORDER = (words.FUNDING_PAID, words.RESYNC_BEGIN, words.RESYNC_END)
-
-
-def _reason(error: VenueError) -> int:
-    """Map an error class to a reason where the venue file gave none."""
-    given = getattr(error, "reason", 0)
-    if given:
-        return int(given)
-    if isinstance(error, WouldCross):
-        return words.REASON_WOULD_CROSS
-    if isinstance(error, Unauthorized):
-        return words.REASON_AUTH
-    if isinstance(error, Throttled):
-        return words.REASON_THROTTLED
-    if isinstance(error, OrderRejected):
-        return words.REASON_OTHER
-    return words.REASON_OTHER
+            self._on_failed(error)

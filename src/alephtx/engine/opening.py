@@ -1,0 +1,87 @@
+"""What an account had before its first order of a run: stated once, counted from there.
+
+Balances open the ledger; contracts that were open already belong to no strategy, but they are the
+account's, so the gate's limits count them and the ledger compares them with the venue.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Protocol
+
+import msgspec
+
+from alephtx.core import words
+from alephtx.core.instruments import Instruments
+from alephtx.core.ports import Balance, Holding
+from alephtx.engine.context import Context
+from alephtx.ledger.book import Ledger
+from alephtx.ledger.cost import Position, money
+
+
+class Opened(Protocol):
+    """An account that has been asked for everything."""
+
+    account: int
+
+    @property
+    def balances(self) -> Sequence[Balance]: ...  # noqa: D102
+    @property
+    def holdings(self) -> Sequence[Holding]: ...  # noqa: D102
+
+
+class Held(msgspec.Struct):
+    """One open contract: signed lots at an average price."""
+
+    instrument: int
+    qty: int
+    entry_price: Decimal
+
+
+class Opening(msgspec.Struct):
+    """The payload of a BALANCES record, as far as the engine needs it."""
+
+    account: int
+    holdings: list[Held] = []
+
+
+def opening_of(gateway: Opened) -> bytes:
+    """Return the BALANCES record of an account as its venue states it now."""
+    return msgspec.json.encode(
+        {
+            "account": gateway.account,
+            "balances": [
+                {"currency": balance.currency, "total": str(balance.total)}
+                for balance in gateway.balances
+            ],
+            "holdings": [
+                {
+                    "instrument": holding.instrument,
+                    "qty": holding.qty,
+                    "entry_price": str(holding.entry_price),
+                }
+                for holding in gateway.holdings
+            ],
+        }
+    )
+
+
+def take_up(payload: bytes | memoryview, ctx: Context, instruments: Instruments) -> int:
+    """Give the gate's account positions what a BALANCES record holds; returns the account."""
+    opening = msgspec.json.decode(payload, type=Opening)
+    for held in opening.holdings:
+        position = Position()
+        position.take_up(instruments[held.instrument], held.qty, held.entry_price)
+        row = ctx.account_positions[opening.account, held.instrument]
+        row["qty"], row["cost"] = position.qty, position.cost
+        row["bought"], row["sold"] = position.bought, position.sold
+    return opening.account
+
+
+def contracts_of(ledger: Ledger, account: int) -> dict[int, tuple[int, Decimal]]:
+    """Return an account's open contracts: instrument -> (signed lots, open cost, positive)."""
+    held = {}
+    for (owner, i), position in ledger.accounts.items():
+        instrument = ledger.instruments[i]
+        if owner == account and position.qty and instrument.contract != words.SPOT:
+            held[i] = (position.qty, money(instrument, abs(position.cost)))
+    return held

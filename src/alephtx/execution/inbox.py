@@ -1,0 +1,133 @@
+"""The venue's words in: each row gets its order, is noted, and goes to the account's ring.
+
+Nothing here asks or sends. The engine's loop is the only writer of state; what is kept here is the
+little that the way to the venue needs: which orders are not known to be over, and which order is
+behind a venue's own id. A fill that names only the venue's id waits until the id is known.
+"""
+
+from collections import deque
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+
+from alephtx.core import words
+from alephtx.core.clock import Clock
+from alephtx.core.log import logger
+from alephtx.core.ports import Rows
+from alephtx.core.records import UPDATE
+
+log = logger("gateway")
+
+ORPHAN_NS = 5_000_000_000
+"""How long a fill may wait for its order's id before it is held for somebody else's."""
+
+ENDING = (words.CANCEL_ACK, words.EXPIRE, words.REJECT)
+WITHOUT_ORDER = (words.FUNDING_PAID, words.RESYNC_BEGIN, words.RESYNC_END)
+
+
+class LiveOrder(msgspec.Struct):
+    """An order that is not known to be over. sent_ns: 0 while it waits for its rate budget.
+
+    doubt: it is being asked for. withdrawn: cancelled before it was sent, so it never will be.
+    """
+
+    order_id: int
+    instrument: int
+    sent_ns: int
+    venue_order_id: int = 0
+    doubt: bool = False
+    misses: int = 0
+    withdrawn: bool = False
+
+
+class Inbox:
+    """What one account heard. push: appends one UPDATE row to the account's ring, False when full.
+
+    opened_ns: since when the ledger counts, 0 = not yet. What happened before is in the opening
+    balances already: fills of another run's orders, and funding.
+    """
+
+    def __init__(self, account: int, clock: Clock, push: Callable[[Rows], bool]) -> None:
+        self.account = account
+        self.clock = clock
+        self.live: dict[int, LiveOrder] = {}
+        self.by_venue_id: dict[int, int] = {}
+        self.opened_ns = 0
+        self.foreign = 0
+        self.fills = 0
+        self._push_row = push
+        self._orphans: deque[tuple[int, Rows]] = deque()
+        self._backlog: deque[Rows] = deque()
+
+    def blank(self, kind: int, order_id: int = 0, instrument: int = 0) -> Rows:
+        """Return an UPDATE row of our own."""
+        row = np.zeros(1, UPDATE)
+        row["kind"], row["order_id"], row["cum_qty"] = kind, order_id, -1
+        row["account"], row["instrument"] = self.account, max(instrument, 0)
+        row["ts_recv"] = self.clock.now()
+        return row
+
+    def push(self, row: Rows) -> None:
+        """Hand a row to the loop; what finds the ring full waits, and nothing overtakes it."""
+        if self._backlog or not self._push_row(row):
+            self._backlog.append(row)
+
+    def learn(self, row: Rows) -> None:
+        """Note which order is behind a venue's id, and let the fills go that waited for it."""
+        order_id, venue_id = int(row[0]["order_id"]), int(row[0]["venue_order_id"])
+        if not order_id or not venue_id or venue_id in self.by_venue_id:
+            return
+        self.by_venue_id[venue_id] = order_id
+        waiting, self._orphans = self._orphans, deque()
+        for since, orphan in waiting:
+            if orphan[0]["venue_order_id"] == venue_id:
+                self.accept(orphan)
+            else:
+                self._orphans.append((since, orphan))
+
+    def accept(self, row: Rows) -> None:
+        """Give a row its order id and pass it on."""
+        row["account"] = self.account
+        if row[0]["ts_recv"] == 0:
+            row["ts_recv"] = self.clock.now()
+        self.learn(row)
+        kind, venue_id = int(row[0]["kind"]), int(row[0]["venue_order_id"])
+        order_id = int(row[0]["order_id"]) or self.by_venue_id.get(venue_id, 0)
+        row["order_id"] = order_id
+        if kind == words.FILL:
+            if not self.opened_ns:
+                return
+            if not order_id:
+                self._orphans.append((self.clock.monotonic(), row))
+                return
+            self.fills += 1
+        elif kind == words.FUNDING_PAID and not 0 < self.opened_ns <= row[0]["ts_event"]:
+            return
+        self._note(row, order_id, venue_id)
+        if order_id or kind in WITHOUT_ORDER:
+            self.push(row)
+
+    def _note(self, row: Rows, order_id: int, venue_id: int) -> None:
+        order = self.live.get(order_id)
+        if order is None:
+            return
+        order.venue_order_id = venue_id or order.venue_order_id
+        if row[0]["status"] in words.TERMINAL or row[0]["kind"] in ENDING:
+            del self.live[order_id]
+
+    def sweep(self) -> None:
+        """Push what waited for room, and give up on fills that nobody's order came for."""
+        while self._backlog and self._push_row(self._backlog[0]):
+            self._backlog.popleft()
+        now = self.clock.monotonic()
+        while self._orphans and now - self._orphans[0][0] > ORPHAN_NS:
+            _, row = self._orphans.popleft()
+            if row[0]["ts_event"] < self.opened_ns:
+                continue  # of an earlier run: the opening balances hold it
+            self.foreign += 1
+            log.warning(
+                "foreign_fill_seen",
+                account=self.account,
+                venue_order_id=int(row[0]["venue_order_id"]),
+            )

@@ -1,0 +1,283 @@
+"""Orders out: encoded, paid for at the rate limits, sent once, and every end of it made an update.
+
+Nothing is ever sent twice. What surely did not leave, or was refused, is REJECT or CANCEL_REJECT;
+what may have arrived is AMBIGUOUS and asked for. An order that waits for its rate budget is stale
+after PLACE_WAIT_NS and is refused by ourselves; one that is cancelled meanwhile is never sent.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from alephtx.core import words
+from alephtx.core.clock import Clock
+from alephtx.core.errors import (
+    OrderRejected,
+    ProtocolError,
+    Throttled,
+    TransportError,
+    Unauthorized,
+    VenueError,
+    WouldCross,
+)
+from alephtx.core.log import logger
+from alephtx.core.ports import Batch, Codec, Control, Request, Rows, What
+from alephtx.core.records import INTENT
+from alephtx.execution.inbox import Inbox, LiveOrder
+from alephtx.execution.resync import Truth
+
+if TYPE_CHECKING:
+    from alephtx.execution.gateway import Wire
+
+log = logger("gateway")
+
+PLACE_WAIT_NS = 250_000_000
+"""How long a new order may wait for its rate budget; the market it was meant for is gone then."""
+
+UPDATES_MAX = 2_048
+
+
+class Outbox:
+    """Sends one account's orders. on_sent(order_id, ns); on_control takes what is not an answer."""
+
+    def __init__(
+        self,
+        account: int,
+        codec: Codec,
+        wire: "Wire",
+        clock: Clock,
+        inbox: Inbox,
+        truth: Truth,
+        spawn: Callable[[Any], Any],
+    ) -> None:
+        self.account = account
+        self.codec = codec
+        self.wire = wire
+        self.clock = clock
+        self.inbox = inbox
+        self.truth = truth
+        self.counts = {"sent": 0, "rejected": 0, "ambiguous": 0}
+        self.on_sent: Callable[[int, int], None] = lambda order_id, ns: None
+        self.on_control: Callable[[Control, str], None] = lambda control, role: None
+        self._spawn = spawn
+        self._batch = Batch(events=16, updates=UPDATES_MAX)
+        self._pending: dict[str, tuple[Request, asyncio.TimerHandle]] = {}
+        self._nonce = 0
+
+    # -- intents ---------------------------------------------------------------------------
+
+    def submit(self, intents: Rows) -> None:
+        """Send INTENT rows of this account; called with rows already journaled."""
+        now = self.clock.now()
+        for k in range(len(intents)):
+            if intents[k]["op"] == words.PLACE:
+                order_id = int(intents[k]["order_id"])
+                self.inbox.live[order_id] = LiveOrder(order_id, int(intents[k]["instrument"]), 0)
+        kept = [k for k in range(len(intents)) if not self._withdraw(intents[k])]
+        if kept:
+            self._encode(intents[kept], now)
+
+    def cancel(self, order_id: int, instrument: int) -> None:
+        """Send a cancel that no strategy asked for: of leftovers, strays, at the end."""
+        row = np.zeros(1, INTENT)
+        row["op"], row["target_order_id"] = words.CANCEL, order_id
+        row["instrument"], row["account"] = instrument, self.account
+        self.submit(row)
+
+    def _withdraw(self, intent: Any) -> bool:
+        """Take back an order that has not been sent; True when its cancel has nothing to do."""
+        if intent["op"] != words.CANCEL:
+            return False
+        order = self.inbox.live.get(int(intent["target_order_id"]))
+        if order is None or order.sent_ns:
+            return False
+        order.withdrawn = True
+        return True
+
+    def _encode(self, intents: Rows, now: int) -> None:
+        self._nonce = max(self._nonce + 1, now // 1_000_000)
+        try:
+            requests = self.codec.encode(intents, now, self._nonce)
+        except VenueError as error:
+            self._not_encoded(intents, error, now)
+            return
+        for request in requests:
+            self._spawn(self._send(request))
+
+    def _not_encoded(self, intents: Rows, error: VenueError, now: int) -> None:
+        """Refuse what the venue cannot express; alone each, so that one bad row spoils no other."""
+        if len(intents) > 1:
+            for k in range(len(intents)):
+                self._encode(intents[k : k + 1], now)
+            return
+        placing = intents[0]["op"] == words.PLACE
+        order_id = int(intents[0]["order_id" if placing else "target_order_id"])
+        request = Request(
+            what=What.INTENT, op=int(intents[0]["op"]), order_ids=(order_id,),
+            instrument=int(intents[0]["instrument"]),
+        )  # fmt: skip
+        self._refused(request, error)
+
+    # -- sending ---------------------------------------------------------------------------
+
+    async def _send(self, request: Request) -> None:
+        """Send one encoded intent; whatever goes wrong ends as an update."""
+        try:
+            await self._take(request)
+            self._check_withdrawn(request)
+        except VenueError as error:
+            self._refused(request, error)
+            return
+        self.counts["sent"] += 1
+        if request.transport == "trade":
+            self._send_frame(request)
+            return
+        self._mark_sent(request)
+        try:
+            status, headers, body = await self.wire.fetch(request)
+        except TransportError as error:
+            if error.sent:
+                self._doubt(request, str(error))
+            else:
+                self._refused(request, error)
+            return
+        self._answer(request, status, headers, body)
+
+    async def _take(self, request: Request) -> None:
+        """Wait for the rate budget: cancels as long as it takes, new orders a moment only."""
+        if request.op != words.PLACE:
+            await self.wire.take(request, urgent=True)
+            return
+        try:
+            async with asyncio.timeout(PLACE_WAIT_NS / 1e9):
+                await self.wire.take(request, urgent=False)
+        except TimeoutError:
+            raise Throttled("no rate budget for a new order", retryable=True) from None
+
+    def _check_withdrawn(self, request: Request) -> None:
+        if request.op != words.PLACE:
+            return
+        orders = [self.inbox.live.get(order_id) for order_id in request.order_ids]
+        if orders and all(order is None or order.withdrawn for order in orders):
+            raise OrderRejected("cancelled before it was sent")
+
+    def _send_frame(self, request: Request) -> None:
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(request.timeout_ns / 1e9, self._timed_out, request.key)
+        self._pending[request.key] = (request, timer)
+        if self.wire.send("trade", request.body):
+            self._mark_sent(request)
+            return
+        timer.cancel()
+        del self._pending[request.key]
+        self._refused(request, TransportError("trade link is down", retryable=True))
+
+    def _mark_sent(self, request: Request) -> None:
+        now = self.clock.now()
+        for order_id in request.order_ids:
+            self.on_sent(order_id, now)
+            if request.op == words.PLACE:
+                if (order := self.inbox.live.get(order_id)) is not None:
+                    order.sent_ns = now
+                self.inbox.push(self.inbox.blank(words.SENT, order_id, request.instrument))
+
+    # -- answers ---------------------------------------------------------------------------
+
+    def digest_frame(self, role: str, frame: bytes | memoryview, ts_recv: int) -> int:
+        """Digest a frame of the private or trade link; negative when it was not understood."""
+        self._batch.clear()
+        understood = self.codec.decode(role, frame, ts_recv, self._batch)
+        self._digest(role)
+        return understood
+
+    def _digest(self, role: str) -> None:
+        rows = [self._batch.updates[k : k + 1].copy() for k in range(self._batch.update_count)]
+        for control in list(self._batch.controls):
+            self._control(control, role)
+        for row in rows:
+            self.inbox.accept(row)
+
+    def _control(self, control: Control, role: str) -> None:
+        """Settle the request that an answer or an error on a link belongs to."""
+        if control.kind not in ("answer", "error") or control.key not in self._pending:
+            self.on_control(control, role)
+            return
+        request, timer = self._pending.pop(control.key)
+        timer.cancel()
+        if control.kind == "error":
+            self._failed(request, control.value)
+
+    def _answer(self, request: Request, status: int, headers: Any, body: bytes) -> None:
+        """Digest an HTTP answer to an order."""
+        self._batch.clear()
+        try:
+            self.codec.reply(request, status, headers, body, self._batch)
+        except VenueError as error:
+            self._failed(request, error)
+        else:
+            self._digest("http")
+
+    def _failed(self, request: Request, error: VenueError) -> None:
+        """Tell what the venue refused from what nobody knows the end of."""
+        if isinstance(error, TransportError | ProtocolError):
+            self._doubt(request, str(error))
+        else:
+            self._refused(request, error)
+
+    def _timed_out(self, key: str) -> None:
+        pending = self._pending.pop(key, None)
+        if pending is not None:
+            self._doubt(pending[0], "no answer in time")
+
+    def link_lost(self, why: str) -> None:
+        """Put in doubt whatever waits for an answer on the trade link, which broke."""
+        pending, self._pending = self._pending, {}
+        for request, timer in pending.values():
+            timer.cancel()
+            self._doubt(request, f"trade link lost: {why}")
+
+    def _refused(self, request: Request, error: VenueError) -> None:
+        """Pass on a proven refusal: the venue said no, or the bytes never left."""
+        kind = words.REJECT if request.op == words.PLACE else words.CANCEL_REJECT
+        reason = reason_of(error)
+        log.info("order_refused", account=self.account, op=request.op, error=str(error))
+        self.counts["rejected"] += 1
+        for order_id in request.order_ids:
+            row = self.inbox.blank(kind, order_id, request.instrument)
+            row["reason"] = reason
+            row["code"] = error.code if isinstance(error.code, int) else 0
+            self.inbox.push(row)
+            if kind == words.REJECT:
+                self.inbox.live.pop(order_id, None)
+            elif reason == words.REASON_UNKNOWN_ORDER:
+                self.truth.resolve_soon(order_id)
+
+    def _doubt(self, request: Request, why: str) -> None:
+        """Say that an outcome is unproven, and ask until it is proven."""
+        log.warning("outcome_unproven", account=self.account, op=request.op, why=why)
+        self.counts["ambiguous"] += 1
+        for order_id in request.order_ids:
+            if order_id in self.inbox.live:  # else something proved it already
+                self.inbox.push(self.inbox.blank(words.AMBIGUOUS, order_id, request.instrument))
+                self.truth.resolve_soon(order_id)
+
+    def close(self) -> None:
+        """Forget what waits for an answer."""
+        for _, timer in self._pending.values():
+            timer.cancel()
+        self._pending.clear()
+
+
+def reason_of(error: VenueError) -> int:
+    """Map an error class to a reason where the venue file gave none."""
+    if error.reason:
+        return int(error.reason)
+    if isinstance(error, WouldCross):
+        return words.REASON_WOULD_CROSS
+    if isinstance(error, Unauthorized):
+        return words.REASON_AUTH
+    if isinstance(error, Throttled):
+        return words.REASON_THROTTLED
+    return words.REASON_OTHER

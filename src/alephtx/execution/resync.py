@@ -1,0 +1,221 @@
+"""The truth after any doubt: ask the venue until everything about our orders is proven.
+
+An outcome that was not proven is asked for, never sent again. That the venue does not know an order
+is believed only when it was said twice and the order had time to arrive. Fills are asked for before
+the states that they explain, with the venue's ids learnt first, so that no fill is taken for
+somebody else's.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from alephtx.core import words
+from alephtx.core.clock import Clock
+from alephtx.core.errors import TransportError, VenueError
+from alephtx.core.identity import split_order_id
+from alephtx.core.log import logger
+from alephtx.core.ports import Balance, Batch, Codec, Control, Holding, Request, Rows, What
+from alephtx.execution.inbox import Inbox, LiveOrder
+
+log = logger("gateway")
+
+GRACE_NS = 2_000_000_000
+"""How long after sending an order may still appear at the venue before NOT_FOUND is believed."""
+
+OVERLAP_NS = 60_000_000_000
+"""How much further back than proven we ask: the venue's clock is not ours."""
+
+PAUSE_NS, PAUSE_MAX_NS = 100_000_000, 2_000_000_000
+PAGES_MAX = 200
+
+
+class Truth:
+    """Asks about one account. since_ns: everything up to it is known.
+
+    on_control: who takes what answers say beside rows. engine: our number; open orders of ours that
+    no journal knows are `strays`, handed to `on_stray`. spawn: runs a coroutine beside.
+    """
+
+    def __init__(
+        self,
+        codec: Codec,
+        inbox: Inbox,
+        clock: Clock,
+        fetch: Callable[[Request], Awaitable[tuple[int, Any, bytes]]],
+        *,
+        traded: list[int],
+        engine: int,
+        spawn: Callable[[Any], Any],
+        on_control: Callable[[Control], None],
+        on_stray: Callable[[int, int], None],
+    ) -> None:
+        self.codec = codec
+        self.inbox = inbox
+        self.clock = clock
+        self.traded = traded
+        self.since_ns = clock.now()
+        self.balances: list[Balance] = []
+        self.holdings: list[Holding] = []
+        self._fetch = fetch
+        self._engine = engine
+        self._spawn = spawn
+        self._on_control = on_control
+        self._on_stray = on_stray
+
+    # -- questions -------------------------------------------------------------------------
+
+    async def ask(self, request: Request) -> tuple[list[Rows], dict[str, Any] | None]:
+        """Ask over HTTP; return the answer's rows, not yet accepted, and how to ask for more."""
+        if request.transport == "trade":
+            raise TransportError(f"{request.what.value} cannot travel on the trade link")
+        status, headers, body = await self._fetch(request)
+        batch = Batch(events=16, updates=2_048)
+        more = None
+        self.codec.reply(request, status, headers, body, batch)
+        for control in batch.controls:
+            if control.kind == "balances":
+                self.balances = list(control.value)
+            elif control.kind == "positions":
+                self.holdings = list(control.value)
+            elif control.kind == "more":
+                more = dict(control.value)
+            else:
+                self._on_control(control)
+        return [batch.updates[k : k + 1].copy() for k in range(batch.update_count)], more
+
+    async def query(self, what: What, **args: Any) -> list[Rows]:
+        """Ask for something, page by page; VenueError when there is no end to the pages."""
+        rows: list[Rows] = []
+        for _ in range(PAGES_MAX):
+            following = None
+            for request in self.codec.request(what, self.clock.now(), **args):
+                found, more = await self.ask(request)
+                rows.extend(found)
+                following = more or following
+            if following is None:
+                return rows
+            args = {**args, **following}
+        raise VenueError(f"{what.value} did not end within {PAGES_MAX} pages")
+
+    async def fetch_fills(self, instruments: list[int], since_ns: int) -> None:
+        """Accept an account's fills since a time; those known already change nothing."""
+        since = since_ns - OVERLAP_NS
+        for instrument in instruments:
+            for row in await self.query(What.FILLS_SINCE, instrument=instrument, since_ns=since):
+                self.inbox.accept(row)
+
+    async def fetch_funding(self) -> None:
+        """Accept funding payments since the last known moment."""
+        since = self.since_ns - OVERLAP_NS
+        for row in await self.query(What.FUNDING_SINCE, since_ns=since):
+            self.inbox.accept(row)
+
+    def fetch_fills_soon(self, instrument: int) -> None:
+        """Ask for an instrument's fills: the venue counts more than we saw."""
+        self._spawn(self._quietly(self.fetch_fills([instrument], self.since_ns)))
+
+    def fetch_funding_soon(self) -> None:
+        """Ask for funding: the stream said that some was paid, and not for what."""
+        self._spawn(self._quietly(self.fetch_funding()))
+
+    async def _quietly(self, work: Awaitable[None]) -> None:
+        """Do what the next audit does anyway; a venue that does not answer is only noted."""
+        try:
+            await work
+        except VenueError as error:
+            log.warning("query_failed", account=self.inbox.account, error=str(error))
+
+    # -- one order -------------------------------------------------------------------------
+
+    def resolve_soon(self, order_id: int) -> None:
+        """Ask for one order until it is proven, beside everything else."""
+        order = self.inbox.live.get(order_id)
+        if order is not None and not order.doubt:
+            self._spawn(self.resolve(order))
+
+    async def resolve(self, order: LiveOrder) -> None:
+        """Ask for one order until its state is proven; backs off to one question in two seconds."""
+        order.doubt, order.misses = True, 0
+        pause = PAUSE_NS
+        try:
+            while order.order_id in self.inbox.live:
+                try:
+                    if await self._query_order(order):
+                        return
+                except VenueError as error:
+                    log.warning("order_query_failed", account=self.inbox.account, error=str(error))
+                await self.clock.sleep(pause)
+                pause = min(pause * 2, PAUSE_MAX_NS)
+        finally:
+            order.doubt = False
+
+    async def _query_order(self, order: LiveOrder) -> bool:
+        """Ask for one order; True when the answer proves something."""
+        rows = await self.query(What.ORDER, instrument=order.instrument, order_id=order.order_id)
+        for row in rows:
+            missing = row[0]["kind"] == words.NOT_FOUND
+            if missing:
+                order.misses += 1
+                age = self.clock.now() - order.sent_ns
+                if order.misses < 2 or not order.sent_ns or age < GRACE_NS:
+                    continue
+                row["order_id"], row["instrument"] = order.order_id, order.instrument
+            self.inbox.learn(row)
+            if missing or row[0]["status"] in words.TERMINAL or row[0]["cum_qty"] > 0:
+                since = min(order.sent_ns or self.since_ns, self.since_ns)
+                await self.fetch_fills([order.instrument], since)
+            self.inbox.accept(row)
+            if missing:
+                self.inbox.live.pop(order.order_id, None)
+            return True
+        return False
+
+    # -- everything ------------------------------------------------------------------------
+
+    async def synchronise(self, *, settled: bool = False) -> None:
+        """Ask for everything: open orders, fills, funding, orders in doubt, positions, balances.
+
+        settled: leave out orders sent just now, which the ordinary way still answers for. When it
+        returns, everything up to the moment of the call is known and in the ring, and since_ns says
+        so. VenueError: ask again.
+        """
+        started = self.clock.now()
+        rows = await self.query(What.ORDERS)
+        seen = set()
+        for row in rows:
+            seen.add(int(row[0]["order_id"]))
+            self.inbox.learn(row)
+        await self.fetch_fills(self.traded, self.since_ns)
+        await self.fetch_funding()
+        for row in rows:
+            self.inbox.accept(row)
+        for order in list(self.inbox.live.values()):
+            young = settled and started - order.sent_ns < GRACE_NS
+            if order.order_id not in seen and order.sent_ns and not young:
+                await self.resolve(order)
+        if not settled:
+            self._refuse_strays(rows)
+        await self.refresh()
+        self.since_ns = started
+
+    def _refuse_strays(self, rows: list[Rows]) -> None:
+        """Cancel orders of ours that we do not know: of a run whose journal is not this one."""
+        strays = [
+            (int(row[0]["order_id"]), int(row[0]["instrument"]))
+            for row in rows
+            if row[0]["order_id"]
+            and int(row[0]["order_id"]) not in self.inbox.live
+            and split_order_id(int(row[0]["order_id"]))[0] == self._engine
+        ]
+        for order_id, instrument in strays:
+            log.warning("stray_order_cancelled", account=self.inbox.account, order_id=order_id)
+            self._on_stray(order_id, instrument)
+        if strays:
+            raise VenueError(f"{len(strays)} orders of another run are open; cancelling them")
+
+    async def refresh(self) -> None:
+        """Ask for balances and positions."""
+        await self.query(What.BALANCES)
+        if not self.inbox.opened_ns:
+            self.inbox.opened_ns = self.clock.now()
+        await self.query(What.POSITIONS)
