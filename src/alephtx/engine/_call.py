@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from alephtx.core.errors import PluginError
 from alephtx.core.kernel import JIT, native_address
 from alephtx.core.records import EVENT, INTENT, UPDATE
 from alephtx.core.view import View
