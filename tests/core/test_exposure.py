@@ -27,7 +27,7 @@ TABLE = Instruments([
                qty_scale=0, lot_size=Decimal(1), contract_value=Decimal(100), **COMMON),
 ])  # fmt: skip
 ROWS = TABLE.rows()
-LOTS, PRICES = st.integers(-(10**8), 10**8), st.integers(10_000, 10**9)
+LOTS, PRICES = st.integers(-(10**7), 10**7), st.integers(10_000, 10**9)
 
 
 def exact(i, price, lots):
