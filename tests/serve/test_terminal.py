@@ -53,7 +53,7 @@ def test_render_in_a_small_terminal_shows_the_essentials():
     said = "AlephTX demo  ● trading live  2/2 processes  feeder:x restarted 2x"
     assert lines[0].rstrip() == said
     for part in (
-        "61705.0", "stale", "0.010 binance_usdm:BTC-USDT-PERP", "flat", "realized -3.7238 USDT",
+        "61705.0", "stale", "0.01 BTC-USDT-PERP", "flat", "realized -3.7238 USDT",
         "unrealized 0.5 USDT", "fees 0.196279 USDT", "feed 26.6us/1.11ms", "fills 82",
         "denied rate 31  band 2", "● spot 3", "○ usdm 0 ?2",
     ):  # fmt: skip
@@ -94,7 +94,7 @@ def test_render_that_cuts_says_how_much():
 
 
 def test_render_before_the_first_status_says_starting():
-    lines = draw(80, 24, {}, [], [])
+    lines = draw(80, 24, {"latency_ns": {"wire_to_matrix": LATENCY}}, [], [])
     assert "starting" in lines[0]
     assert "denied nothing" in lines[-1]
 

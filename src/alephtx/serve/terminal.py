@@ -125,9 +125,10 @@ def plain_table(*names: str, words: int = 1) -> Table:
 
 def header(status: Status, processes: Rows, title: str) -> Text:
     """Return the title, the run's state, its processes."""
-    state = "HALTED" if status.get("halted") else "trading" if status else "starting"
+    started = bool(status.get("counters"))
+    state = "HALTED" if status.get("halted") else "trading" if started else "starting"
     line = Text(clean(title), style="bold")
-    line.append(f"  ● {state}", style=BAD if state == "HALTED" else GOOD if status else WARN)
+    line.append(f"  ● {state}", style=BAD if state == "HALTED" else GOOD if started else WARN)
     if status.get("mode"):
         line.append(f" {clean(status['mode'])}", style=DIM)
     alive = sum(bool(process.get("pid")) for process in processes)
@@ -166,7 +167,7 @@ def books_table(books: Rows, width: int) -> Table:
 
 
 def strategies_table(status: Status, *, wide: bool) -> Table:
-    """Return a line per strategy; what its detectors saw, where it has some."""
+    """Return a line per strategy; wide: what its detector saw, and the venues of what it holds."""
     names = ["strategy", "events", "intents", "denied", "live"]
     table = plain_table(*names, *(("best bps",) if wide else ()), "holds", words=1)
     table.columns[-1].justify = "left"
@@ -177,7 +178,10 @@ def strategies_table(status: Status, *, wide: bool) -> Table:
             cells.append(best_edge(row.get("state") or {}))
         name = Text(clean(row.get("name", "-")), style="" if row.get("enabled", True) else DIM)
         held = row.get("positions") or {}
-        inside = "  ".join(f"{clean(qty)} {clean(key)}" for key, qty in held.items())
+        inside = "  ".join(
+            f"{short(qty)} {clean(key) if wide else clean(key).partition(':')[2]}"
+            for key, qty in held.items()
+        )
         table.add_row(name, *cells, Text(inside or "flat", style="" if inside else DIM))
     return table
 
