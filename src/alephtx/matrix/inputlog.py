@@ -50,7 +50,7 @@ def input_append(imap: Rows, ring: int, k: int, now: int) -> int:
     if address != 0:
         if address + ROW_BYTES > imap[I_END]:
             return -1
-        store_relaxed(address + 8, ring << RING_SHIFT | k & K_MASK)
+        store_relaxed(address + 8, np.int64(ring) << RING_SHIFT | k & K_MASK)
         store_release(address, now)
         imap[I_ADDRESS] = address + ROW_BYTES
     imap[I_SEQ] += 1
