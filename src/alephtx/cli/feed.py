@@ -81,7 +81,7 @@ def books_line(status: dict[str, Any], books: list[dict[str, Any]]) -> str:
 def lines(summary: dict[str, Any]) -> list[str]:
     """Return the last words of a feed."""
     told = [f"run        {summary['run']} (feed)"]
-    told += [f"book       {key}: {state}" for key, state in summary["books"].items()]
+    told += [f"book       {key}: {state}" for key, state in summary["book_states"].items()]
     for venue, counters in summary["feeders"].items():
         said = ", ".join(
             f"{counters[name]:,} {name}"

@@ -108,7 +108,7 @@ def _print_summary(outcome: Outcome, report: str) -> None:
         f"  events {summary['events']:,}   intents {summary['intents']:,}   "
         f"orders {summary['orders']:,}   fills {summary['fills']:,}   resyncs {summary['resyncs']}"
     )
-    denied = ", ".join(f"{rule} {count:,}" for rule, count in summary["denied"].items())
+    denied = ", ".join(f"{rule} {count:,}" for rule, count in summary["denied_by"].items())
     print(f"  denied by the gate: {denied or 'nothing'}")
     for name in ("realized", "unrealized"):
         print(f"  {name}: {_amounts(summary['pnl'][name])}")
