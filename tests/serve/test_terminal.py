@@ -71,6 +71,7 @@ def test_render_in_a_wide_terminal_shows_everything_in_frames():
         "wire → matrix",
         "184,560",
         "funding",
+        "0.01 binance_usdm:BTC-USDT-PERP",
     ):
         assert part in text, part
 
