@@ -89,6 +89,7 @@ class Run:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self.supervisor.stop_children()
+            await self.supervisor.settle()
             showing.cancel()
             (seen,) = await asyncio.gather(showing, return_exceptions=True)
             if isinstance(seen, Exception):

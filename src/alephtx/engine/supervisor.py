@@ -39,6 +39,7 @@ FEEDER_UNFIT = (2,)
 """Exit codes of a child that would not do better if it were started again."""
 
 STEADY_NS = 30_000_000_000
+SETTLE_NS = 60_000_000_000
 LAST_WORDS_BYTES = 2_048
 STOP_SECONDS = {"engine": 25.0, "feeder": 5.0}
 
@@ -130,6 +131,7 @@ class Supervisor:
         self.failure = ""
         self.unfit = False
         self.killed = False
+        self.forced = False
         self._stopping = asyncio.Event()
         self.on_child_died: Callable[[str, int], None] = lambda name, code: None
 
@@ -261,6 +263,29 @@ class Supervisor:
         if self.children:
             self.write_processes()
 
+    async def settle(self) -> None:
+        """Give an engine that did not come through its stop one more life, to cancel and reconcile.
+
+        Its start is its recovery: it cancels what the journal left open. Nothing is done where it
+        ended in order, never traded, or was forced.
+        """
+        engine = next((child for child in self.children if child.kind == "engine"), None)
+        ended = (self.run_directory.path / "engine.json").exists()
+        traded = self.run_directory.status.exists()
+        if engine is None or ended or not traded or self.failure or self.forced:
+            return
+        log.warning("engine_settles", code=engine.exit_code)
+        self.halt()
+        begun, written = self.clock.monotonic(), self.run_directory.status.stat().st_mtime_ns
+        await engine.start(begun)
+        self.write_processes()
+        while engine.pid and self.clock.monotonic() - begun < SETTLE_NS:
+            if self.run_directory.status.stat().st_mtime_ns != written:
+                break
+            await self.clock.sleep(50_000_000)
+        await engine.stop(STOP_SECONDS["engine"])
+        self.write_processes()
+
     async def stop(self) -> None:
         """Stop the children and give the matrix back."""
         await self.stop_children()
@@ -271,6 +296,7 @@ class Supervisor:
 
     def force(self) -> None:
         """Kill every child at once; for a second Ctrl-C."""
+        self.forced = True
         for child in self.children:
             if child.process is not None and child.process.returncode is None:
                 child.process.kill()

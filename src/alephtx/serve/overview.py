@@ -185,13 +185,19 @@ def look(run: RunDirectory) -> Overview:
         summary=run.read_as(run.summary, dict[str, Any]),
     )
     if alive:
-        seen.state = RUNNING if status is not None or seen.mode == "feed" else STARTING
+        seen.state = RUNNING if seen.mode == "feed" or _spoke(seen) else STARTING
         _look_into_matrix(run, seen)
         if seen.halt_word or (status is not None and status.halted):
             seen.state = HALTED
     elif seen.state == CRASHED:
         seen.processes = []
     return seen
+
+
+def _spoke(seen: Overview) -> bool:
+    """Tell whether the engine that runs now has said something; an earlier life does not count."""
+    started = max((p.started for p in seen.processes if p.name == "engine"), default=0)
+    return seen.status is not None and seen.status.ts > started
 
 
 def _look_into_matrix(run: RunDirectory, seen: Overview) -> None:
