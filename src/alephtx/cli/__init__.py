@@ -6,6 +6,7 @@ when it is called, so that `alephtx --help` is quick. A new verb is a file and a
 
 import argparse
 import importlib
+import keyword
 import os
 import sys
 import traceback
@@ -34,6 +35,7 @@ UNUSABLE = (ConfigError, PluginError, UnitError, MatrixError, JournalError, Simu
 VERBS = {
     "init": "write a config to start from",
     "demo": "replay real recordings over real sockets and trade on them",
+    "try": "run a strategy over a recording and say what it did",
     "run": "trade what a config says",
     "feed": "watch and record market data, without trading",
     "status": "show a run that goes, or how one ended",
@@ -64,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         options = parser(given).parse_args(given)
-        code: int = importlib.import_module(f"alephtx.cli.{options.verb}").run(options)
+        code: int = _module(options.verb).run(options)
         sys.stdout.flush()
     except AlephError as error:
         complain(error)
@@ -95,8 +97,13 @@ def parser(given: Sequence[str] = ()) -> argparse.ArgumentParser:
     for name, summary in VERBS.items():
         verb = verbs.add_parser(name, help=summary, description=f"{summary.capitalize()}.")
         if name == wanted:
-            importlib.import_module(f"alephtx.cli.{name}").arguments(verb)
+            _module(name).arguments(verb)
     return made
+
+
+def _module(verb: str) -> Any:
+    """Import a verb's file; one that is a word of Python has an underscore after its name."""
+    return importlib.import_module(f"alephtx.cli.{verb}{'_' if keyword.iskeyword(verb) else ''}")
 
 
 def exit_code(error: AlephError) -> int:

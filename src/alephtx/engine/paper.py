@@ -181,7 +181,7 @@ class PaperGateway:
             self.dispatch(row)
 
     def dispatch(self, row: Any) -> None:
-        """Let an order or a cancel arrive after the latency, in the time of this account's clock."""
+        """Let an order or a cancel arrive after the latency."""
         asyncio.get_running_loop().call_later(LATENCY_NS / 1e9, self.arrive, row)
 
     def arrive(self, row: Any) -> None:
