@@ -192,4 +192,37 @@ def test_a_limit_of_the_config_reaches_the_gate(tmp_path):
     bench.step()
     assert bench.sent() == []
     assert bench.ctx.counters[c.C_DENIED_BY + words.DENY_NOTIONAL] == 1
+    assert bench.state["updates"] == 0
+    bench.step()
+    assert (bench.state["updates"], bench.state["last_kind"]) == (1, words.REJECT)
     bench.close()
+
+
+def test_fees_count_towards_the_drawdown_in_settle_money(bench):
+    """A strategy that loses by fees alone loses."""
+    bench.top(6_000_000, 6_000_100)
+    bench.step()
+    order_id = int(bench.sent()[0]["order_id"])
+    usdt, btc = bench.instruments.currency("USDT"), bench.instruments.currency("BTC")
+    bench.update(
+        kind=words.FILL,
+        order_id=order_id,
+        trade_id=1,
+        side=1,
+        price=6_000_000,
+        qty=500,
+        fee=12_000_000,
+        fee_currency=usdt,
+    )
+    bench.update(
+        kind=words.FILL,
+        order_id=order_id,
+        trade_id=2,
+        side=1,
+        price=6_000_000,
+        qty=500,
+        fee=100,
+        fee_currency=btc,
+    )
+    bench.step()
+    assert bench.ctx.positions[0, 0]["fees"] == 12_000_000 + 100 * 60_000

@@ -51,6 +51,7 @@ class Rings(msgspec.Struct):
     commands: Spsc
     python_intents: Spsc
     asks: Spsc
+    echo: Spsc
 
 
 class Engine(msgspec.Struct):
@@ -81,6 +82,7 @@ def make_rings(config: Config) -> Rings:
         commands=Spsc(c.COMMAND_BYTES, 256),
         python_intents=Spsc(INTENT.itemsize, 1024),
         asks=Spsc(OUTCOME.itemsize, ASK_SLOTS),
+        echo=Spsc(UPDATE.itemsize, ASK_SLOTS),
     )
 
 
@@ -114,6 +116,7 @@ def assemble(
         commands=rings.commands.address,
         python_intents=rings.python_intents.address,
         asks=rings.asks.address,
+        echo=rings.echo.address,
     )
     stages = place_stages(ctx)
     loaded = [place_strategy(config, instruments, ctx, name, k) for k, name in enumerate(names)]

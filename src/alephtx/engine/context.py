@@ -58,6 +58,7 @@ R_IDLE, R_BUSY, R_OUTBOX, R_JOURNAL, R_COMMAND, R_ASK = 0, 1, 2, 4, 8, 16
 
 # Ring numbers in the input log: venues come first.
 RING_UPDATES, RING_COMMAND, RING_TIMER, RING_PYTHON, RING_STALE = 64, 128, 129, 130, 131
+RING_ECHO = 132  # a denial told back to its strategy
 RING_LAPPED = 160  # + venue
 
 # Commands: int64 (8,): kind, argument, ...
@@ -93,6 +94,7 @@ class Context(NamedTuple):
     slot: Rows  # scratch from here: TOP_ROW (1,)
     event: Rows  # EVENT (1,)
     update: Rows  # UPDATE (1,)
+    denial: Rows  # UPDATE (1,): what a denied order's strategy hears
     intents: Rows  # INTENT (INTENTS_MAX,)
     outcome: Rows  # OUTCOME (1,)
     realized: Rows  # int64 (1,)
@@ -106,8 +108,8 @@ class Context(NamedTuple):
     F_MAP, F_JOURNAL, F_INPUTS, F_NOW, F_TOP, F_LEVELS, F_SIGNALS, F_INSTRUMENTS, F_POSITIONS,
     F_ACCOUNT_POSITIONS, F_STRATEGIES, F_DATA, F_ROUTES, F_ACCOUNT_OF, F_VENUE_OF, F_DEPTH_WANTED,
     F_NEXT_SLOT, F_BEATS, F_UPDATE_RINGS, F_CONTROL, F_COUNTERS, F_HISTOGRAMS, F_SLOT, F_EVENT,
-    F_UPDATE, F_INTENTS, F_OUTCOME, F_REALIZED, F_COMMAND, F_ADDRESSES, F_TABLE,
-) = range(31)  # fmt: skip
+    F_UPDATE, F_DENIAL, F_INTENTS, F_OUTCOME, F_REALIZED, F_COMMAND, F_ADDRESSES, F_TABLE,
+) = range(32)  # fmt: skip
 F_GATE = F_TABLE + len(OrderTable._fields)
 """Numbers of the packed arrays: Context's order, table and gate flattened at the end."""
 
@@ -122,6 +124,7 @@ POSITIONS, ORDERS = np.zeros((1, 1), POSITION), np.zeros((1, 1), ORDER)
 A_UPDATE, A_INTENTS, A_COMMAND, A_OUTCOME = 0, 1, 2, 3
 A_OUTBOX, A_COMMANDS, A_PYTHON, A_ASKS = 4, 5, 6, 7
 A_EMIT, A_ENTER, A_APPLY = 8, 9, 10
+A_ECHO, A_DENIAL = 11, 12
 
 
 def pack(ctx: Context) -> Rows:
@@ -162,6 +165,7 @@ def make_context(
     commands: int,
     python_intents: int,
     asks: int,
+    echo: int,
 ) -> Context:
     """Allocate a context; routes, accounts, strategies and control are filled by the session."""
     count, venues = len(instruments), max(1, len(instruments.venues))
@@ -178,6 +182,8 @@ def make_context(
     rings = [outbox, commands, python_intents, asks]
     addresses = np.zeros(16, np.int64)
     addresses[:8] = [a.ctypes.data for a in scratch] + rings
+    denial = np.zeros(1, UPDATE)
+    addresses[A_ECHO], addresses[A_DENIAL] = echo, denial.ctypes.data
     return Context(
         map=matrix_map,
         journal=journal_map,
@@ -205,6 +211,7 @@ def make_context(
         slot=np.zeros(1, TOP_ROW),
         event=np.zeros(1, EVENT),
         update=update,
+        denial=denial,
         intents=intents,
         outcome=outcome,
         realized=np.zeros(1, np.int64),

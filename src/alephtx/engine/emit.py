@@ -14,6 +14,8 @@ from alephtx.core.words import (
 )
 from alephtx.engine._call import call_stage, enter_plain, enter_row, enter_timer, field
 from alephtx.engine.context import (
+    A_DENIAL,
+    A_ECHO,
     A_EMIT,
     A_INTENTS,
     A_OUTBOX,
@@ -29,6 +31,7 @@ from alephtx.engine.context import (
     F_CONTROL,
     F_COUNTERS,
     F_DATA,
+    F_DENIAL,
     F_EVENT,
     F_HISTOGRAMS,
     F_INTENTS,
@@ -56,7 +59,7 @@ from alephtx.engine.context import (
     X_REASON,
 )
 from alephtx.engine.fields import gate_of, table_of, view_for
-from alephtx.execution.orders import orders_cancelling, orders_place
+from alephtx.execution.orders import orders_cancelling, orders_denied, orders_place
 from alephtx.matrix.journal import INTENT as INTENT_RECORD
 from alephtx.matrix.journal import journal_append
 from alephtx.matrix.spsc import spsc_push
@@ -155,6 +158,11 @@ def _commit(x: Rows, k: Int) -> int:
     if verdict != PASS:
         counters[C_DENIED] += 1
         counters[C_DENIED_BY + verdict] += 1
+        if intents[k]["op"] == PLACE:
+            # Told as an update of the next step, not now: a strategy that answers a denial with
+            # another order must not do so inside its own call.
+            orders_denied(intents[k : k + 1], now[0], field(x, F_DENIAL, UPDATES))
+            spsc_push(addresses[A_ECHO], addresses[A_DENIAL])
         return 0
     # The outbox holds more than every order that can be live, so it is never full.
     spsc_push(addresses[A_OUTBOX], address)

@@ -242,6 +242,8 @@ class Session:
         self.loop_thread.start()
         await self._clear_leftovers()
         for strategy in self.engine.strategies:
+            warm = self.clock.monotonic() + strategy.needs.warmup_ns
+            self.ctx.gate.warm_until[strategy.index] = warm
             self._command(c.COMMAND_ENABLE, strategy.index)
         self._tasks.append(asyncio.create_task(self._housekeep()))
 

@@ -25,10 +25,12 @@ from alephtx.engine._call import call_stage, field
 from alephtx.engine.context import (
     A_COMMAND,
     A_COMMANDS,
+    A_ECHO,
     A_EMIT,
     A_ENTER,
     A_INTENTS,
     A_PYTHON,
+    A_UPDATE,
     C_BAD_ROWS,
     C_EVENTS,
     C_LAPPED,
@@ -56,6 +58,7 @@ from alephtx.engine.context import (
     F_SLOT,
     F_STRATEGIES,
     F_TOP,
+    F_UPDATE,
     F_UPDATE_RINGS,
     F_VENUE_OF,
     I1,
@@ -67,6 +70,7 @@ from alephtx.engine.context import (
     R_IDLE,
     R_JOURNAL,
     RING_COMMAND,
+    RING_ECHO,
     RING_LAPPED,
     RING_PYTHON,
     RING_STALE,
@@ -82,6 +86,7 @@ from alephtx.engine.context import (
     S_TIMER_NS,
     S_TRADES,
     TOPS,
+    UPDATES,
     X_COMMAND_COUNT,
     X_HALTED,
     X_INPUT_SEQ,
@@ -111,7 +116,14 @@ def _enter(x: Rows, s: Int, hook: Int) -> int:
 def _drain_updates(x: Rows, budget: Int) -> int:
     """Take the updates of every account and tell the strategies; returns how many."""
     update_rings, control = field(x, F_UPDATE_RINGS, I1), field(x, F_CONTROL, I1)
+    addresses, update = field(x, F_ADDRESSES, I1), field(x, F_UPDATE, UPDATES)
+    inputs, now = field(x, F_INPUTS, I1), field(x, F_NOW, I1)
     done = 0
+    while done < budget and spsc_pop(addresses[A_ECHO], addresses[A_UPDATE]) == 1:
+        s = np.int64(update[0]["strategy"])
+        control[X_INPUT_SEQ] = input_append(inputs, RING_ECHO, s, now[0])
+        _enter(x, s, S_ON_UPDATE)
+        done += 1
     for account in range(len(update_rings)):
         while done < budget and pop_update(x, account) == 1:
             done += 1

@@ -4,6 +4,7 @@ import numpy as np
 
 from alephtx.core.kernel import Int, inner_kernel, kernel
 from alephtx.core.ports import Rows
+from alephtx.core.units import CEIL, OVERFLOW, mul_div_checked
 from alephtx.core.words import RESYNC_BEGIN, RESYNC_END
 from alephtx.engine._call import call_stage, field
 from alephtx.engine.context import (
@@ -98,6 +99,23 @@ def apply_update(x: Rows, a: Int, b: Int) -> int:
 
 
 @inner_kernel
+def _fee_money(instrument: Rows, currency: Int, fee: Int, price: Int) -> int:
+    """Return a fee in the settle currency's money: for the drawdown limit, not for the books.
+
+    A fee in the base coin counts at the fill's price, one in a third currency not at all.
+    """
+    if currency == instrument[0]["settle"] or fee == 0:
+        return fee
+    if currency != instrument[0]["base"]:
+        return 0
+    unit = 1
+    for _ in range(instrument[0]["price_scale"]):
+        unit *= 10
+    value = mul_div_checked(fee, price, unit, CEIL)
+    return 0 if value == OVERFLOW else value
+
+
+@inner_kernel
 def _book_fill(x: Rows, account: Int) -> None:
     """Move the strategy's and the account's position by the fill in F_OUTCOME."""
     outcome = field(x, F_OUTCOME, OUTCOMES)
@@ -106,6 +124,7 @@ def _book_fill(x: Rows, account: Int) -> None:
     realized = field(x, F_REALIZED, I1)
     account_positions = field(x, F_ACCOUNT_POSITIONS, POSITIONS)
     counters = field(x, F_COUNTERS, I1)
+    update = field(x, F_UPDATE, UPDATES)
     s, i = outcome[0]["strategy"], outcome[0]["instrument"]
     side = outcome[0]["side"]
     price, qty = outcome[0]["fill_price"], outcome[0]["fill_qty"]
@@ -114,6 +133,9 @@ def _book_fill(x: Rows, account: Int) -> None:
     bad += position_fill(
         account_positions[account, i : i + 1], instrument, side, price, qty, realized
     )
+    fee = _fee_money(instrument, np.int64(update[0]["fee_currency"]), update[0]["fee"], price)
+    positions[s, i]["fees"] += fee
+    account_positions[account, i]["fees"] += fee
     if bad != 0:
         counters[C_OVERFLOWS] += 1
     counters[C_FILLS] += 1
