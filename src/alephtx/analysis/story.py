@@ -5,7 +5,7 @@
         story.apply(record.kind, record.payload, record.ts)
 
 A fold for reading, not for trading: the engine's order table decides, this one tells. A fill counts
-once by (account, instrument, trade id). About 2 us a row and 500 bytes an order.
+once by (account, instrument, trade id). About 10 us a row and 500 bytes an order.
 """
 
 from collections import Counter
@@ -17,6 +17,8 @@ import numpy as np
 from alephtx.core import words
 from alephtx.core.records import INTENT, UPDATE
 from alephtx.matrix import journal
+
+Row = dict[str, int]
 
 _ENDS = {
     words.REJECT: words.REJECTED,
@@ -105,60 +107,62 @@ class Story:
         if len(payload) % dtype.itemsize:
             self.strange += 1
             return
-        for row in np.frombuffer(payload, dtype):
+        names = dtype.names or ()
+        for values in np.frombuffer(payload, dtype).tolist():  # Python ints read faster
+            row = dict(zip(names, values, strict=True))
             if kind == journal.INTENT:
                 self.intent(row)
             else:
                 self.update(row, ts)
 
-    def intent(self, row: Any) -> None:
-        """Take one INTENT row."""
-        op, verdict, strategy = int(row["op"]), int(row["verdict"]), int(row["strategy"])
+    def intent(self, row: Row) -> None:
+        """Take one INTENT row, by the names of its fields."""
+        op, verdict, strategy = row["op"], row["verdict"], row["strategy"]
         self.intents[op] += 1
         if verdict != words.PASS:
             self.denied[strategy, verdict] += 1
             return
         if op == words.CANCEL:
-            order = self.orders.get(int(row["target_order_id"]))
+            order = self.orders.get(row["target_order_id"])
             if order is not None and not order.ts_cancel:
-                order.ts_cancel = int(row["ts_intent"])
+                order.ts_cancel = row["ts_intent"]
             return
         if op != words.PLACE:
             return
-        if int(row["instrument"]) >= self.instruments:
+        if row["instrument"] >= self.instruments:
             self.strange += 1
             return
         taken = ("account", "instrument", "side", "type", "tif", "flags", "price", "qty")
-        self.orders[int(row["order_id"])] = OrderLine(
-            order_id=int(row["order_id"]),
+        self.orders[row["order_id"]] = OrderLine(
+            order_id=row["order_id"],
             strategy=strategy,
-            group_id=int(row["group_id"]),
-            ts_intent=int(row["ts_intent"]),
-            **{name: int(row[name]) for name in taken},
+            group_id=row["group_id"],
+            ts_intent=row["ts_intent"],
+            **{name: row[name] for name in taken},
         )
 
-    def update(self, row: Any, ts: int) -> None:
+    def update(self, row: Row, ts: int) -> None:
         """Take one UPDATE row that was journaled at ts."""
-        kind = int(row["kind"])
+        kind = row["kind"]
         self.updates[kind] += 1
         if kind == words.RESYNC_BEGIN:
-            self.resyncs[int(row["account"])] += 1
+            self.resyncs[row["account"]] += 1
         if kind in (words.RESYNC_BEGIN, words.RESYNC_END, words.FUNDING_PAID):
             return
-        if int(row["instrument"]) >= self.instruments:
+        if row["instrument"] >= self.instruments:
             self.strange += 1
             return
-        order = self.orders.get(int(row["order_id"]))
-        heard = int(row["ts_recv"]) or ts
+        order = self.orders.get(row["order_id"])
+        heard = row["ts_recv"] or ts
         if kind == words.FILL:
             self._fill(row, order, heard)
         elif order is not None:
             _move(order, kind, row, heard)
 
-    def _fill(self, row: Any, order: OrderLine | None, heard: int) -> None:
-        account, instrument = int(row["account"]), int(row["instrument"])
-        key = (account, instrument, int(row["trade_id"]))
-        price, qty, side = int(row["price"]), int(row["qty"]), int(row["side"])
+    def _fill(self, row: Row, order: OrderLine | None, heard: int) -> None:
+        account, instrument = row["account"], row["instrument"]
+        key = (account, instrument, row["trade_id"])
+        price, qty, side = row["price"], row["qty"], row["side"]
         if price <= 0 or qty <= 0 or abs(side) != 1 or key[2] == 0:
             self.strange += 1
             return
@@ -169,17 +173,17 @@ class Story:
         self.foreign += order is None
         self.fills.append(
             Fill(
-                ts=int(row["ts_event"]) or heard,
-                order_id=int(row["order_id"]),
+                ts=row["ts_event"] or heard,
+                order_id=row["order_id"],
                 account=account,
                 instrument=instrument,
                 strategy=-1 if order is None else order.strategy,
                 side=side,
                 price=price,
                 qty=qty,
-                fee=int(row["fee"]),
-                fee_currency=int(row["fee_currency"]),
-                liquidity=int(row["liquidity"]),
+                fee=row["fee"],
+                fee_currency=row["fee_currency"],
+                liquidity=row["liquidity"],
                 trade_id=key[2],
             )
         )
@@ -195,7 +199,7 @@ class Story:
             order.status = words.PARTIALLY_FILLED
 
 
-def _move(order: OrderLine, kind: int, row: Any, heard: int) -> None:
+def _move(order: OrderLine, kind: int, row: Row, heard: int) -> None:
     """Take a word that is no fill; an order that is over stays over."""
     if kind == words.SENT:
         order.ts_sent = order.ts_sent or heard
@@ -206,13 +210,13 @@ def _move(order: OrderLine, kind: int, row: Any, heard: int) -> None:
         return
     if kind in _ENDS:
         order.status, order.ts_end = _ENDS[kind], heard
-        order.reason, order.code = int(row["reason"]), int(row["code"])
+        order.reason, order.code = row["reason"], row["code"]
     elif kind == words.AMBIGUOUS:
         order.status = words.UNKNOWN
     elif kind == words.ACK and order.status in (words.PENDING_NEW, words.UNKNOWN):
         order.status = words.NEW
-    elif kind == words.ORDER_STATE and int(row["status"]) in words.STATUS_NAMES:
-        order.status = int(row["status"])
+    elif kind == words.ORDER_STATE and row["status"] in words.STATUS_NAMES:
+        order.status = row["status"]
         if order.status in words.TERMINAL:
             order.ts_end = heard
 

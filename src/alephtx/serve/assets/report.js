@@ -154,9 +154,11 @@
       return button;
     });
     function draw() {
+      const { min, max } = plots[0]?.scales.x ?? {}; // another tab keeps the zoom
       plots.forEach((old) => old.destroy());
       buttons.forEach((button, k) => button.setAttribute("aria-pressed", String(k === chosen)));
       plots = kinds[kind](canvas, charts[chosen]);
+      if (max > min) plots.forEach((one) => one.setScale("x", { min, max }));
     }
     draw();
     drawn.push(draw);

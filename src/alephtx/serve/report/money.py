@@ -48,7 +48,8 @@ def pnl(material: Material, charts: dict[str, Any]) -> Part:
             "p",
             "Exact, from the journal, at average cost; unrealized at the last sampled mids. "
             "Drawdown is that of the sampled curve. ≈ USD counts dollar coins as one and other "
-            "currencies at their sampled mids: an estimate.",
+            "currencies at their sampled mids: an estimate. Drag over a chart to zoom all of them, "
+            "double-click to go back.",
             class_="hint",
         ),
         _by_strategy(material),

@@ -27,7 +27,7 @@ Chart = tuple[str, str]
 def write_report(run: RunDirectory) -> Path:
     """Write runs/<id>/report.html and return its path; the old one stays until the new is whole.
 
-    Whatever is missing of the run is named on the page. About 1 s for 50,000 journal records.
+    Whatever is missing of the run is named on the page. About 2 s for 30,000 journal records.
     """
     page = render(read_run(run))
     temporary = run.report.with_suffix(".html.tmp")

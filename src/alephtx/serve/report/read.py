@@ -45,7 +45,7 @@ class Material(msgspec.Struct):
 
 
 def read_run(run: RunDirectory) -> Material:
-    """Read everything a report needs. About 10 us a journal record."""
+    """Read everything a report needs. About 40 us a journal record."""
     notes: list[str] = []
     config, parsed = _config(run.config, notes)
     instruments = _instruments(run, notes)
