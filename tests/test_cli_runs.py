@@ -72,9 +72,12 @@ def twin(tmp_path_factory):
             stdout=out, stderr=log, cwd=folder,
         )  # fmt: skip
     try:
-        text = until(
-            lambda: process.poll() is None and (folder / "twin.toml").read_text(), "the twin"
-        )
+
+        def tables():
+            assert process.poll() is None, (folder / "twin.log").read_text()
+            return (folder / "twin.toml").read_text()
+
+        text = until(tables, "the twin")
         yield text, tomllib.loads(text)["venues"]["binance_usdm"]["http"]
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == cli.OK

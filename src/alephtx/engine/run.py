@@ -57,6 +57,7 @@ class Run:
         self.instruments = instruments
         self.show = show
         self.ended = asyncio.Event()
+        self.ending = False
         self.interrupted = 0
         self.samples: list[dict[str, Any]] = []
         self.feeders: dict[str, dict[str, int]] = {}
@@ -88,6 +89,7 @@ class Run:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            self.ending = True
             await self.supervisor.stop_children()
             await self.supervisor.settle()
             showing.cancel()
@@ -140,7 +142,8 @@ class Run:
             books = books_of(matrix, self.instruments, clock)
             status = self.directory.read_json(self.directory.status) or {}
             self.feeders = feeders_of(matrix, self.instruments)
-            self.books = {book["key"]: book["state"] for book in books}
+            if not self.ending:  # feeders that end leave their books resyncing
+                self.books = {book["key"]: book["state"] for book in books}
             status["latency_ns"] = {
                 "wire_to_matrix": worst_latency(self.feeders),
                 **status.get("latency_ns", {}),
