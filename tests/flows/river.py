@@ -267,15 +267,23 @@ class Books:
         self.fills = Counter()
         self.fill_rows = {}
         self.kinds = Counter()
+        self.risk_in_resync = []
+        resyncing = set()
         for record in read(run.journal):
             if record.kind == INTENT_RECORD:
                 row = np.frombuffer(record.payload, INTENT, count=1)[0]
                 if row["op"] == words.PLACE and row["verdict"] == words.PASS:
                     self.passed[int(row["order_id"])] += 1
                     self.intents[int(row["order_id"])] = (record.ts, row.copy())
+                    if int(row["account"]) in resyncing:
+                        self.risk_in_resync.append(int(row["order_id"]))
             elif record.kind == UPDATE_RECORD:
                 row = np.frombuffer(record.payload, UPDATE, count=1)[0]
                 self.kinds[int(row["kind"])] += 1
+                if row["kind"] == words.RESYNC_BEGIN:
+                    resyncing.add(int(row["account"]))
+                elif row["kind"] == words.RESYNC_END:
+                    resyncing.discard(int(row["account"]))
                 if row["kind"] == words.FILL:
                     symbol = self.instruments[int(row["instrument"])].symbol
                     key = (int(row["account"]), symbol, int(row["trade_id"]))
@@ -300,6 +308,7 @@ def prove(run, twins, summary, *, orders, fills):
     books = Books(run)
     assert summary["reconciled"], summary["differences"]
     assert max(books.passed.values()) == 1
+    assert books.risk_in_resync == [], "an account took new risk while it was being asked for"
     accounts = {venue: k for k, venue in enumerate(twins.ports)}
     accepted = traded = 0
     seen = set()

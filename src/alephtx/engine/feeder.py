@@ -1,5 +1,6 @@
-"""Process entry of a feeder: `python -m alephtx.engine.feeder RUN VENUE MATRIX`."""
+"""Process entry of a feeder: `python -m alephtx.engine.feeder RUN VENUE MATRIX SUPERVISOR`."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -14,6 +15,9 @@ def main(arguments: list[str]) -> int:
     run = RunDirectory(Path(arguments[0]))
     config = load_config(run.config)
     log.configure(level=config.node.log_level, as_json=config.node.log_json)
+    if os.getppid() != int(arguments[3]):  # from here on `run_feeder` watches for it
+        log.logger("feeder").warning("supervisor_gone_before_the_start")
+        return 0
     return run_feeder(config, arguments[1], arguments[2], run.path)
 
 

@@ -1,4 +1,4 @@
-"""Process entry of the engine: `python -m alephtx.engine.main RUN MATRIX`.
+"""Process entry of the engine: `python -m alephtx.engine.main RUN MATRIX SUPERVISOR`.
 
 Exit codes: 0 stopped and reconciled, 2 cannot start, 3 bad configuration, 6 stopped but not
 reconciled, 1 a fault (the supervisor starts it again).
@@ -20,17 +20,18 @@ from alephtx.engine.session import Session
 from alephtx.matrix.shm import Matrix
 
 
-async def _run(run: RunDirectory, matrix_path: Path) -> int:
+async def _run(run: RunDirectory, matrix_path: Path, supervisor: int) -> int:
     config = load_config(run.config)
     matrix = Matrix.attach(matrix_path)
     session = Session(config, run, matrix, run.load_instruments())
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, session.stop_asked.set)
-    end_with_parent(session.stop_asked)
+    watching = end_with_parent(session.stop_asked, supervisor)
     try:
         return await session.run()
     finally:
+        watching.cancel()
         matrix.close()
 
 
@@ -39,7 +40,7 @@ def main(arguments: list[str]) -> int:
     run = RunDirectory(Path(arguments[0]))
     log.configure()
     try:
-        return uvloop.run(_run(run, Path(arguments[1])))
+        return uvloop.run(_run(run, Path(arguments[1]), int(arguments[2])))
     except (ConfigError, PluginError) as error:
         log.logger("engine").error("engine_cannot_start", error=str(error))
         return 3

@@ -24,6 +24,7 @@ from alephtx.core.log import logger
 from alephtx.core.records import INTENT
 from alephtx.engine import context as c
 from alephtx.engine.assemble import Engine, assemble
+from alephtx.engine.epoch import next_epoch
 from alephtx.engine.loop import Loop
 from alephtx.engine.opening import contracts_of, opening_of, take_up
 from alephtx.engine.paper import PaperGateway
@@ -122,7 +123,7 @@ class Session:
         self.ctx = self.engine.ctx
         self.recovered: Recovered = fold(run.journal, self.ctx, self.instruments)
         self.ledger.fold(record for record in self._records())
-        self.epoch = self.recovered.epoch + 1
+        self.epoch = next_epoch(run.path.parent, config.node.engine, self.recovered.epoch + 1)
         self.ctx.control[c.X_NEXT_ORDER] = first_order_id(config.node.engine, self.epoch) + 1
         self._write(EPOCH, np.array([self.epoch], np.int64).tobytes())
         self.journal.sync()

@@ -29,7 +29,7 @@ from alephtx.matrix.writers import halt_read, halt_set
 log = logger("supervisor")
 
 RESTARTS_MAX = 20
-"""Restarts of one child before the run is given up."""
+"""Restarts of one child in a row, none of which held, before the run is given up."""
 
 HALT_STOPPING, HALT_KILLED = 1, 2
 """What stands in the halt word: the run is being stopped, or `alephtx kill` was called."""
@@ -54,6 +54,8 @@ class Child:
         self.log_path = log_path
         self.process: asyncio.subprocess.Process | None = None
         self.restarts = 0
+        self.tries = 0
+        self.due_ns = 0
         self.started_ns = 0
         self.pause_ns = 50_000_000
         self.exit_code: int | None = None
@@ -157,13 +159,14 @@ class Supervisor:
         """Return the children of this run: a feeder per venue, one engine where it trades."""
         assert self.matrix is not None
         run, logs = str(self.run_directory.path), self.run_directory.logs
-        base = [sys.executable, "-m"]
+        base, matrix = [sys.executable, "-m"], str(self.matrix.path)
+        ours = str(os.getpid())
         children = []
         for venue in self.config.venues:
-            command = [*base, "alephtx.engine.feeder", run, venue, str(self.matrix.path)]
+            command = [*base, "alephtx.engine.feeder", run, venue, matrix, ours]
             children.append(Child(f"feeder:{venue}", "feeder", command, logs / f"{venue}.log"))
         if self.trading:
-            command = [*base, "alephtx.engine.main", run, str(self.matrix.path)]
+            command = [*base, "alephtx.engine.main", run, matrix, ours]
             children.append(Child("engine", "engine", command, logs / "engine.log"))
         return children
 
@@ -208,7 +211,7 @@ class Supervisor:
         while not self._stopping.is_set():
             for child in self.children:
                 if child.process is not None and child.process.returncode is not None:
-                    await self._revive(child)
+                    await self._attend(child)
             if self.failure:
                 return
             try:
@@ -216,8 +219,17 @@ class Supervisor:
             except TimeoutError:
                 continue
 
-    async def _revive(self, child: Child) -> None:
-        """Restart a dead child with growing pauses; give the run up when that does not help."""
+    async def _attend(self, child: Child) -> None:
+        """Note a death once, and start the child again when its pause is over; none wait."""
+        if not child.due_ns:
+            self._note_death(child)
+        elif self.clock.monotonic() >= child.due_ns:
+            child.due_ns = 0
+            await child.start(self.clock.monotonic())
+            self.write_processes()
+
+    def _note_death(self, child: Child) -> None:
+        """Plan the restart with growing pauses; give the run up when that does not help."""
         assert child.process is not None
         code = child.process.returncode or 0
         child.exit_code = code
@@ -231,16 +243,15 @@ class Supervisor:
             self.unfit = True
             return
         if self.clock.monotonic() - child.started_ns > STEADY_NS:
-            child.pause_ns = 50_000_000
+            child.pause_ns, child.tries = 50_000_000, 0
         child.restarts += 1
-        if child.restarts > RESTARTS_MAX:
-            self.failure = f"{child.name} died {child.restarts} times: see {child.log_path}"
+        child.tries += 1
+        if child.tries > RESTARTS_MAX:
+            self.failure = f"{child.name} died {child.tries} times in a row: see {child.log_path}"
             return
-        await self.clock.sleep(child.pause_ns)
+        child.due_ns = self.clock.monotonic() + child.pause_ns
         child.pause_ns = min(child.pause_ns * 2, 5_000_000_000)
-        if not self._stopping.is_set():
-            await child.start(self.clock.monotonic())
-            self.write_processes()
+        self.write_processes()
 
     def halt(self, code: int = HALT_STOPPING) -> None:
         """Block every new order at once, engine willing or not; a kill that stands is kept."""

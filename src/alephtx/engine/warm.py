@@ -61,6 +61,8 @@ def ensure_warm(progress: Callable[[str], None]) -> int:
     finally:
         for process in running:
             process.terminate()
+            process.communicate()
+            process.communicate()  # closes its pipe and reaps it
     with suppress(OSError):
         marker().touch()
     return count

@@ -180,10 +180,9 @@ class Truth:
         so. VenueError: ask again.
         """
         started = self.clock.now()
-        rows = await self.query(What.ORDERS)
-        seen = set()
+        rows, strays = self._sort_out(await self.query(What.ORDERS))
+        seen = {int(row[0]["order_id"]) for row in rows}
         for row in rows:
-            seen.add(int(row[0]["order_id"]))
             self.inbox.learn(row)
         await self.fetch_fills(self.traded, self.since_ns)
         await self.fetch_funding()
@@ -193,25 +192,31 @@ class Truth:
             young = settled and started - order.sent_ns < GRACE_NS
             if order.order_id not in seen and order.sent_ns and not young:
                 await self.resolve(order)
-        if not settled:
-            self._refuse_strays(rows)
+        if strays:
+            self._refuse(strays)
         await self.refresh()
         self.since_ns = started
 
-    def _refuse_strays(self, rows: list[Rows]) -> None:
-        """Cancel orders of ours that we do not know: of a run whose journal is not this one."""
-        strays = [
-            (int(row[0]["order_id"]), int(row[0]["instrument"]))
-            for row in rows
-            if row[0]["order_id"]
-            and int(row[0]["order_id"]) not in self.inbox.live
-            and split_order_id(int(row[0]["order_id"]))[0] == self._engine
-        ]
-        for order_id, instrument in strays:
+    def _sort_out(self, rows: list[Rows]) -> tuple[list[Rows], list[Rows]]:
+        """Tell open orders of ours that we never heard of from all others; returns (known, strays).
+
+        Strays are of a run whose journal is not this one, or of a journal that lost its end.
+        """
+        known: list[Rows] = []
+        strays: list[Rows] = []
+        for row in rows:
+            order_id, venue_id = int(row[0]["order_id"]), int(row[0]["venue_order_id"])
+            ours = bool(order_id) and split_order_id(order_id)[0] == self._engine
+            heard = order_id in self.inbox.live or venue_id in self.inbox.by_venue_id
+            (strays if ours and not heard else known).append(row)
+        return known, strays
+
+    def _refuse(self, strays: list[Rows]) -> None:
+        for row in strays:
+            order_id = int(row[0]["order_id"])
             log.warning("stray_order_cancelled", account=self.inbox.account, order_id=order_id)
-            self._on_stray(order_id, instrument)
-        if strays:
-            raise VenueError(f"{len(strays)} orders of another run are open; cancelling them")
+            self._on_stray(order_id, int(row[0]["instrument"]))
+        raise VenueError(f"{len(strays)} orders of another run are open; cancelling them")
 
     async def refresh(self) -> None:
         """Ask for balances and positions."""
