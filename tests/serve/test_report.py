@@ -305,3 +305,37 @@ def test_report_is_replaced_whole(tmp_path):
     assert write_report(run) == run.report
     assert run.report.read_text(encoding="utf-8").startswith("<!doctype html>")
     assert not list(run.path.glob("*.tmp"))
+
+
+def test_report_with_a_fill_that_cannot_be_booked_says_where_the_books_end(tmp_path):
+    writer = Writer(tmp_path)
+    for n in range(3):
+        order = writer.live(START + n * SECOND, PERP, words.BUY, 618_000, 10)
+        odd = {"fee_currency": 77} if n == 1 else {}
+        writer.update(
+            START + n * SECOND, order, words.FILL, trade_id=n + 1, side=words.BUY, price=618_000,
+            qty=10, fee=1, **{"fee_currency": INSTRUMENTS.currencies.index("USDT"), **odd},
+        )  # fmt: skip
+    page = page_of(writer.close(summary={}, status={}))
+    assert "the books end early: record" in page.notes()
+    assert "currency 77" in page.notes()
+    assert page.data["prices"][0]["total"] == 3  # the story goes on
+    assert ["usdm", KEYS[PERP], "0.01", "0.01", "0", "1"] in page.rows("inventory")
+
+
+def test_report_with_a_config_that_does_not_parse_shows_it_and_numbers(tmp_path):
+    run = traded_run(tmp_path, summary={}, status={})
+    run.config.write_text("[strategies.arb\n")
+    page = page_of(run)
+    assert "config.toml does not parse" in page.notes()
+    assert page.text("pre") == "[strategies.arb\n"
+    assert {"#0", "#1"} <= {row[0] for row in page.rows("pnl")}
+
+
+def test_report_of_a_long_run_plots_evenly_chosen_samples(tmp_path):
+    samples = [sample(START + k * SECOND, (1.0, 2.0, 3.0)) for k in range(9_001)]
+    page = page_of(traded_run(tmp_path, samples=samples, summary={}, status={}))
+    data = page.data
+    assert len(data["ts"]) == 4_000
+    assert (data["ts"][0], data["ts"][-1]) == (START / 1e9, START / 1e9 + 9_000)
+    assert "2 h 30 min" in page.text("section", class_="tiles")
