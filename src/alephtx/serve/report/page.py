@@ -40,8 +40,9 @@ def render(material: Material) -> str:
     """Return the whole page."""
     found = edges_of(material)
     charts = plots(material, found)
+    licence = f"/*\n{_asset('uPlot.LICENSE')}\n*/\n"  # goes where the code goes
     style = _asset("uPlot.min.css") + _asset("report.css")
-    library, script = _asset("uPlot.iife.min.js"), _asset("report.js")
+    library, script = licence + _asset("uPlot.iife.min.js"), _asset("report.js")
     head = [
         tag("meta", charset="utf-8"),
         tag(
