@@ -61,8 +61,6 @@ def ensure_warm(progress: Callable[[str], None]) -> int:
     finally:
         for process in running:
             process.terminate()
-            process.communicate()  # reaps it and closes its pipe
-            process.communicate()
             process.communicate()  # closes its pipe and reaps it
     with suppress(OSError):
         marker().touch()
