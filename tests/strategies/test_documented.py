@@ -14,7 +14,7 @@ from alephtx.strategies import arbitrage, market_maker
 from tests.strategies.world import MS, SPOT, SPOT_KEY, World, instruments
 
 TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial-first-strategy.md"
-SECTION = {"instruments": [SPOT_KEY], "ratio": 4, "lots": 20}
+SECTION = {"instruments": [SPOT_KEY], "ratio": 4, "qty": "0.0002"}
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "decoder, books, gate, journal and paper accounts as `alephtx run`. The recording holds "
         f"270 s of {SYMBOLS}. It shows what the strategy does, not what it would earn."
     )
-    parser.add_argument("strategy", help="a .py file, or the name of a strategy that is installed")
+    # argparse would show the options first, but takes no KEY=VALUE after one.
+    parser.usage = (
+        "alephtx try STRATEGY [KEY=VALUE ...] [--instrument KEY ...] [--seconds N] [--json]"
+    )
+    parser.add_argument(
+        "strategy", metavar="STRATEGY", help="a .py file, or the name of an installed one"
+    )
     parser.add_argument("own", nargs="*", metavar="KEY=VALUE", help="the strategy's own keys")
     parser.add_argument(
         "--instrument", action="append", metavar="KEY", help=f"may be repeated; {INSTRUMENT}"

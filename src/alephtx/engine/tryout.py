@@ -147,15 +147,7 @@ class Tryout:
         tracks = {venue: twin.track() for venue, twin in twins.items()}
         self.origin_ns = min(track.origin_ns for track in tracks.values())
         self.clock = ManualClock(self.origin_ns - PRIMING_NS)
-        self.instruments = Instruments()
-        for venue, twin in twins.items():
-            body = msgspec.json.encode(twin.info(None, {}))
-            for instrument in load_venue(venue).parse_instruments(body, _symbols(twin)):
-                if instrument.key in instruments:
-                    self.instruments.add(instrument)
-        known = {instrument.key for instrument in self.instruments}
-        if missing := [key for key in instruments if key not in known]:
-            raise ConfigError(f"no recording of {', '.join(missing)}", remedy="see --help")
+        self.instruments = _instruments(twins, instruments)
         self.config = Config(
             matrix=MatrixConfig(path=str(folder / "matrix")),
             venues={venue: VenueConfig(symbols=("X",)) for venue in venues},
@@ -191,7 +183,7 @@ class Tryout:
                 track, load_venue(venue).bind(self.instruments, None, 0), self.matrix, self.clock
             )
             for venue, track in tracks.items()
-        ]  # fmt: skip
+        ]
 
     def close(self) -> None:
         """Give the matrix and the journal back."""
@@ -293,8 +285,20 @@ def _recorded(venue: str) -> Any:
     return twin
 
 
-def _symbols(twin: Any) -> list[str]:
-    return [market.symbol for market in twin.exchange.markets]
+def _instruments(twins: dict[str, Any], wanted: tuple[str, ...]) -> Instruments:
+    """Return the wanted instruments with the rules that the twins state for them."""
+    table = Instruments()
+    for venue, twin in twins.items():
+        answer = twin.info
+        symbols = [market.symbol for market in twin.exchange.markets]
+        body = msgspec.json.encode(answer(None, {}))
+        for instrument in load_venue(venue).parse_instruments(body, symbols):
+            if instrument.key in wanted:
+                table.add(instrument)
+    known = {instrument.key for instrument in table}
+    if missing := [key for key in wanted if key not in known]:
+        raise ConfigError(f"no recording of {', '.join(missing)}", remedy="see --help")
+    return table
 
 
 def try_strategy(
