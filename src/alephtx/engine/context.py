@@ -148,6 +148,14 @@ def view_of(ctx: Context, strategy: int) -> View:
     )
 
 
+def _flat(owner: str, owners: int, count: int) -> Rows:
+    """Return the flat positions of every owner in every instrument."""
+    positions = np.zeros((owners, count), POSITION)
+    positions["instrument"] = np.arange(count)[None, :]
+    positions[owner] = np.arange(owners)[:, None]
+    return positions
+
+
 def make_context(
     *,
     matrix_map: Rows,
@@ -169,12 +177,6 @@ def make_context(
 ) -> Context:
     """Allocate a context; routes, accounts, strategies and control are filled by the session."""
     count, venues = len(instruments), max(1, len(instruments.venues))
-    positions = np.zeros((strategies, count), POSITION)
-    positions["instrument"] = np.arange(count)[None, :]
-    positions["strategy"] = np.arange(strategies)[:, None]
-    account_positions = np.zeros((max(1, accounts), count), POSITION)
-    account_positions["instrument"] = np.arange(count)[None, :]
-    account_positions["account"] = np.arange(max(1, accounts))[:, None]
     rows = instruments.rows()
     update, intents = np.zeros(1, UPDATE), np.zeros(INTENTS_MAX, INTENT)
     command, outcome = np.zeros(8, np.int64), np.zeros(1, OUTCOME)
@@ -193,8 +195,8 @@ def make_context(
         levels=np.zeros((count, 2, depth, 2), np.int64),
         signals=np.zeros(signals, SIGNAL_ROW),
         instruments=rows,
-        positions=positions,
-        account_positions=account_positions,
+        positions=_flat("strategy", strategies, count),
+        account_positions=_flat("account", max(1, accounts), count),
         table=table,
         gate=gate,
         strategies=np.zeros((strategies, STRATEGY_WORDS), np.int64),

@@ -158,9 +158,14 @@ def _twins(folder: Path) -> None:
     matching.warm(matching.make_exchange(1, 4, 8))
 
 
+def _say(name: str) -> None:
+    sys.stdout.write(f"compiling {name}\n")
+    sys.stdout.flush()
+
+
 def main(arguments: list[str]) -> int:
     """Compile one part, saying each kernel's name."""
-    kernel.listeners.append(lambda name: print(f"compiling {name}", flush=True))
+    kernel.listeners.append(_say)
     part = arguments[0]
     with tempfile.TemporaryDirectory(prefix="aleph-warm-") as folder:
         {"engine": _engine, "feed": _feed, "twins": _twins}[part](Path(folder))

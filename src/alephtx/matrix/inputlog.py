@@ -17,7 +17,7 @@ import numpy as np
 
 from alephtx.core.atomics import store_relaxed, store_release
 from alephtx.core.errors import JournalError
-from alephtx.core.kernel import kernel
+from alephtx.core.kernel import Int, kernel
 from alephtx.core.log import logger
 from alephtx.core.ports import Rows
 from alephtx.matrix.crc32c import crc32c
@@ -41,7 +41,7 @@ INPUT_WORDS = 4
 
 
 @kernel
-def input_append(imap: Rows, ring: int, k: int, now: int) -> int:
+def input_append(imap: Rows, ring: Int, k: Int, now: Int) -> int:
     """Append a row and return its input_seq; -1: full, nothing written, grow and call again.
 
     ring 0..255, k below 2^56, now in ns and not 0. About 10 ns.
