@@ -282,6 +282,20 @@ def test_a_run_that_died_is_taken_up_and_ends_in_order(world):
     assert (world.run / "report.html").exists()
 
 
+def test_a_second_interrupt_ends_at_once_and_says_what_is_open(world):
+    process = world.start("run")
+    world.quoting()
+    os.kill(engine_of(world), signal.SIGSTOP)
+    os.killpg(process.pid, signal.SIGINT)
+    time.sleep(0.5)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(PATIENCE) == cli.INTERRUPTED, world.said()
+    assert "orders of binance_usdm" in world.said()
+    assert "the next `alephtx run` takes it up" in world.said()
+    assert not (world.run / "summary.json").exists()
+    assert not world.matrix.exists()
+
+
 def test_feed_shows_and_records_without_trading(world):
     world.start("feed", "--seconds", "6", "--record", "--json")
     assert world.started[-1].wait(PATIENCE) == cli.OK, world.said()
@@ -301,7 +315,6 @@ def test_a_strategy_that_cannot_start_is_named_with_its_mistake(tmp_path, twin):
     try:
         result = alephtx("run", folder=world.folder)
         assert result.returncode == cli.CONFIG, result.stderr
-        assert "engine cannot start" in result.stderr
         assert "half_spread_bps" in result.stderr
         assert "Traceback" not in result.stderr
         assert not world.matrix.exists()

@@ -87,8 +87,7 @@ def conclude(directory: RunDirectory, outcome: Outcome, *, as_json: bool) -> int
     else:
         _print_summary(outcome, report)
     if outcome.interrupted > 1:
-        left = ", ".join(str(o) for o in outcome.summary["left_open"]) or "unknown"
-        print(f"alephtx: forced; orders that may still be open: {left}", file=sys.stderr)
+        print(f"alephtx: forced; may still be open: {_left_open(directory)}", file=sys.stderr)
         return 130
     if outcome.failure:
         print(f"alephtx: {outcome.failure}", file=sys.stderr)
@@ -99,6 +98,13 @@ def conclude(directory: RunDirectory, outcome: Outcome, *, as_json: bool) -> int
     if outcome.failure:
         return 1
     return 5 if outcome.killed else 0
+
+
+def _left_open(directory: RunDirectory) -> str:
+    """Return what the engine last said of its live orders, by account."""
+    accounts = (directory.read_json(directory.status) or {}).get("accounts", [])
+    told = [f"{row['live_orders']} orders of {row['name']}" for row in accounts]
+    return ", ".join(told) or "unknown: the engine had not come up"
 
 
 def _print_summary(outcome: Outcome, report: str) -> None:
