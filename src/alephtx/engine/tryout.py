@@ -143,11 +143,11 @@ class Tryout:
         self, folder: Path, use: str, instruments: tuple[str, ...], own: dict[str, Any]
     ) -> None:
         venues = tuple(dict.fromkeys(key.partition(":")[0] for key in instruments))
-        twins = {venue: _recorded(venue) for venue in venues}
+        twins = {venue: recorded(venue) for venue in venues}
         tracks = {venue: twin.track() for venue, twin in twins.items()}
         self.origin_ns = min(track.origin_ns for track in tracks.values())
         self.clock = ManualClock(self.origin_ns - PRIMING_NS)
-        self.instruments = _instruments(twins, instruments)
+        self.instruments = instruments_of(twins, instruments)
         self.config = Config(
             matrix=MatrixConfig(path=str(folder / "matrix")),
             venues={venue: VenueConfig(symbols=("X",)) for venue in venues},
@@ -277,7 +277,7 @@ class Tryout:
         )
 
 
-def _recorded(venue: str) -> Any:
+def recorded(venue: str) -> Any:
     """Return the twin that knows a venue's recording and its symbols' rules."""
     twin = make_twin(venue, TwinOptions(venues=(venue,)))
     if not hasattr(twin, "info"):
@@ -285,7 +285,7 @@ def _recorded(venue: str) -> Any:
     return twin
 
 
-def _instruments(twins: dict[str, Any], wanted: tuple[str, ...]) -> Instruments:
+def instruments_of(twins: dict[str, Any], wanted: tuple[str, ...]) -> Instruments:
     """Return the wanted instruments with the rules that the twins state for them."""
     table = Instruments()
     for venue, twin in twins.items():

@@ -1,0 +1,89 @@
+"""Starts: the command line, a try, a whole demo to its first order.
+
+Warm, as every start but the first of a version is; `--cold` also compiles every kernel into an
+empty cache, which takes a minute or two. Seconds of wall time, of which the demo waits 2.5 on
+purpose: its twins begin to replay when feeders and engine are up.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from lib.rounds import interleave, options, report
+
+from alephtx.core import words
+from alephtx.core.records import INTENT
+from alephtx.engine.rundir import runs
+from alephtx.engine.warm import PARTS, ensure_warm
+from alephtx.matrix.journal import INTENT as KIND
+from alephtx.matrix.journal import read
+
+DEMO_SECONDS = "8"
+
+
+def seconds_of(*command: str, **environment: str) -> float:
+    """Return how long a command takes; it must succeed."""
+    begun = time.perf_counter()
+    subprocess.run([sys.executable, "-m", *command], env={**os.environ, **environment},
+                   check=True, capture_output=True)  # fmt: skip
+    return time.perf_counter() - begun
+
+
+def demo() -> dict[str, float]:
+    """Run a short demo; return seconds from its start to the engine's and to the first order."""
+    with tempfile.TemporaryDirectory() as folder:
+        begun = time.time_ns()
+        subprocess.run([sys.executable, "-m", "alephtx.cli", "demo", "--seconds", DEMO_SECONDS,
+                        "--json", "--runs", folder], check=True, capture_output=True)  # fmt: skip
+        run = next(runs(Path(folder)))
+        started = {p["name"]: p["started"] for p in json.loads(
+            (run.path / "processes.json").read_bytes())}  # fmt: skip
+        records = list(read(run.journal))
+        sent = [
+            record.ts for record in records if record.kind == KIND
+            and np.frombuffer(record.payload, INTENT, count=1)[0]["verdict"] == words.PASS
+        ]  # fmt: skip
+        return {
+            "demo: to the start of the engine process": (started["engine"] - begun) / 1e9,
+            "demo: engine process to its journal": (records[0].ts - started["engine"]) / 1e9,
+            "demo: to the first order": (min(sent) - begun) / 1e9,
+        }
+
+
+def cold() -> dict[str, float]:
+    """Compile each part into an empty cache, one after the other."""
+    with tempfile.TemporaryDirectory() as folder:
+        return {
+            f"cold: compile {part}": seconds_of("alephtx.engine.warm", part, ALEPHTX_CACHE=folder)
+            for part in PARTS
+        }
+
+
+def main() -> None:
+    """Measure; each way `--rounds` times but at most three."""
+    parser = options(__doc__)
+    parser.add_argument("--cold", action="store_true", help="also compile everything anew")
+    given = parser.parse_args()
+    ensure_warm(lambda line: None)
+    rounds = min(given.rounds, 3)
+    ways = {
+        "python -c pass": lambda: seconds_of("timeit", "-n1", "-r1", "pass"),
+        "alephtx version": lambda: seconds_of("alephtx.cli", "version"),
+        "alephtx try, 10 s of market": lambda: seconds_of(
+            "alephtx.cli", "try", "market_maker", "qty_base=0.01", "inventory_max_base=0.05",
+            "--instrument", "binance_usdm:BTC-USDT-PERP", "--seconds", "10",
+        ),
+    }  # fmt: skip
+    figures = interleave(ways, rounds) | demo()
+    if given.cold:
+        figures |= cold()
+    report("startup", figures, "s", against={}, as_json=given.json)
+
+
+if __name__ == "__main__":
+    main()
