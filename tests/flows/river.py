@@ -20,7 +20,7 @@ import numpy as np
 from alephtx.core import identity, words
 from alephtx.core.instruments import Instruments
 from alephtx.core.records import INTENT, UPDATE
-from alephtx.engine.rundir import RunDirectory
+from alephtx.engine.rundir import runs
 from alephtx.matrix.journal import INTENT as INTENT_RECORD
 from alephtx.matrix.journal import UPDATE as UPDATE_RECORD
 from alephtx.matrix.journal import read
@@ -151,8 +151,7 @@ class Life:
     @property
     def run(self):
         """The run directory, once there is one."""
-        found = sorted(self.river.runs.glob("*/config.toml"))
-        return RunDirectory(found[-1].parent) if found else None
+        return next(runs(self.river.runs), None)
 
     def read(self, name):
         """Return a JSON file of the run, or an empty dict."""
@@ -168,6 +167,13 @@ class Life:
             if child["name"] == name:
                 return child["pid"]
         return 0
+
+    def kill(self, name):
+        """Kill a child with -9 and wait until its supervisor has started another."""
+        pid = until(lambda: self.pid(name), 10, f"{name} runs")
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: self.pid(name) not in (0, pid), 15, f"{name} is started again")
+        assert not is_ours(pid)
 
     def trading(self, orders, fills, *, seconds=40, epoch=0):
         """Wait until the engine has so many orders and fills; epoch: not before that start."""

@@ -4,8 +4,6 @@ The venues live on in a process of their own, so their journal is the truth that
 against when everything has ended.
 """
 
-import os
-import signal
 import time
 
 import pytest
@@ -18,14 +16,6 @@ pytestmark = pytest.mark.flow
 KILLS = 3
 
 
-def kill(life, name):
-    """Kill a child and wait until its supervisor has started another."""
-    pid = until(lambda: life.pid(name), 10, f"{name} runs")
-    os.kill(pid, signal.SIGKILL)
-    until(lambda: life.pid(name) not in (0, pid), 15, f"{name} is started again")
-    assert not is_ours(pid)
-
-
 def test_engine_and_feeders_killed_while_trading_lose_and_double_nothing(river, twins):
     """Every order had its intent first, every fill counts once, nothing stays open."""
     source = seeded(11)
@@ -33,8 +23,8 @@ def test_engine_and_feeders_killed_while_trading_lose_and_double_nothing(river, 
     for k in range(KILLS):
         life.trading(15, 5, epoch=k + 1)
         time.sleep(source.uniform(0.1, 1.0))
-        kill(life, "engine")
-        kill(life, f"feeder:{twins.venues[k]}")
+        life.kill("engine")
+        life.kill(f"feeder:{twins.venues[k]}")
     life.trading(15, 5, epoch=KILLS + 1)
     code, summary = life.end()
     orders, fills = prove(life.run, twins, summary, orders=60, fills=30)

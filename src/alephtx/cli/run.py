@@ -43,6 +43,7 @@ def run(options: argparse.Namespace) -> int:
 
 async def _run(config: Config, options: argparse.Namespace) -> int:
     from alephtx.core.clock import MachineClock
+    from alephtx.engine.assemble import check_strategies
     from alephtx.engine.resume import grown, unfinished_run
     from alephtx.engine.run import Run
     from alephtx.engine.rundir import RunDirectory
@@ -52,6 +53,7 @@ async def _run(config: Config, options: argparse.Namespace) -> int:
     taken = None if options.fresh else unfinished_run(config)
     compile_kernels()
     instruments = await fetch_instruments(config, MachineClock())
+    check_strategies(config, instruments)
     if taken is None:
         directory = RunDirectory.create(Path(config.node.runs), config.node.name, config.dump())
     else:

@@ -132,6 +132,13 @@ def place_stages(ctx: Context) -> list[Any]:
     return owners
 
 
+def check_strategies(config: Config, instruments: Instruments) -> None:
+    """Raise what a strategy's section or file has wrong, before anything is started for it."""
+    for section in config.strategies.values():
+        module = load_strategy_module(section, config.node.plugins)
+        module.config_to_params(section.section, instruments)
+
+
 def place_strategy(
     config: Config, instruments: Instruments, ctx: Context, name: str, index: int
 ) -> Loaded:

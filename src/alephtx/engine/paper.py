@@ -100,7 +100,11 @@ class PaperGateway:
         self._markets = {i: market_of(instruments[i], rows[i]) for i in self._indices}
         owner = Account(name="paper", total=dict(opening))
         self._owner = owner
-        self.exchange = Exchange(list(self._markets.values()), [owner])
+        # From the clock, so that a later life of the account repeats no id of an earlier one.
+        first = clock.now() // 1_000
+        self.exchange = Exchange(
+            list(self._markets.values()), [owner], first_order_id=first, first_trade_id=first
+        )
         self.exchange.now_ms = lambda: clock.now() // 1_000_000
         self.exchange.listeners.append(self._report)
         self._of_market = {market.symbol: i for i, market in self._markets.items()}

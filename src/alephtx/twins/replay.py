@@ -46,6 +46,11 @@ class Recording(msgspec.Struct, frozen=True):
         last = 0
         with opener(self.path) if opener else self.path.open("rb") as file:
             for number, line in enumerate(file, 1):
+                if not line.endswith(b"\n"):
+                    raise SimulationError(
+                        f"{self.path.name}:{number}: the recording ends within a line",
+                        remedy="its file was cut; get it anew",
+                    )
                 stamp, _, raw = line.rstrip(b"\n").partition(b" ")
                 if not stamp.isdigit() or len(stamp) > 19 or not raw:
                     raise SimulationError(
