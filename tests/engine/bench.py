@@ -44,6 +44,7 @@ class Bench:
         ring_slots: int = 64,
         engine: int = 1,
         epoch: int = 1,
+        use: str = QUOTER,
         **own,
     ) -> None:
         self.folder = folder
@@ -55,7 +56,7 @@ class Bench:
                     "beta": VenueConfig(symbols=("BTCUSDT",))},
             accounts={"a": Account(venue="alpha"), "b": Account(venue="beta")},
             strategies={"quoter": Strategy(
-                use=QUOTER, instruments=("alpha:BTC-USDT",), accounts=("a",), own=own)},
+                use=use, instruments=("alpha:BTC-USDT",), accounts=("a",), own=own)},
         )  # fmt: skip
         geometry = Geometry(
             instruments_max=4, venues_max=2, depth=4, ring_slots=ring_slots, signals_max=4
