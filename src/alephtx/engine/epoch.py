@@ -19,24 +19,25 @@ def next_epoch(runs: Path, engine: int, at_least: int) -> int:
     at_least: what the run's own journal asks for. ConfigError when the count cannot be kept.
     """
     path = runs / f"engine-{engine}.epoch"
-    folder = os.open(runs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX)  # held for the few reads and writes below
-        epoch = max(_read(path) + 1, at_least)
-        aside = path.with_suffix(".tmp")
-        with aside.open("w") as file:
-            file.write(f"{epoch}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-        os.fsync(folder)
+        folder = os.open(runs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)  # held for the few reads and writes below
+            epoch = max(_read(path) + 1, at_least)
+            aside = path.with_suffix(".tmp")
+            with aside.open("w") as file:
+                file.write(f"{epoch}\n")
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(path)
+            os.fsync(folder)
+        finally:
+            os.close(folder)
     except OSError as error:
         raise ConfigError(
             f"the count of starts cannot be kept in {path}: {error.strerror}",
             remedy="make node.runs writable",
         ) from error
-    finally:
-        os.close(folder)
     return epoch
 
 
