@@ -45,6 +45,12 @@ class Paper:
             on_sent=lambda order_id, ns: self.sent.append(order_id - FIRST),
         )  # fmt: skip
 
+    def top(self, bid, ask, lots=LOT):
+        """Publish a touch of the venue's stream of best prices; the ladder stays behind."""
+        now = self.clock.now()
+        aux = slot_aux(1, words.TOP, 0, 0)
+        ring_publish(self.matrix.map, 1, now, now, bid, lots, ask, lots, aux)
+
     def market(self, bid=BID, ask=ASK, lots=LOT, kind=words.TOP):
         levels = np.zeros((2, 4, 2), np.int64)
         levels[0, 0], levels[1, 0] = (bid, lots), (ask, lots)
@@ -143,6 +149,42 @@ async def test_market_that_moves_through_a_resting_order_fills_it(linear):
     linear.market(BID - 300, BID - 200)
     linear.gateway.catch_up()
     assert words.FILL in linear.kinds()
+
+
+async def test_touch_newer_than_the_ladder_is_what_a_taker_meets(linear):
+    """The ladder still shows ASK, the stream of best prices has gone on."""
+    linear.top(BID + 300, ASK + 300)
+    linear.gateway.catch_up()
+    linear.place(price=ASK, tif=words.IOC)
+    assert linear.kinds() == [words.ACK, words.EXPIRE]
+    linear.place(2, price=ASK + 300, tif=words.IOC)
+    assert linear.told("kind", "price")[-1] == (words.FILL, ASK + 300)
+
+
+async def test_ladder_that_lags_behind_the_touch_fills_no_maker(linear):
+    """A bid above the old ask rests under the new one; the next old image must not fill it."""
+    linear.top(BID + 300, ASK + 300)
+    linear.gateway.catch_up()
+    linear.place(price=ASK + 50)
+    late = np.zeros((2, 4, 2), np.int64)
+    late[0, 0], late[1, 0], late[1, 1] = (BID, LOT), (ASK, LOT), (ASK + 400, LOT)
+    levels_publish(linear.matrix.map, 1, late, linear.seq + 1)
+    linear.top(BID + 300, ASK + 300)
+    linear.gateway.catch_up()
+    assert linear.kinds() == [words.ACK]
+    linear.place(2, price=ASK + 400, qty=LOT + 1_000, tif=words.IOC)
+    fills = [pair for pair in linear.told("kind", "price") if pair[0] == words.FILL]
+    assert fills == [(words.FILL, ASK + 300), (words.FILL, ASK + 400)]
+
+
+async def test_side_without_a_price_has_nothing_to_take(linear):
+    linear.market(BID - 100, ASK)
+    now = linear.clock.now()
+    aux = slot_aux(1, words.TOP, words.EMPTY_SIDE, 0)
+    ring_publish(linear.matrix.map, 1, now, now, BID - 100, LOT, 0, 0, aux)
+    linear.gateway.catch_up()
+    linear.place(price=ASK, tif=words.IOC)
+    assert linear.kinds() == [words.ACK, words.EXPIRE]
 
 
 async def test_cancelled_order_is_off_and_cannot_be_cancelled_twice(linear):

@@ -3,7 +3,7 @@
 A paper gateway stands where `execution.gateway` stands and speaks the same rows, so the loop cannot
 tell. It reads the matrix as any reader does: tops and trades from the hot ring, depth from the
 ladder. Balances are those of the config; fees are the instrument's own. Our orders do not move the
-market; what a taker takes is gone until the venue restates the level.
+market; what a taker takes is gone until the next image of the book.
 """
 
 import asyncio
@@ -25,6 +25,7 @@ from alephtx.execution.gateway import LiveOrder
 from alephtx.matrix.levels import levels_read
 from alephtx.matrix.ring import ring_head, ring_read
 from alephtx.matrix.shm import Matrix
+from alephtx.matrix.tops import top_read
 from alephtx.sim.matching import STP_EXPIRE_TAKER
 from alephtx.twins.accounts import Account, Market
 from alephtx.twins.exchange import Exchange, Refused, Report, TwinOrder
@@ -35,6 +36,7 @@ LATENCY_NS = 3_000_000
 """How long an order or a cancel is under way before it is matched."""
 
 POLL_NS = 500_000
+PRICE_MAX = (1 << 63) - 1
 REASONS = {
     "would_cross": words.REASON_WOULD_CROSS,
     "insufficient": words.REASON_INSUFFICIENT,
@@ -112,6 +114,7 @@ class PaperGateway:
         self._slot = np.zeros(1, TOP_ROW)
         depth = matrix.geometry.depth
         self._levels = np.zeros((2, depth, 2), np.int64)
+        self._shown_seq: dict[int, int] = {}
         self._ladder = np.zeros((2 * depth, 3), np.int64)
         self._ladder[:depth, 0], self._ladder[depth:, 0] = words.BUY, words.SELL
         self._tasks: set[asyncio.Task[None]] = set()
@@ -300,7 +303,8 @@ class PaperGateway:
 
     def _refresh_all(self) -> None:
         for i in self._indices:
-            self._book(i)
+            if top_read(self._matrix.map, i, self._slot) == 0:
+                self._show(i, self._slot[0])
 
     def _apply(self) -> None:
         slot = self._slot[0]
@@ -312,23 +316,33 @@ class PaperGateway:
         if kind == words.TRADE:
             self.exchange.trade(market, int(slot["bid"]), int(slot["bid_qty"]), side)
         elif kind in (words.TOP, words.DELTA):
-            self._seq += 1
-            self._book(i)
-            self.exchange.top(
-                market, int(slot["bid"]), int(slot["bid_qty"]), int(slot["ask"]),
-                int(slot["ask_qty"]), self._seq,
-            )  # fmt: skip
+            self._show(i, slot)
         else:
+            self._shown_seq.pop(i, None)
             self.exchange.book(market, [], seq=self._seq, snapshot=True)
 
-    def _book(self, i: int) -> None:
-        """Give the exchange the ladder as the matrix has it now, as a whole book."""
-        if levels_read(self._matrix.map, i, self._levels) < 0:
-            return
-        depth = len(self._ladder) // 2
-        self._ladder[:depth, 1:], self._ladder[depth:, 1:] = self._levels
-        levels: Any = self._ladder[self._ladder[:, 2] > 0]
+    def _show(self, i: int, top: Any) -> None:
+        """Show the exchange a touch, and the ladder behind it where that is a new one.
+
+        The touch may come from the venue's stream of best prices and be newer than the ladder, by
+        up to 100 ms: levels that it has passed are not there any more.
+        """
+        bid, ask = int(top["bid"]), int(top["ask"])
+        sizes = int(top["bid_qty"]), int(top["ask_qty"])
+        seq = int(levels_read(self._matrix.map, i, self._levels))
         self._seq += 1
+        if seq < 0 or seq == self._shown_seq.get(i):
+            self.exchange.top(self._markets[i], bid, sizes[0], ask, sizes[1], self._seq)
+            return
+        self._shown_seq[i] = seq
+        depth = len(self._ladder) // 2
+        bids, asks = self._ladder[:depth], self._ladder[depth:]
+        bids[:, 1:], asks[:, 1:] = self._levels
+        bids[:, 2] *= bids[:, 1] < (bid if sizes[0] else 0)
+        asks[:, 2] *= asks[:, 1] > (ask if sizes[1] else PRICE_MAX)
+        touch = [(words.BUY, bid, sizes[0]), (words.SELL, ask, sizes[1])]
+        levels: Any = np.concatenate((np.array(touch), self._ladder))
+        levels = levels[levels[:, 2] > 0]
         self.exchange.book(self._markets[i], levels, seq=self._seq, snapshot=True)
 
     def _spawn(self, work: Any) -> None:
