@@ -36,6 +36,7 @@ demo: setup  ## replay real recordings over real sockets and trade on them (DEMO
 	$(BIN)/alephtx demo $(SECONDS_DEMO)
 
 test: setup-dev  ## the whole suite
+	$(BIN)/alephtx warm --quiet
 	$(PYTEST) -n $(JOBS) --dist loadfile $(TEST)
 
 unjitted: setup-dev  ## the small kernel examples as plain Python
