@@ -78,11 +78,10 @@ def plain(made: bench.Bench) -> float:
 def main() -> None:
     """Measure on an engine with a real matrix, journal and input log."""
     given = options(__doc__).parse_args()
-    bench.QUOTER = str(ROOT / "bench" / "lib" / "placer.py")
     risk = Risk(notional_max=Decimal(10_000), position_notional_max=Decimal(100_000),
                 orders_per_s=10_000)  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
-        made = bench.Bench(Path(folder), risk=risk)
+        made = bench.Bench(Path(folder), risk=risk, use=str(ROOT / "bench" / "lib" / "placer.py"))
         ctx, state = made.ctx, made.engine.strategies[0].state
         ctx.now[0], ctx.now[3] = bench.NOW, 1_000_000_000
         intent, update = np.zeros(1, INTENT), np.zeros(1, UPDATE)

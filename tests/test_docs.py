@@ -22,6 +22,7 @@ import pytest
 
 from alephtx import cli
 from alephtx.core.config import parse_config
+from alephtx.core.config_schema import Config
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -185,6 +186,74 @@ def test_broken_links_are_caught():
 def test_commands_that_do_not_exist_are_caught(command):
     with pytest.raises(AssertionError):
         check_command(command, {"test"})
+
+
+def test_readme_lists_the_verbs_that_there_are():
+    told = re.findall(
+        r"^\| `alephtx (\w+)` \| (.+) \|$", (ROOT / "README.md").read_text(), re.MULTILINE
+    )
+    assert told == list(cli.VERBS.items())
+
+
+PROMISES = re.findall(
+    r"^\|[^|]+\| `(tests/\S+)::(\w+)` \|$", (ROOT / "README.md").read_text(), re.MULTILINE
+)
+
+
+@pytest.mark.parametrize(("file", "test"), PROMISES)
+def test_promise_of_the_readme_names_a_test_that_exists(file, test):
+    assert re.search(rf"^(async )?def {test}\(", (ROOT / file).read_text(), re.MULTILINE)
+
+
+def test_promises_are_found():
+    assert len(PROMISES) >= 15
+
+
+DOTTED = re.compile(r"`([a-z_]+(?:\.\w+)+)[^`]*`")
+ROOMS = {path.name for path in (ROOT / "src" / "alephtx").iterdir() if path.is_dir()}
+
+
+def named(text):
+    """Yield the names of our code in a text, `room.module.thing`; keys of a config are none."""
+    for match in DOTTED.finditer(FENCE.sub("", text)):
+        first, _, rest = match[1].partition(".")
+        table = getattr(Config.__annotations__.get(first), "__annotations__", {})
+        odd = re.search(r"\b(X|py|log|json|toml)\b", rest)
+        if first in ROOMS and not odd and rest.split(".")[0] not in table:
+            yield match[1]
+
+
+def resolves(name):
+    """Tell whether a dotted name leads to a module of ours or to something in one."""
+    parts = name.split(".")
+    for cut in range(len(parts), 0, -1):
+        try:
+            thing = importlib.import_module(".".join(["alephtx", *parts[:cut]]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[cut:]:
+            fields = [*getattr(thing, "__annotations__", {}), *getattr(thing, "_fields", ())]
+            if part in fields:
+                return True
+            if not hasattr(thing, part):
+                return False
+            thing = getattr(thing, part)
+        return True
+    return False
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_names_of_code_lead_somewhere(path):
+    assert [name for name in named(path.read_text()) if not resolves(name)] == []
+
+
+def test_names_that_lead_nowhere_are_caught():
+    assert list(named("`core.clock.nothing` `feed.main` `json.loads` `matrix.path`")) == [
+        "core.clock.nothing", "feed.main",
+    ]  # fmt: skip
+    assert resolves("feed.main")
+    assert resolves("engine.session.Session.open")
+    assert not resolves("core.clock.nothing")
 
 
 def test_example_config_is_one_file():
