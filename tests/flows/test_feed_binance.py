@@ -202,7 +202,7 @@ async def test_tops_at_rest_are_the_venues_own(tmp_path):
     ):
         view = watched["binance_spot"]
         (twin,) = server.twins
-        await asyncio.wait_for(twin.replay.finished.wait(), 20)
+        await asyncio.wait_for(twin.replay.finished.wait(), 100)
         await asyncio.sleep(0.2)
         await live(watched)
         assert await compare(session, watched, bases) == 2
