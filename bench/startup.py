@@ -1,7 +1,7 @@
 """Starts: the command line, a try, a whole demo to its first order.
 
 Warm, as every start but the first of a version is; `--cold` also compiles every kernel into an
-empty cache, which takes a minute or two. Seconds of wall time, of which the demo waits 2.5 on
+empty cache, two processes at a time. Seconds of wall time, of which the demo waits 2.5 on
 purpose: its twins begin to replay when feeders and engine are up.
 """
 
@@ -20,7 +20,7 @@ from lib.rounds import interleave, options, report
 from alephtx.core import words
 from alephtx.core.records import INTENT
 from alephtx.engine.rundir import runs
-from alephtx.engine.warm import PARTS, ensure_warm
+from alephtx.engine.warm import SHARES, ensure_warm
 from alephtx.matrix.journal import INTENT as KIND
 from alephtx.matrix.journal import read
 
@@ -65,9 +65,14 @@ def processor_seconds_of(*command: str, **environment: str) -> float:
 
 
 def cold() -> dict[str, float]:
-    """Compile each part into an empty cache of its own."""
-    took = {}
-    for part in PARTS:
+    """Compile everything into an empty cache, then each part into one of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        took = {
+            "cold: compile everything": seconds_of(
+                "alephtx.cli", "warm", "--quiet", ALEPHTX_CACHE=folder
+            )
+        }
+    for part in (part for share in SHARES for part in share):
         with tempfile.TemporaryDirectory() as folder:
             took[f"cold: compile {part}, processor time"] = processor_seconds_of(
                 "alephtx.engine.warm", part, ALEPHTX_CACHE=folder

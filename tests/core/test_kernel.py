@@ -93,6 +93,42 @@ def test_edit_of_a_callee_or_its_constant_is_never_answered_from_the_old_cache(r
     assert (back["value"], back["compiled"]) == ([30, 2], [])
 
 
+def test_a_callee_that_python_calls_as_well_is_compiled_for_both(river):
+    program = ASK.replace("value = [total(5), apart(1)]", "value = [total(5), scaled(7)]")
+    program = program.replace("import total", "import scaled, total")
+    cold, warm = ask(river, program), ask(river, program)
+    assert cold["value"] == warm["value"] == [30, 21]
+    assert sorted(cold["compiled"]) == ["callee.scaled", "callee.scaled", "caller.total"]
+    assert warm["compiled"] == []
+
+
+def test_a_callee_has_no_machine_code(river):
+    ask(river)
+    (called,) = (river.parent / "cache").rglob("callee-*/called/**/callee.scaled*.nbc")
+    entered = [p.name for p in (river.parent / "cache").rglob("*.nbc") if "called" not in p.parts]
+    assert sorted(name.split("-")[0] for name in entered) == ["caller.total", "other.apart"]
+    assert b"\x7fELF" not in called.read_bytes()
+
+
+def test_a_callee_may_print_and_raise(river):
+    """Both need what numba keeps beside the machine code; a print without it hung."""
+    (river / "callee.py").write_text(
+        "from alephtx.core.kernel import kernel\n\n\n@kernel\ndef scaled(x):\n    if x > 1:\n"
+        "        raise ValueError('too big')\n    print('scaling', x)\n    return x\n"
+    )
+    program = """
+from river.caller import total
+try:
+    total(5)
+except ValueError as error:
+    print(error)
+"""
+    for _ in ("cold", "warm"):
+        process = start(river, program)
+        output, errors = process.communicate(timeout=100)
+        assert (output.splitlines(), errors) == (["scaling 0", "scaling 1", "too big"], "")
+
+
 def test_cold_processes_at_once_compile_each_kernel_once(river):
     answers = [finish(process) for process in [start(river) for _ in range(4)]]
     assert all(answer["value"] == [30, 2] for answer in answers)

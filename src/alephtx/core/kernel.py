@@ -30,6 +30,7 @@ from llvmlite import binding as llvm
 from numba.core import sigutils
 from numba.core.ccallback import CFunc
 
+from alephtx.core.callee import bind_environments, callee
 from alephtx.core.errors import ConfigError
 from alephtx.core.log import logger
 
@@ -273,7 +274,9 @@ def _compile_once(dispatcher: Any, directory: Path, name: str) -> None:
     def compile_locked(signature: Any) -> Any:
         arguments, _ = sigutils.normalize_signature(signature)
         with _locked(directory):
-            return original(tuple(map(_widened, arguments)))
+            result = original(tuple(map(_widened, arguments)))
+        bind_environments()
+        return result
 
     dispatcher.compile = compile_locked
     _keep_whole(dispatcher._cache, name)  # noqa: SLF001 - no public hook exists
@@ -281,8 +284,10 @@ def _compile_once(dispatcher: Any, directory: Path, name: str) -> None:
 
 # Without reference counts: a kernel allocates nothing, and counting the arrays of a namedtuple at
 # every call was most of the order table's time (measured: 4.2 us an order with, 0.6 without).
-_OPTIONS: dict[str, bool | str] = {"nogil": True, "error_model": "numpy", "_nrt": False}
-_INNER: dict[str, bool | str] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+# Nothing enters a kernel as a C callback; strategies are, through `native_address`.
+_OPTIONS: dict[str, bool | str] = {
+    "nogil": True, "error_model": "numpy", "_nrt": False, "no_cfunc_wrapper": True,
+}  # fmt: skip
 
 
 def kernel(function: F) -> F:
@@ -290,18 +295,10 @@ def kernel(function: F) -> F:
 
     nogil, no bounds checks, integer overflow wraps, division by zero follows NumPy. Kernels return
     codes and never raise. They allocate nothing: arrays come from the caller, views of them are
-    free. Callees must be kernels, imported at the top of the file.
+    free. Callees must be kernels, imported at the top of the file. An entry from Python is
+    compiled when Python calls it first; what only kernels call has none.
     """
     return _compiled(function, _OPTIONS)
-
-
-def inner_kernel(function: F) -> F:
-    """Compile a function that only kernels call.
-
-    It has no entry from Python: unpacking a tuple of sixty arrays takes longer to compile than
-    most functions that take one.
-    """
-    return _compiled(function, {**_OPTIONS, **_INNER})
 
 
 def inline_kernel(function: F) -> F:
@@ -320,10 +317,17 @@ def _compiled(function: F, options: dict[str, bool | str]) -> F:
     path = _source_of(function)
     if path is None:  # typed at a prompt: nothing to digest, so nothing to keep
         return numba.njit(**options)(function)
+    name = f"{path.stem}.{function.__qualname__}"
     directory = cache_directory(path)
+    with _numba_cache(directory / "called"):
+        called: Any = callee(function, options)
     with _numba_cache(directory):
         dispatcher = numba.njit(cache=True, **options)(function)
-    _compile_once(dispatcher, directory, f"{path.stem}.{function.__qualname__}")
+    _compile_once(called, directory, name)
+    _compile_once(dispatcher, directory, name)
+    # What a caller compiles and links against; numba asks the dispatcher that the name is bound to.
+    dispatcher.get_call_template = called.get_call_template
+    dispatcher.get_overload = called.get_overload
     return dispatcher
 
 
@@ -363,4 +367,5 @@ def native_address(function: Callable[..., Any], signature: Any) -> tuple[int, A
             owner.enable_caching()
             _keep_whole(owner._cache, f"{path.stem}.{function.__qualname__}")  # noqa: SLF001
             owner.compile()
+    bind_environments()
     return int(owner.address), owner

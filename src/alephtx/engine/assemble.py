@@ -90,6 +90,20 @@ def assemble(
     config: Config, instruments: Instruments, matrix: Matrix, journal_map: Rows, inputs_map: Rows
 ) -> Engine:
     """Build the context, compile and place the strategies; nothing runs yet."""
+    ctx, rings = lay_out(config, instruments, matrix, journal_map, inputs_map)
+    return Engine(
+        ctx=ctx,
+        rings=rings,
+        stages=place_stages(ctx),
+        strategies=place_strategies(config, instruments, ctx),
+        account_names=list(config.accounts),
+    )
+
+
+def lay_out(
+    config: Config, instruments: Instruments, matrix: Matrix, journal_map: Rows, inputs_map: Rows
+) -> tuple[Context, Rings]:
+    """Make the engine's arrays and rings, over the matrix's; nothing is compiled."""
     rings = make_rings(config)
     names = list(config.strategies)
     accounts = list(config.accounts)
@@ -118,9 +132,7 @@ def assemble(
         asks=rings.asks.address,
         echo=rings.echo.address,
     )
-    stages = place_stages(ctx)
-    loaded = [place_strategy(config, instruments, ctx, name, k) for k, name in enumerate(names)]
-    return Engine(ctx=ctx, rings=rings, strategies=loaded, account_names=accounts, stages=stages)
+    return ctx, rings
 
 
 def place_stages(ctx: Context) -> list[Any]:
@@ -130,6 +142,12 @@ def place_stages(ctx: Context) -> list[Any]:
         ctx.addresses[word], owner = stage_address(stage)
         owners.append(owner)
     return owners
+
+
+def place_strategies(config: Config, instruments: Instruments, ctx: Context) -> list[Loaded]:
+    """Compile every strategy and fill its row of the context."""
+    names = enumerate(config.strategies)
+    return [place_strategy(config, instruments, ctx, name, k) for k, name in names]
 
 
 def check_strategies(config: Config, instruments: Instruments) -> None:

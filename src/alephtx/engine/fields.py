@@ -1,6 +1,6 @@
 """Structures that kernels build from the packed context."""
 
-from alephtx.core.kernel import Int, inner_kernel
+from alephtx.core.kernel import Int, kernel
 from alephtx.core.ports import Rows
 from alephtx.core.view import View
 from alephtx.engine._call import field
@@ -28,7 +28,7 @@ from alephtx.execution.orders import OrderTable
 from alephtx.risk.limits import GateState
 
 
-@inner_kernel
+@kernel
 def view_for(x: Rows, s: Int) -> View:
     """Build one strategy's view; the same memory for all but positions and orders."""
     return View(
@@ -43,7 +43,7 @@ def view_for(x: Rows, s: Int) -> View:
     )
 
 
-@inner_kernel
+@kernel
 def table_of(x: Rows) -> OrderTable:
     """Build the order table, fields in its own order."""
     return OrderTable(
@@ -61,7 +61,7 @@ def table_of(x: Rows) -> OrderTable:
     )
 
 
-@inner_kernel
+@kernel
 def gate_of(x: Rows) -> GateState:
     """Build the gate's state, fields in its own order."""
     return GateState(

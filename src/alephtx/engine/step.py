@@ -11,7 +11,7 @@ the outbox differ.
 
 import numpy as np
 
-from alephtx.core.kernel import Int, inner_kernel, kernel
+from alephtx.core.kernel import Int, kernel
 from alephtx.core.ports import Rows
 from alephtx.core.words import (
     DELTA,
@@ -107,12 +107,12 @@ BEAT_STALE_NS = 500_000_000
 """A feeder beats every 50 ms; ten missed beats are death."""
 
 
-@inner_kernel
+@kernel
 def _enter(x: Rows, s: Int, hook: Int) -> int:
     return call_stage(field(x, F_ADDRESSES, I1)[A_ENTER], x, s, hook)
 
 
-@inner_kernel
+@kernel
 def _drain_updates(x: Rows, budget: Int) -> int:
     """Take the updates of every account and tell the strategies; returns how many."""
     update_rings, control = field(x, F_UPDATE_RINGS, I1), field(x, F_CONTROL, I1)
@@ -132,7 +132,7 @@ def _drain_updates(x: Rows, budget: Int) -> int:
     return done
 
 
-@inner_kernel
+@kernel
 def _deliver(x: Rows, instrument: Int, is_trade: Int) -> None:
     """Give the event in the context to every strategy routed to the instrument."""
     strategies, routes = field(x, F_STRATEGIES, I2), field(x, F_ROUTES, I2)
@@ -145,7 +145,7 @@ def _deliver(x: Rows, instrument: Int, is_trade: Int) -> None:
         _enter(x, s, S_ON_EVENT)
 
 
-@inner_kernel
+@kernel
 def _set_event(x: Rows, i: Int, kind: Int, seq: Int, qty: Int) -> None:
     """Write an event of the engine's own about an instrument: LAPPED or GAP."""
     event, top, now = field(x, F_EVENT, EVENTS), field(x, F_TOP, TOPS), field(x, F_NOW, I1)
@@ -155,7 +155,7 @@ def _set_event(x: Rows, i: Int, kind: Int, seq: Int, qty: Int) -> None:
     event[0]["side"], event[0]["flags"] = 0, 0
 
 
-@inner_kernel
+@kernel
 def _take_slot(x: Rows, venue: Int) -> None:
     """Turn the ring slot in slot into an event, refresh the private view and deliver it."""
     slot = field(x, F_SLOT, TOPS)
@@ -194,7 +194,7 @@ def _take_slot(x: Rows, venue: Int) -> None:
     _deliver(x, instrument, is_trade)
 
 
-@inner_kernel
+@kernel
 def _lapped(x: Rows, venue: Int) -> None:
     """Reread every top of a venue whose ring overran us and go on from the ring's head."""
     matrix = field(x, F_MAP, I1)
@@ -218,7 +218,7 @@ def _lapped(x: Rows, venue: Int) -> None:
         _deliver(x, i, False)
 
 
-@inner_kernel
+@kernel
 def _drain_events(x: Rows, budget: Int) -> int:
     """Take market events round robin; returns how many."""
     next_slot = field(x, F_NEXT_SLOT, I1)
@@ -247,7 +247,7 @@ def _drain_events(x: Rows, budget: Int) -> int:
     return done
 
 
-@inner_kernel
+@kernel
 def _timers(x: Rows) -> int:
     """Run the timers that are due; a timer that fell behind runs once."""
     strategies = field(x, F_STRATEGIES, I2)
@@ -270,7 +270,7 @@ def _timers(x: Rows) -> int:
     return done
 
 
-@inner_kernel
+@kernel
 def _check_beats(x: Rows) -> int:
     """Hold a venue's instruments stale while its feeder gives no sign of life; tell strategies."""
     next_slot = field(x, F_NEXT_SLOT, I1)
@@ -301,7 +301,7 @@ def _check_beats(x: Rows) -> int:
     return done
 
 
-@inner_kernel
+@kernel
 def _drain_commands(x: Rows) -> int:
     """Obey commands from the main thread, and take the intents of uncompiled strategies."""
     addresses = field(x, F_ADDRESSES, I1)

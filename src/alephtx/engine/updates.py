@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from alephtx.core.kernel import Int, inner_kernel, kernel
+from alephtx.core.kernel import Int, kernel
 from alephtx.core.ports import Rows
 from alephtx.core.units import CEIL, OVERFLOW, mul_div_checked
 from alephtx.core.words import RESYNC_BEGIN, RESYNC_END
@@ -98,7 +98,7 @@ def apply_update(x: Rows, a: Int, b: Int) -> int:
     return outcome[0]["strategy"]
 
 
-@inner_kernel
+@kernel
 def _fee_money(instrument: Rows, currency: Int, fee: Int, price: Int) -> int:
     """Return a fee in the settle currency's money: for the drawdown limit, not for the books.
 
@@ -115,7 +115,7 @@ def _fee_money(instrument: Rows, currency: Int, fee: Int, price: Int) -> int:
     return 0 if value == OVERFLOW else value
 
 
-@inner_kernel
+@kernel
 def _book_fill(x: Rows, account: Int) -> None:
     """Move the strategy's and the account's position by the fill in F_OUTCOME."""
     outcome = field(x, F_OUTCOME, OUTCOMES)
@@ -147,7 +147,7 @@ def replay_update(x: Rows) -> int:
     return call_stage(field(x, F_ADDRESSES, I1)[A_APPLY], x, 0, 0)
 
 
-@inner_kernel
+@kernel
 def pop_update(x: Rows, account: Int) -> int:
     """Take one update of an account, number it, apply it and journal what it came to.
 
@@ -184,7 +184,7 @@ def pop_update(x: Rows, account: Int) -> int:
     return 1
 
 
-@inner_kernel
+@kernel
 def room_left(x: Rows) -> int:
     """Tell whether a whole step fits the journal's segment and the input log.
 

@@ -2,14 +2,14 @@
 
 `ensure_warm` is called by all that starts a run: with a warm cache it costs one file look-up, with
 a cold one it compiles with a line of progress, so that no feeder or engine does it while the market
-moves. `python -m alephtx.engine.warm PART` compiles one part.
+moves. `python -m alephtx.engine.warm PART..` compiles parts.
 """
 
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
 
@@ -19,8 +19,11 @@ from alephtx.core import kernel, words
 from alephtx.core.config_schema import Account, Config, MatrixConfig, Strategy, VenueConfig
 from alephtx.core.instruments import Instrument, Instruments
 from alephtx.core.kernel import PACKAGE, cache_root, toolchain_digest
+from alephtx.matrix.layout import Geometry
+from alephtx.matrix.shm import Matrix
 
-PARTS = ("engine", "feed", "twins")
+SHARES = (("step", "twins"), ("strategies", "feed"))
+"""Two processes' parts, which take about as long (measured); a third would only import again."""
 
 
 def marker() -> Path:
@@ -40,9 +43,9 @@ def ensure_warm(progress: Callable[[str], None]) -> int:
     count = 0
     running: list[subprocess.Popen[str]] = []
     try:
-        for part in PARTS:
+        for parts in SHARES:
             process = subprocess.Popen(
-                [sys.executable, "-m", "alephtx.engine.warm", part],
+                [sys.executable, "-m", "alephtx.engine.warm", *parts],
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             )  # fmt: skip
             running += [process]
@@ -75,8 +78,30 @@ def _instrument(venue: str, contract: int, symbol: str) -> Instrument:
     )  # fmt: skip
 
 
-def _engine(folder: Path) -> None:
-    """Assemble an engine with the strategies that come with the package and spin it once."""
+@contextmanager
+def _matrix(folder: Path, table: Instruments) -> Iterator[Matrix]:
+    geometry = Geometry(instruments_max=4, venues_max=2, depth=4, ring_slots=64, signals_max=4)
+    with Matrix.create(folder / "matrix", table, geometry) as matrix:
+        yield matrix
+        matrix.unlink()
+
+
+def _config(folder: Path, strategies: dict[str, Strategy]) -> Config:
+    return Config(
+        matrix=MatrixConfig(path=str(folder / "matrix"), depth=4),
+        venues={name: VenueConfig(symbols=("X",)) for name in ("alpha", "beta")},
+        accounts={name: Account(venue=name) for name in ("alpha", "beta")},
+        strategies=strategies,
+    )
+
+
+def _pair() -> Instruments:
+    return Instruments([_instrument("alpha", words.LINEAR, "BTC-A"),
+                        _instrument("beta", words.LINEAR, "BTC-B")])  # fmt: skip
+
+
+def _step(folder: Path) -> None:
+    """Assemble an engine without strategies and spin it once."""
     from alephtx.engine import context as c
     from alephtx.engine.assemble import assemble
     from alephtx.engine.context import pack
@@ -84,29 +109,11 @@ def _engine(folder: Path) -> None:
     from alephtx.engine.updates import replay_update
     from alephtx.matrix.inputlog import null_inputs
     from alephtx.matrix.journal import null_journal
-    from alephtx.matrix.layout import Geometry
     from alephtx.matrix.ring import ring_publish, slot_aux
-    from alephtx.matrix.shm import Matrix
 
-    table = Instruments([_instrument("alpha", words.LINEAR, "BTC-A"),
-                         _instrument("beta", words.LINEAR, "BTC-B")])  # fmt: skip
-    keys = tuple(instrument.key for instrument in table)
-    qty = {"qty_base": "0.01"}
-    config = Config(
-        matrix=MatrixConfig(path=str(folder / "matrix"), depth=4),
-        venues={name: VenueConfig(symbols=("X",)) for name in ("alpha", "beta")},
-        accounts={name: Account(venue=name) for name in ("alpha", "beta")},
-        strategies={
-            "arb": Strategy(use="arbitrage", instruments=keys, accounts=("alpha", "beta"),
-                            own={**qty, "position_max_base": "1", "trigger_bps": "1"}),
-            "mm": Strategy(use="market_maker", instruments=keys[:1], accounts=("alpha",),
-                           own={**qty, "inventory_max_base": "1"}),
-        },
-    )  # fmt: skip
-    geometry = Geometry(instruments_max=4, venues_max=2, depth=4, ring_slots=64, signals_max=4)
-    with Matrix.create(folder / "matrix", table, geometry) as matrix:
-        engine = assemble(config, table, matrix, null_journal(), null_inputs())
-        engine.ctx.strategies[:, c.S_ENABLED] = 1
+    table = _pair()
+    with _matrix(folder, table) as matrix:
+        engine = assemble(_config(folder, {}), table, matrix, null_journal(), null_inputs())
         engine.ctx.control[c.X_NEXT_ORDER] = 1
         for venue in (0, 1):
             aux = slot_aux(venue, words.TOP, 0, 0)
@@ -114,10 +121,28 @@ def _engine(folder: Path) -> None:
         packed = pack(engine.ctx)
         spin(packed, 2, 0)
         replay_update(packed)
-        row = np.zeros(8, np.int64)
-        engine.rings.commands.push(row)
+        engine.rings.commands.push(np.zeros(8, np.int64))
         engine.rings.outbox.pop(engine.ctx.intents[:1].copy())
-        matrix.unlink()
+
+
+def _strategies(folder: Path) -> None:
+    """Compile the strategies that come with the package."""
+    from alephtx.engine.assemble import lay_out, place_strategies
+    from alephtx.matrix.inputlog import null_inputs
+    from alephtx.matrix.journal import null_journal
+
+    table = _pair()
+    keys = tuple(instrument.key for instrument in table)
+    qty = {"qty_base": "0.01"}
+    config = _config(folder, {
+        "arb": Strategy(use="arbitrage", instruments=keys, accounts=("alpha", "beta"),
+                        own={**qty, "position_max_base": "1", "trigger_bps": "1"}),
+        "mm": Strategy(use="market_maker", instruments=keys[:1], accounts=("alpha",),
+                       own={**qty, "inventory_max_base": "1"}),
+    })  # fmt: skip
+    with _matrix(folder, table) as matrix:
+        ctx, _ = lay_out(config, table, matrix, null_journal(), null_inputs())
+        place_strategies(config, table, ctx)
 
 
 FRAMES = {
@@ -135,20 +160,16 @@ def _feed(folder: Path) -> None:
     from alephtx.core.ports import Batch
     from alephtx.engine.venues import load_venue
     from alephtx.feed.outlet import Outlet
-    from alephtx.matrix.layout import Geometry
-    from alephtx.matrix.shm import Matrix
     from alephtx.matrix.writers import claim, name_hash
 
     symbols = {"binance_spot": "BTCUSDT", "hyperliquid": "BTC"}
     table = Instruments([_instrument(v, words.LINEAR, symbol) for v, symbol in symbols.items()])
-    geometry = Geometry(instruments_max=4, venues_max=2, depth=4, ring_slots=64, signals_max=4)
-    with Matrix.create(folder / "matrix", table, geometry) as matrix:
+    with _matrix(folder, table) as matrix:
         for venue, name in enumerate(table.venues):
             codec = load_venue(name).bind(table, None, 0)
             writer = int(claim(matrix.map, name_hash(name), 1))
             Outlet(matrix, codec.spec, venue, writer, MachineClock())
             codec.decode("market", FRAMES[name], 1, Batch(events=256, updates=4))
-        matrix.unlink()
 
 
 def _twins(folder: Path) -> None:
@@ -164,11 +185,12 @@ def _say(name: str) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Compile one part, saying each kernel's name."""
+    """Compile parts, saying each kernel's name."""
     kernel.listeners.append(_say)
-    part = arguments[0]
-    with tempfile.TemporaryDirectory(prefix="aleph-warm-") as folder:
-        {"engine": _engine, "feed": _feed, "twins": _twins}[part](Path(folder))
+    parts = {"step": _step, "strategies": _strategies, "feed": _feed, "twins": _twins}
+    for part in arguments:
+        with tempfile.TemporaryDirectory(prefix="aleph-warm-") as folder:
+            parts[part](Path(folder))
     return 0
 
 

@@ -1,0 +1,116 @@
+"""Kernels as other kernels see them: kept as bitcode, with no machine code of their own.
+
+Numba optimises and emits every function it compiles, and again as part of each of its callers. A
+function that is only called needs neither: it joins its caller's module, is expanded or emitted
+there, and is optimised there once. Left out, a cold start is half as long (docs/decisions/0013).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+from llvmlite import binding as llvm
+from numba.core import caching, compiler
+from numba.core.codegen import JITCodeLibrary
+from numba.core.registry import cpu_target
+
+# A callee is entered by kernels alone: unpacking a tuple of sixty arrays from Python takes longer
+# to compile than most functions that take one.
+_OPTIONS: dict[str, bool] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
+_waiting: dict[str, Any] = {}  # name -> environment of a callee: what `print` shows, for one
+
+
+class _Later:
+    """A codegen that keeps environments until machine code has a place for them."""
+
+    def __init__(self, codegen: Any) -> None:
+        self._codegen = codegen
+
+    def set_env(self, name: str, environment: Any) -> None:
+        _waiting[name] = environment
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._codegen, name)
+
+
+def bind_environments() -> None:
+    """Give the machine code compiled last its callees' environments; a callee without one hangs."""
+    codegen = cpu_target.target_context.codegen()
+    for name, environment in _waiting.items():
+        if codegen._engine.is_symbol_defined(name):  # noqa: SLF001 - asking for what is not there kills
+            codegen.set_env(name, environment)
+
+
+class _CalleeLibrary(JITCodeLibrary):  # type: ignore[misc]
+    """A function and its callees as LLVM bitcode, unoptimised, for linking into a caller."""
+
+    @property
+    def codegen(self) -> Any:
+        return _Later(self._codegen)
+
+    def finalize(self) -> None:
+        self._raise_if_finalized()
+        for library in dict.fromkeys(self._linking_libraries):
+            self._reload_init.update(library._reload_init)  # noqa: SLF001
+            self._final_module.link_in(library._get_module_for_linking(), preserve=True)  # noqa: SLF001
+        self._finalize_dynamic_globals()
+        self._verify_declare_only_symbols()
+        self._finalized = True
+
+    def get_pointer_to_function(self, name: str) -> int:
+        self._ensure_finalized()
+        return 0
+
+    def serialize_using_object_code(self) -> tuple[str, str, bytes]:
+        return self.name, "callee", self._get_module_for_linking().as_bitcode()
+
+    @classmethod
+    def read(cls, codegen: Any, state: tuple[str, str, bytes]) -> "_CalleeLibrary":
+        name, _, bitcode = state
+        library = cls(codegen, name)
+        library._final_module = library._shared_module = llvm.parse_bitcode(bitcode)
+        library._finalized = True
+        return library
+
+
+class _CalleeCompiler(compiler.Compiler):  # type: ignore[misc]
+    """Numba's own pipeline, into a library that emits nothing."""
+
+    def define_pipelines(self) -> Any:
+        state = self.state
+        state.library = _CalleeLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
+        return super().define_pipelines()
+
+
+class _CalleeTarget:
+    """A target context that reads a cached library as a callee's."""
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+
+    def codegen(self) -> "_CalleeTarget":
+        return self
+
+    def unserialize_library(self, state: tuple[str, str, bytes]) -> _CalleeLibrary:
+        return _CalleeLibrary.read(self._context.codegen(), state)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+
+class _CalleeCacheImpl(caching.CompileResultCacheImpl):  # type: ignore[misc]
+    def rebuild(self, target_context: Any, payload: Any) -> Any:
+        return super().rebuild(_CalleeTarget(target_context), payload)
+
+
+class _CalleeCache(caching.FunctionCache):  # type: ignore[misc]
+    _impl_class = _CalleeCacheImpl
+
+
+def callee(function: Callable[..., Any], options: dict[str, Any]) -> Any:
+    """Return the dispatcher that callers of a kernel compile and link against."""
+    dispatcher = numba.njit(pipeline_class=_CalleeCompiler, **{**options, **_OPTIONS})(function)
+    dispatcher._cache = _CalleeCache(function)  # noqa: SLF001 - enable_caching has no choice of one
+    return dispatcher
