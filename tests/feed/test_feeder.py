@@ -55,11 +55,13 @@ async def test_book_follows_the_venue_level_by_level(tmp_path, rule):
 @pytest.mark.parametrize("rule", RULES)
 async def test_deltas_that_came_during_the_snapshot_are_joined(tmp_path, rule):
     async with scene(tmp_path, rule) as world:
-        world.venue.snapshot_delay = 0.05
+        world.venue.may_answer.clear()
         await until(lambda: world.venue.heard)
         for n in range(30):
             await world.venue.send(world.venue.change("AAA", [(95, n + 1)]))
-            await asyncio.sleep(0.003)
+            if n == 15:
+                await until(lambda: world.venue.snapshots)
+                world.venue.may_answer.set()
         await world.live()
         assert world.feeder.counts.gaps == 0
 
@@ -68,13 +70,14 @@ async def test_deltas_that_came_during_the_snapshot_are_joined(tmp_path, rule):
 async def test_lost_message_flags_the_book_and_resyncs_it(tmp_path, rule):
     async with scene(tmp_path, rule) as world:
         await _begin(world)
-        world.venue.snapshot_delay = 0.05
+        world.venue.may_answer.clear()
         world.venue.change("AAA", [(96, 50)])  # lost
         await world.venue.send(world.venue.change("AAA", [(97, 2)]))
         await until(lambda: world.flags() & RESYNCING)
         await world.venue.send({"x": "AAA", "id": 1, "p": 100, "z": 2, "s": 1})
         await until(lambda: (TRADE, 0) in world.ring())
         assert world.flags() & RESYNCING
+        world.venue.may_answer.set()
         await world.venue.send(world.venue.change("AAA", [(95, 3)]))
         await world.live()
         kinds = [kind for kind, _ in world.ring()]
@@ -123,12 +126,14 @@ async def test_snapshot_older_than_the_held_deltas_is_fetched_again(tmp_path, ru
 
 async def test_message_lost_among_the_held_ones_needs_a_newer_snapshot(tmp_path):
     async with scene(tmp_path) as world:
-        world.venue.snapshot_delay = 0.03
+        world.venue.may_answer.clear()
         world.venue.stale.append(world.venue.picture("AAA"))
         await until(lambda: world.venue.heard)
         await world.venue.send(world.venue.change("AAA", [(97, 1)]))
         world.venue.change("AAA", [(97, 2)])  # lost
         await world.venue.send(world.venue.change("AAA", [(96, 3)]))
+        await until(lambda: world.feeder.counts.frames == 2)
+        world.venue.may_answer.set()
         await world.live()
         assert world.feeder.resyncs.refused == 1
         assert (97, 2) in world.levels()[0]
@@ -364,13 +369,14 @@ async def test_our_own_bug_ends_the_feeder(tmp_path):
 async def test_held_deltas_are_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr("alephtx.feed.resync.HELD_ROWS_MAX", 30)
     async with scene(tmp_path) as world:
-        world.venue.snapshot_delay = 0.1
+        world.venue.may_answer.clear()
         await until(lambda: world.venue.heard)
         for n in range(40):
             await world.venue.send(world.venue.change("AAA", [(95, n + 1)]))
         await until(lambda: world.feeder.counts.frames == 40)
         assert world.feeder.resyncs._held[0].rows <= 30
         assert world.feeder.resyncs.overflows > 0
+        world.venue.may_answer.set()
         await world.live()
 
 

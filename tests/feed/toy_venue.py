@@ -167,7 +167,8 @@ class ToyVenue:
         self.snapshots = 0
         self.answers = deque()  # (status, headers, body or None) to give before honest snapshots
         self.stale = deque()  # snapshots to give before fresh ones
-        self.snapshot_delay = 0.0
+        self.may_answer = asyncio.Event()  # cleared: snapshots wait
+        self.may_answer.set()
         self.accept = True
 
     async def __aenter__(self):
@@ -219,8 +220,7 @@ class ToyVenue:
 
     async def _snapshot(self, request):
         self.snapshots += 1
-        if self.snapshot_delay:
-            await asyncio.sleep(self.snapshot_delay)
+        await self.may_answer.wait()
         if self.answers:
             status, headers, body = self.answers.popleft()
             if body is not None or status != 200:
