@@ -6,7 +6,7 @@ starts it again and the journal says where it was.
 """
 
 import asyncio
-import gc
+import random
 from collections.abc import Coroutine
 from decimal import Decimal
 from typing import Any
@@ -67,23 +67,42 @@ READY_SECONDS = 20.0
 CANCEL_SECONDS = 8.0
 CANCEL_EVERY_NS = 1_000_000_000
 SETTLE_SECONDS = 5.0
-STATUS_SECONDS = 0.25
 READ_MAX = 4096
 PYTHON_EVERY_NS = 1_000_000
+
+
+class Host(msgspec.Struct):
+    """What a session takes from its machine, so that a simulated world can give its own.
+
+    source: jitter only, nothing that decides a trade. drive: who runs the compiled step. journal:
+    more arguments of `Journal.open`. round_ns: how often the main thread looks after things.
+    """
+
+    clock: MachineClock
+    source: random.Random
+    drive: type[Loop] = Loop
+    journal: dict[str, Any] = {}
+    round_ns: int = 10_000_000
+    status_ns: int = 250_000_000
 
 
 class Session:
     """One engine process."""
 
     def __init__(
-        self, config: Config, run: RunDirectory, matrix: Matrix, instruments: Instruments
+        self,
+        config: Config,
+        run: RunDirectory,
+        matrix: Matrix,
+        instruments: Instruments,
+        host: Host | None = None,
     ) -> None:
+        self.host = host or Host(MachineClock(matrix.clock_offset_ns), seeded())
         self.config = config
         self.run_directory = run
         self.matrix = matrix
         self.instruments = instruments
-        self.clock = MachineClock(matrix.clock_offset_ns)
-        self.random = seeded()  # jitter only: nothing that decides a trade
+        self.clock, self.random = self.host.clock, self.host.source
         self.ledger = Ledger(instruments)
         self.gateways: list[AnyGateway] = []
         self.intent_to_wire = make_histogram()
@@ -111,7 +130,9 @@ class Session:
             instruments=self.instruments.to_json(),
             accounts=msgspec.json.encode(list(config.accounts)),
         )
-        self.journal = Journal.open(run.journal, header=header, durability=config.node.durability)
+        self.journal = Journal.open(
+            run.journal, header=header, durability=config.node.durability, **self.host.journal
+        )
         self.inputs = InputLog.open(run.inputs)
         self.engine: Engine = assemble(
             config, self.instruments, self.matrix, self.journal.map, self.inputs.map
@@ -228,7 +249,7 @@ class Session:
             await gateway.start()
         await self._wait_ready()
         self._open_ledger()
-        self.loop_thread = Loop(
+        self.loop_thread = self.host.drive(
             self.ctx,
             wait=self.config.node.wait,
             offset_ns=self.clock.offset_ns,
@@ -237,8 +258,6 @@ class Session:
             on_end=lambda error: loop.call_soon_threadsafe(self._loop_ended, error),
         )
         self._join_market()
-        gc.collect()
-        gc.freeze()
         self.loop_thread.start()
         await self._clear_leftovers()
         for strategy in self.engine.strategies:
@@ -378,13 +397,13 @@ class Session:
         """Follow the journal, answer the loop's asks, publish the status."""
         next_status = 0
         while True:
-            await self.clock.sleep(10_000_000)
+            await self.clock.sleep(self.host.round_ns)
             self._follow_journal()
             self._answer_asks()
             self._obey_halt()
             now = self.clock.monotonic()
             if now >= next_status:
-                next_status = now + int(STATUS_SECONDS * 1e9)
+                next_status = now + self.host.status_ns
                 self.publish_status()
 
     async def _run_python(self) -> None:

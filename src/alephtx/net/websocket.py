@@ -269,6 +269,7 @@ async def connect(
     where = url.partition("?")[0]
     listener = _Listener(on_frame, clock, message_max)
     dialer = _Dialer()
+    loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(timeout_ns / 1e9):
             transport, made = await picows.ws_connect(
@@ -284,6 +285,8 @@ async def connect(
                 proxy=proxy_for(url),
                 socket_factory=dialer,
                 read_buffer_init_size=1 << 18,
+                # A simulated world's connections are not the kernel's: its loop says so.
+                use_aiofastnet=None if not hasattr(loop, "network") else False,
             )
     except TimeoutError:
         dialer.cut()

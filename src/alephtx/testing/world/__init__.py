@@ -1,0 +1,1 @@
+"""A seeded world: the whole stack in virtual time."""
