@@ -113,7 +113,13 @@ class WorldLoop(asyncio.SelectorEventLoop):
         self._dialled[sock.fileno()] = address
 
     async def create_connection(  # type: ignore[override]
-        self, protocol_factory: Any, host: Any = None, port: Any = None, *, sock: Any = None, **_: Any
+        self,
+        protocol_factory: Any,
+        host: Any = None,
+        port: Any = None,
+        *,
+        sock: Any = None,
+        **_: Any,
     ) -> Any:
         address = (host, port) if sock is None else self._dialled.pop(sock.fileno())
         protocol = protocol_factory()

@@ -25,12 +25,31 @@ class Process:
     def __init__(self, name: str) -> None:
         self.name = name
         self.alive = True
-        self.stopped_until = 0
         self.transports: set[MemoryTransport] = set()
+        self._held: list[tuple[Callable[..., Any], Any, contextvars.Context]] | None = None
 
-    def run(self, callback: Callable[..., Any], *args: Any) -> Any:
-        """Run a callback of this process, if it lives."""
-        return callback(*args) if self.alive else None
+    @property
+    def stopped(self) -> bool:
+        """True between SIGSTOP and SIGCONT."""
+        return self._held is not None
+
+    def run(self, callback: Callable[..., Any], *args: Any) -> None:
+        """Run a callback of this process if it lives, later if it is stopped."""
+        if self._held is not None:
+            self._held.append((callback, args, contextvars.copy_context()))
+        elif self.alive:
+            callback(*args)
+
+    def stop(self) -> None:
+        """Do as SIGSTOP does: what should run waits, what comes from outside piles up."""
+        self._held = self._held or []
+
+    def go_on(self) -> None:
+        """Do as SIGCONT does."""
+        held, self._held = self._held or [], None
+        for callback, args, context in held:
+            if self.alive:
+                asyncio.get_running_loop().call_soon(callback, *args, context=context)
 
     def kill(self) -> None:
         """End it at once: nothing of it runs again, its connections are reset."""
@@ -54,6 +73,12 @@ class Link:
         self.stalled = self.dropped = self.trickle = 0
         self.refuse = False
         self.ends: set[MemoryTransport] = set()
+
+    @property
+    def calm(self) -> bool:
+        """True when nothing is wrong with it."""
+        wrong = self.stalled or self.dropped or self.trickle or self.refuse
+        return not wrong and self.delay_ns <= 20 * MS
 
     def heal(self) -> None:
         """Go back to an ordinary way; what was held arrives."""
@@ -166,7 +191,9 @@ class MemoryTransport(asyncio.Transport):
 
     def _delay(self) -> int:
         link = self.link
-        return link.delay_ns + (self.network.source.randrange(link.jitter_ns) if link.jitter_ns else 0)
+        return link.delay_ns + (
+            self.network.source.randrange(link.jitter_ns) if link.jitter_ns else 0
+        )
 
     def _blocked(self) -> bool:
         return bool(self.link.stalled & (1 if self.outward else 2))

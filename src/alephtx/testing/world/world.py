@@ -7,6 +7,7 @@ world's. See docs/simulation.md for what is and what is not simulated.
 
 import asyncio
 import contextlib
+import fcntl
 import gc
 import random
 import shutil
@@ -18,6 +19,7 @@ from typing import Any
 
 import msgspec
 
+from alephtx.core import log
 from alephtx.core.clock import MachineClock
 from alephtx.core.config_schema import (
     Account,
@@ -40,6 +42,8 @@ from alephtx.feed.feeder import Feeder, FeederOptions
 from alephtx.feed.main import endpoints_of
 from alephtx.matrix.layout import Geometry
 from alephtx.matrix.shm import Matrix
+from alephtx.testing.world.checks import Checker
+from alephtx.testing.world.faults import Planned, plan, play
 from alephtx.testing.world.loop import WorldLoop
 from alephtx.testing.world.market import SymbolMarket, Underlying
 from alephtx.testing.world.network import Network, Process, running
@@ -113,7 +117,16 @@ class Stepper:
 class World:
     """One seed's world. `run` plays it and returns what went wrong, an empty list if nothing."""
 
-    def __init__(self, seed: int, *, seconds: float = 60.0, rate_hz: float = 20.0) -> None:
+    def __init__(
+        self,
+        seed: int,
+        *,
+        seconds: float = 60.0,
+        rate_hz: float = 20.0,
+        faults: list[Planned] | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.verbose = verbose
         self.seed, self.seconds, self.rate_hz = seed, seconds, rate_hz
         self.source = random.Random(seed)  # noqa: S311 - a simulation, and it must be repeatable
         self.violations: list[str] = []
@@ -122,7 +135,9 @@ class World:
         self.sessions: list[Session] = []
         self.exit_codes: list[int] = []
         self.kept: list[Any] = []  # what died is not collected before the end: nothing of it runs
-        self.checks: list[Callable[[World], None]] = []
+        self.plan = plan(seed, seconds) if faults is None else faults
+        self.faults_done = 0
+        self.steps = 0
         self.messages = 0
         self.ending = False
         self.engine_process: Process | None = None
@@ -137,9 +152,10 @@ class World:
         self.network = self.loop.network = Network(self.loop, random.Random(self.seed + 1))  # noqa: S311
         self.clock = WorldClock(self.loop)
         self.loop.after_turn = self._turn
+        self.checker = Checker(self)
         self.stepper = type("SeededStepper", (Stepper,), {"world": self})
         try:
-            with _slower_rounds():
+            with _slower_rounds(), _logging(self.clock, self.verbose):
                 asyncio.set_event_loop(self.loop)
                 self.loop.run_until_complete(self._play())
         finally:
@@ -147,7 +163,11 @@ class World:
         return self.violations
 
     def _clear(self) -> None:
-        """Let the world go without running what died in it."""
+        """Let the world go. What hangs in an `await` is closed, and what that says is not news."""
+        for task in asyncio.all_tasks(self.loop):
+            task._log_destroy_pending = False  # noqa: SLF001 - it was left pending on purpose
+            with contextlib.suppress(BaseException):
+                task.get_coro().close()
         asyncio.set_event_loop(None)
         for session in self.sessions:
             with contextlib.suppress(Exception):
@@ -178,8 +198,12 @@ class World:
         for venue in VENUES:
             self.start_feeder(venue)
         self.start_engine()
+        for planned in self.plan:
+            self.spawn(None, play(self, planned))
+        self.spawn(None, self.checker.watch())
         await asyncio.sleep(self.seconds)
         await self._end()
+        self.checker.judge()
 
     def _config(self) -> Config:
         venues = {}
@@ -314,7 +338,8 @@ class World:
         session = self.sessions[-1]
         self.kept.append((session, self.engine_task))
         self.steppers.clear()
-        abandon(session)
+        if hasattr(session, "inputs"):
+            abandon(session)
         self.spawn(None, self._restart())
 
     # -- the world's turns -----------------------------------------------------------------
@@ -330,17 +355,20 @@ class World:
     def _turn(self) -> None:
         now = self.loop.now_ns
         for stepper in list(self.steppers):
+            if stepper.process is not None and stepper.process.stopped:
+                continue
             token = running.set(stepper.process)
             try:
                 stepper.turn(now)
             finally:
                 running.reset(token)
-        for check in self.checks:
-            check(self)
+        self.steps += 1
 
     async def _end(self) -> None:
         """Let the engine end as a user would, with everything healed."""
         self.ending = True
+        if self.engine_process is not None and self.engine_process.stopped:
+            self.engine_process.go_on()
         for link in self.network.links.values():
             link.heal()
         await asyncio.sleep(3)
@@ -357,16 +385,14 @@ class World:
             self.violate("the engine does not end")
         for process in self.feeders.values():
             process.kill()
+        await self._as(self.venues, self.server.stop())
 
 
 def abandon(session: Session) -> None:
-    """Give back what the kernel gives back of a killed process: its locks; files stay as they are."""
-    import os
-
-    journal = session.journal
-    if journal._lock >= 0:  # noqa: SLF001
-        os.close(journal._lock)  # noqa: SLF001
-        journal._lock = -1  # noqa: SLF001
+    """Give back what the kernel gives back of a killed process: its locks. Files stay as they are."""
+    for descriptor in (session.journal._lock, session.inputs._descriptor):  # noqa: SLF001
+        if descriptor >= 0:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def _retime(twin: VenueTwin, clock: WorldClock) -> None:
@@ -378,6 +404,18 @@ def _retime(twin: VenueTwin, clock: WorldClock) -> None:
 
 def _fast_folder() -> str | None:
     return "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - a private folder below
+
+
+@contextlib.contextmanager
+def _logging(clock: WorldClock, verbose: bool) -> Iterator[None]:  # noqa: FBT001 - a switch of one call
+    """Let the log tell the world's time, or nothing."""
+    sink = log._sink  # noqa: SLF001 - the process has one, and it is put back
+    before = (sink.clock, sink.level)
+    sink.clock, sink.level = clock, sink.level if verbose else 100
+    try:
+        yield
+    finally:
+        sink.clock, sink.level = before
 
 
 @contextlib.contextmanager

@@ -1,0 +1,194 @@
+"""What must hold in a world, whatever happens: looked at on the way and at the end.
+
+The venue's own journal is the truth. Nothing here uses what it checks: positions and money are
+added up anew from our journal's rows and from the twin's.
+"""
+
+import asyncio
+from collections import Counter
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from alephtx.core import identity, words
+from alephtx.core.records import INTENT, UPDATE
+from alephtx.matrix.journal import INTENT as INTENT_RECORD
+from alephtx.matrix.journal import UPDATE as UPDATE_RECORD
+from alephtx.matrix.journal import read
+
+if TYPE_CHECKING:
+    from alephtx.testing.world.world import World
+
+SECOND = 1_000_000_000
+CATCH_UP_NS = 2 * SECOND
+
+
+class Checker:
+    """Watches one world and puts what is broken into its violations."""
+
+    def __init__(self, world: "World") -> None:
+        self.world = world
+        self._states: dict[str, list[tuple[int, dict[str, Decimal]]]] = {}
+        self._calm_since = 0
+
+    # -- on the way ------------------------------------------------------------------------
+
+    async def watch(self) -> None:
+        """Look four times a second."""
+        world = self.world
+        for venue, twin in world.twins.items():
+            self._states[venue] = []
+            twin.exchange.listeners.append(lambda report, venue=venue: self._moved(venue))
+            self._moved(venue)
+        while True:
+            await asyncio.sleep(0.25)
+            self._no_future()
+            self._same_account()
+
+    def _moved(self, venue: str) -> None:
+        """Keep what an account was at each of its changes."""
+        (account,) = self.world.twins[venue].exchange.accounts
+        self._states[venue].append((self.world.loop.now_ns, dict(account.total)))
+
+    def _no_future(self) -> None:
+        """No strategy may see what has not happened yet."""
+        now = self.world.clock.now()
+        for stepper in self.world.steppers:
+            newest = int(stepper.ctx.top["ts_recv"].max())
+            if newest > now:
+                self.world.violate(f"a strategy sees {newest - now} ns into the future")
+
+    def _same_account(self) -> None:
+        """Our ledger is what the venue's account was at a moment of the last two seconds.
+
+        Looked at while both sides are connected and agreed, and have been for that long.
+        """
+        world = self.world
+        now = world.loop.now_ns
+        session = world.sessions[-1] if world.sessions else None
+        process = world.engine_process
+        ready = (
+            session is not None and process is not None and process.alive and not process.stopped
+            and world.steppers and session.gateways
+            and all(g.ready.is_set() and not any(o.doubt for o in g.live.values())
+                    for g in session.gateways)
+            and all(link.calm for link in world.network.links.values())
+            and all(twin.faults.quiet and not twin.skew_ms for twin in world.twins.values())
+        )  # fmt: skip
+        if not ready:
+            self._calm_since = now
+            return
+        assert session is not None
+        if now - self._calm_since < CATCH_UP_NS + SECOND:
+            return
+        for k, venue in enumerate(world.twins):
+            ours = {n: t for n, t in session.ledger.balances(k).items() if t}
+            if not any(
+                ours == {n: t for n, t in state.items() if t} for state in self._recent(venue)
+            ):
+                theirs = self._states[venue][-1][1]
+                world.violate(f"account of {venue} is {ours} with us, {theirs} there, for 2 s")
+
+    def _recent(self, venue: str) -> list[dict[str, Decimal]]:
+        since = self.world.loop.now_ns - CATCH_UP_NS
+        states = self._states[venue]
+        first = max((k for k, (at, _) in enumerate(states) if at <= since), default=0)
+        return [state for _, state in states[first:]]
+
+    # -- at the end ------------------------------------------------------------------------
+
+    def judge(self) -> None:
+        """Hold our journal against the venues'."""
+        world = self.world
+        if not world.exit_codes or world.exit_codes[-1] != 0:
+            world.violate(f"the engine ended with {world.exit_codes[-1:]}")
+        session = world.sessions[-1]
+        for name, differences in session.reconciled.items():
+            if differences:
+                world.violate(f"account {name} is not reconciled: {differences}")
+        if not session.reconciled:
+            world.violate("nothing was reconciled")
+        session.ledger.check()
+        self._read_journal()
+        for k, venue in enumerate(world.twins):
+            self._hold_against(k, venue)
+        self._positions(session)
+
+    def _read_journal(self) -> None:
+        violate = self.world.violate
+        self.intents: dict[int, tuple[int, Any]] = {}
+        self.fills: dict[tuple[int, int, int], Any] = {}
+        last = 0
+        for record in read(self.world.run_directory.journal):
+            if last and record.seq != last + 1:
+                violate(f"journal record {record.seq} follows {last}")
+            last = record.seq
+            if record.kind == INTENT_RECORD:
+                row = np.frombuffer(record.payload, INTENT, count=1)[0].copy()
+                if row["op"] != words.PLACE:
+                    continue
+                order_id = int(row["order_id"])
+                if order_id in self.intents:
+                    violate(f"order id {order_id} was given twice")
+                self.intents[order_id] = (record.ts, row)
+            elif record.kind == UPDATE_RECORD:
+                row = np.frombuffer(record.payload, UPDATE, count=1)[0].copy()
+                if row["kind"] == words.FILL:
+                    key = (int(row["account"]), int(row["instrument"]), int(row["trade_id"]))
+                    self.fills.setdefault(key, row)
+
+    def _hold_against(self, k: int, venue: str) -> None:
+        """Compare one venue's journal with ours."""
+        world, violate = self.world, self.world.violate
+        exchange = world.twins[venue].exchange
+        instrument = next(i for i, x in enumerate(world.instruments) if x.venue == venue)
+        accepted: Counter[str] = Counter()
+        sold: Counter[int] = Counter()
+        trades = set()
+        for row in exchange.journal:
+            if row["kind"] == "FUNDING":
+                continue
+            order_id = identity.from_text(row["client_id"])
+            ours = self.intents.get(order_id)
+            if ours is None:
+                violate(f"{venue} has {row} and our journal no intent of it")
+                continue
+            if row["kind"] == "ACCEPTED":
+                accepted[row["client_id"]] += 1
+                if ours[1]["verdict"] != words.PASS:
+                    violate(f"{venue} took order {order_id} that our gate had denied")
+                if accepted[row["client_id"]] > 1:
+                    violate(f"{venue} took order {order_id} twice")
+            elif row["kind"] == "FILL":
+                sold[order_id] += row["qty"]
+                trades.add(row["trade_id"])
+                if (k, instrument, row["trade_id"]) not in self.fills:
+                    violate(f"{venue}: fill {row['trade_id']} of order {order_id} is not with us")
+        scale = 10 ** (exchange.markets[0].qty_scale - world.instruments[instrument].qty_scale)
+        for order_id, qty in sold.items():
+            if qty > int(self.intents[order_id][1]["qty"]) * scale:
+                violate(f"order {order_id} was filled by more than its quantity")
+        for key in self.fills:
+            if key[0] == k and key[2] not in trades:
+                violate(f"fill {key[2]} of {venue} is with us and not there")
+        (account,) = exchange.accounts
+        if left := exchange.open_of(account):
+            violate(f"{venue} still has orders {[o.client_id for o in left]}")
+
+    def _positions(self, session: Any) -> None:
+        """A position is the sum of its fills."""
+        sums: Counter[tuple[int, int]] = Counter()
+        for (account, instrument, _), row in self.fills.items():
+            order = self.intents.get(int(row["order_id"]))
+            if order is not None:
+                sums[account, instrument] += int(order[1]["side"]) * int(row["qty"])
+        held = session.ctx.account_positions["qty"]
+        for account in range(held.shape[0]):
+            for instrument in range(held.shape[1]):
+                ours = int(held[account, instrument])
+                if ours != sums[account, instrument]:
+                    self.world.violate(
+                        f"position {account}/{instrument} is {ours}, its fills make "
+                        f"{sums[account, instrument]}"
+                    )
