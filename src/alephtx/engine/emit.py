@@ -48,6 +48,7 @@ from alephtx.engine.context import (
     POSITIONS,
     R_OUTBOX,
     S_DENIED,
+    S_ENABLED,
     S_INTENTS,
     S_ON_EVENT,
     S_ON_TIMER,
@@ -95,11 +96,29 @@ def enter(x: Rows, s: Int, hook: Int) -> int:
     if n < 0 or n > INTENTS_MAX:
         field(x, F_COUNTERS, I1)[C_STRATEGY_ERRORS] += 1
         return 0
+    if hook == S_ON_UPDATE and field(x, F_STRATEGIES, I2)[s, S_ENABLED] == 0:
+        n = _only_cancels(intents, n)
     if hook == S_ON_EVENT:
         hist_add(field(x, F_HISTOGRAMS, I2)[HIST_MATRIX_TO_INTENT], now[0] - event[0]["ts_recv"])
         for k in range(n):
             intents[k]["ts_input"] = event[0]["ts_recv"]
     return call_stage(field(x, F_ADDRESSES, I1)[A_EMIT], x, s, n)
+
+
+@kernel
+def _only_cancels(intents: Rows, n: Int) -> int:
+    """Keep the cancels of n intents; returns how many.
+
+    A strategy hears of its orders before it is enabled (what an earlier life left open) and after
+    it was stopped. It must not trade then: found in a simulated restart, where a market maker
+    answered the cancel of its old quotes with new ones.
+    """
+    kept = 0
+    for k in range(n):
+        if intents[k]["op"] == CANCEL:
+            intents[kept] = intents[k]
+            kept += 1
+    return kept
 
 
 def emit(x: Rows, s: Int, n: Int) -> int:

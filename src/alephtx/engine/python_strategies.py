@@ -218,10 +218,19 @@ class PythonStrategies:
             log.every(60).warning(
                 "strategy_slow", strategy=strategy.name, hook=hook, ms=took // 1_000_000
             )
+        if self._stopping and hook == "on_update":
+            n = self._only_cancels(n)
         if n:
             if hook == "on_event":
                 self._intents["ts_input"][:n] = first[0][0]["ts_recv"]
             self._send(strategy, int(n))
+
+    def _only_cancels(self, n: int) -> int:
+        """Keep the cancels of n intents, as the step does for a strategy that was stopped."""
+        rows = self._intents[:n]
+        kept = rows[rows["op"] == words.CANCEL]
+        self._intents[: len(kept)] = kept
+        return len(kept)
 
     def _send(self, strategy: Loaded, n: int) -> None:
         """Push one batch, as a whole: the legs of a group pass the gate together or not at all."""

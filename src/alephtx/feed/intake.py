@@ -83,6 +83,7 @@ def take_in(
     rule: Int,
     link: Int,
     offset_ns: Int,
+    now_ns: Int,
     books: Books,
     state: PublishState,
     intake: Intake,
@@ -94,11 +95,11 @@ def take_in(
     A GROW verdict is the last one: rows after its message have not been looked at.
 
     link: number of the link it came from, -1 for messages that had waited (they tell nothing about
-    latency). offset_ns: wall - monotonic, so that ts_recv can be compared with the clock.
+    latency). offset_ns: wall - monotonic, so that ts_recv can be compared with the machine's clock,
+    for the latency only. now_ns: monotonic, by the feeder's clock.
     """
     found = 0
     start = 0
-    now_ns = monotonic_ns()
     while start < n:
         end = message_end(rows, start, n)
         i = np.int64(rows[start]["instrument"])
@@ -152,6 +153,7 @@ def look_after(
     venue: Int,
     writer: Int,
     offset_ns: Int,
+    now_ns: Int,
     intake: Intake,
     instruments: Rows,
     stale_ns: Int,
@@ -164,7 +166,6 @@ def look_after(
     instruments: indices of this venue (N,). top: TOP_ROW (1,) scratch. out: (N,) receives the
     instruments whose book was crossed for crossed_max_ns: a removal was lost. Returns how many.
     """
-    now_ns = monotonic_ns()
     beat(matrix, writer, now_ns)
     found = 0
     for k in range(len(instruments)):

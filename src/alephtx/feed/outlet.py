@@ -64,7 +64,7 @@ class Outlet:
 
     def _arguments(self, link: int, rows: Rows, n: int) -> tuple[Any, ...]:
         books, state, intake = self.books, self.state, self.intake
-        head = (self.map, self.venue, self.rule, link, self._offset_ns)
+        head = (self.map, self.venue, self.rule, link, self._offset_ns, self._clock.monotonic())
         return (*head, books, state, intake, rows, n)
 
     def take_in(self, link: int, rows: Rows, n: int) -> list[list[int]]:
@@ -117,6 +117,7 @@ class Outlet:
             self.venue,
             self.writer,
             self._offset_ns,
+            self._clock.monotonic(),
             self.intake,
             self._indices,
             stale_ns,
