@@ -262,6 +262,8 @@ class Gateway:
         """Note that a link is open and its frames are sent."""
         self._links_up.add(role)
         self._up_ns = self.clock.monotonic()
+        if role == "trade":
+            self.outbox.link_up()
         self._maybe_resync()
 
     def _maybe_resync(self) -> None:

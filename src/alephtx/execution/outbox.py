@@ -1,8 +1,9 @@
 """Orders out: encoded, paid for at the rate limits, sent once, and every end of it made an update.
 
 Nothing is ever sent twice. What surely did not leave, or was refused, is REJECT or CANCEL_REJECT;
-what may have arrived is AMBIGUOUS and asked for. An order that waits for its rate budget is stale
-after PLACE_WAIT_NS and is refused by ourselves; one that is cancelled meanwhile is never sent.
+what may have arrived is AMBIGUOUS and asked for. A cancel waits for a link that is down. An order
+that waits for its rate budget is stale after PLACE_WAIT_NS and is refused by ourselves; one that is
+cancelled meanwhile is never sent.
 """
 
 import asyncio
@@ -65,6 +66,7 @@ class Outbox:
         self._batch = Batch(events=16, updates=UPDATES_MAX)
         self._pending: dict[str, tuple[Request, asyncio.TimerHandle]] = {}
         self._nonce = 0
+        self._unsent: dict[int, int] = {}  # cancels to send when the link is up: id -> instrument
 
     # -- intents ---------------------------------------------------------------------------
 
@@ -172,7 +174,18 @@ class Outbox:
             return
         timer.cancel()
         del self._pending[request.key]
+        if request.op != words.PLACE:
+            # A refusal would be answered with another cancel at once, and again, without end.
+            self._unsent.update(dict.fromkeys(request.order_ids, request.instrument))
+            return
         self._refused(request, TransportError("trade link is down", retryable=True))
+
+    def link_up(self) -> None:
+        """Send the cancels that waited for the trade link, of orders that still live."""
+        unsent, self._unsent = self._unsent, {}
+        for order_id, instrument in unsent.items():
+            if order_id in self.inbox.live:
+                self.cancel(order_id, instrument)
 
     def _mark_sent(self, request: Request) -> None:
         now = self.clock.now()

@@ -5,17 +5,18 @@ added up anew from our journal's rows and from the twin's.
 """
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from alephtx.core import identity, words
-from alephtx.core.records import INTENT, UPDATE
+from alephtx.core.records import INTENT, TOP_ROW, UPDATE
 from alephtx.matrix.journal import INTENT as INTENT_RECORD
 from alephtx.matrix.journal import UPDATE as UPDATE_RECORD
 from alephtx.matrix.journal import read
+from alephtx.matrix.tops import top_read
 
 if TYPE_CHECKING:
     from alephtx.testing.world.world import World
@@ -31,6 +32,12 @@ class Checker:
         self.world = world
         self._states: dict[str, list[tuple[int, dict[str, Decimal]]]] = {}
         self._calm_since = 0
+        self._touches: dict[str, deque[tuple[int, Decimal, Decimal]]] = {}
+
+    def touched(self, venue: str, bid: Decimal, ask: Decimal) -> None:
+        """Keep the touch a venue shows from now on."""
+        kept = self._touches.setdefault(venue, deque(maxlen=64))
+        kept.append((self.world.loop.now_ns, bid, ask))
 
     # -- on the way ------------------------------------------------------------------------
 
@@ -44,7 +51,9 @@ class Checker:
         while True:
             await asyncio.sleep(0.25)
             self._no_future()
-            self._same_account()
+            if self._is_calm():
+                self._same_account()
+                self._same_touch()
 
     def _moved(self, venue: str) -> None:
         """Keep what an account was at each of its changes."""
@@ -59,11 +68,8 @@ class Checker:
             if newest > now:
                 self.world.violate(f"a strategy sees {newest - now} ns into the future")
 
-    def _same_account(self) -> None:
-        """Our ledger is what the venue's account was at a moment of the last two seconds.
-
-        Looked at while both sides are connected and agreed, and have been for that long.
-        """
+    def _is_calm(self) -> bool:
+        """Tell whether both sides are connected and agreed, and have been for a while."""
         world = self.world
         now = world.loop.now_ns
         session = world.sessions[-1] if world.sessions else None
@@ -78,10 +84,12 @@ class Checker:
         )  # fmt: skip
         if not ready:
             self._calm_since = now
-            return
-        assert session is not None
-        if now - self._calm_since < CATCH_UP_NS + SECOND:
-            return
+        return now - self._calm_since >= CATCH_UP_NS + SECOND
+
+    def _same_account(self) -> None:
+        """Our ledger is what the venue's account was at a moment of the last two seconds."""
+        world = self.world
+        session = world.sessions[-1]
         for k, venue in enumerate(world.twins):
             ours = {n: t for n, t in session.ledger.balances(k).items() if t}
             if not any(
@@ -89,6 +97,22 @@ class Checker:
             ):
                 theirs = self._states[venue][-1][1]
                 world.violate(f"account of {venue} is {ours} with us, {theirs} there, for 2 s")
+
+    def _same_touch(self) -> None:
+        """Every tradable top in the matrix is what its venue showed in the last two seconds."""
+        world = self.world
+        top = np.zeros(1, TOP_ROW)
+        for i, instrument in enumerate(world.instruments):
+            top_read(world.matrix.map, i, top)
+            if int(top[0]["aux"]) & words.UNTRADEABLE_MASK:
+                continue
+            ours = tuple(instrument.price_decimal(int(top[0][side])) for side in ("bid", "ask"))
+            shown = self._touches[instrument.venue]
+            since = world.loop.now_ns - CATCH_UP_NS
+            first = max((k for k, (at, *_) in enumerate(shown) if at <= since), default=0)
+            recent = [touch for _, *touch in list(shown)[first:]]
+            if list(ours) not in recent:
+                world.violate(f"{instrument.key} is {ours} with us, {shown[-1][1:]} there")
 
     def _recent(self, venue: str) -> list[dict[str, Decimal]]:
         since = self.world.loop.now_ns - CATCH_UP_NS
@@ -114,6 +138,7 @@ class Checker:
         for k, venue in enumerate(world.twins):
             self._hold_against(k, venue)
         self._positions(session)
+        self._within_limits()
 
     def _read_journal(self) -> None:
         violate = self.world.violate
@@ -175,6 +200,23 @@ class Checker:
         (account,) = exchange.accounts
         if left := exchange.open_of(account):
             violate(f"{venue} still has orders {[o.client_id for o in left]}")
+
+    def _within_limits(self) -> None:
+        """No fill may bring an account beyond the gate's limit, with room for the price's way."""
+        world = self.world
+        limit = world.config.risk.position_notional_max * Decimal("1.15")
+        held: Counter[tuple[int, int]] = Counter()
+        for (account, i, _), row in self.fills.items():
+            order = self.intents.get(int(row["order_id"]))
+            if order is None:
+                continue
+            held[account, i] += int(order[1]["side"]) * int(row["qty"])
+            instrument = world.instruments[i]
+            size = instrument.qty_decimal(abs(held[account, i]))
+            value = size * instrument.price_decimal(int(row["price"]))
+            if value > limit:
+                world.violate(f"position {account}/{i} is worth {value}, the limit is {limit}")
+                return
 
     def _positions(self, session: Any) -> None:
         """A position is the sum of its fills."""

@@ -7,6 +7,7 @@ line. Two symbols of one underlying share a middle and differ by a basis that wa
 
 import random
 from collections.abc import Iterator
+from decimal import Decimal
 
 from alephtx.twins.accounts import Market
 
@@ -68,6 +69,12 @@ class SymbolMarket:
             for price in sorted(wanted - book.keys()):
                 book[price] = changed[side][price] = self._qty()
         return changed
+
+    @property
+    def touch(self) -> tuple[Decimal, Decimal]:
+        """Best bid and ask as prices."""
+        market = self.market
+        return market.price(max(self.books[1]) * 10), market.price(min(self.books[-1]) * 10)
 
     def snapshot(self) -> bytes:
         """Return the whole book as the REST snapshot words it."""

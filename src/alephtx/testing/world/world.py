@@ -217,9 +217,9 @@ class World:
             name: Account(venue=venue, key="twin:key", secret="twin")  # noqa: S106 - the twins' own
             for venue, name in VENUES.items()
         }
-        quotes = {"qty_base": "0.01", "inventory_max_base": "0.05", "half_spread_bps": "0.02",
+        quotes = {"qty_base": "0.01", "inventory_max_base": "0.5", "half_spread_bps": "0.02",
                   "requote_bps": "0.02", "skew_bps": "0.02"}  # fmt: skip
-        pair = {"qty_base": "0.01", "position_max_base": "0.05", "trigger_bps": "0.1",
+        pair = {"qty_base": "0.01", "position_max_base": "0.5", "trigger_bps": "0.1",
                 "unwind_bps": "-1", "assume_parity": True, "fee_aware": False,
                 "cooldown_ms": 200}  # fmt: skip
         names = tuple(accounts)
@@ -227,7 +227,7 @@ class World:
             node=Node(name="world", mode="live", runs=str(self.folder / "runs")),
             matrix=MatrixConfig(path=str(self.folder / "matrix"), depth=4),
             risk=Risk(
-                notional_max=Decimal(20_000), position_notional_max=Decimal(60_000),
+                notional_max=Decimal(20_000), position_notional_max=Decimal(4_000),
                 orders_per_s=20, stale_ms=3_000, drawdown_max=Decimal(5_000),
             ),
             venues=venues,
@@ -286,6 +286,7 @@ class World:
             for raw in market.frames():
                 twin.feed("BTCUSDT", raw, self.clock.now())
                 self.messages += 1
+            self.checker.touched(venue, *market.touch)
 
     def start_feeder(self, venue: str) -> None:
         """Start (again) what feeds a venue."""
