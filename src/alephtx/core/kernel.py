@@ -347,15 +347,20 @@ def entry(function: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
     return compiled_entry
 
 
+_native: dict[tuple[Any, Any], tuple[int, Any]] = {}  # (function, signature) -> address, owner
+
+
 def native_address(function: Callable[..., Any], signature: Any) -> tuple[int, Any]:
     """Compile a plain function with one signature and return its address and its owner.
 
-    The owner must be kept alive as long as the address is in use. The address never leaves the
-    process. Used for strategies: the engine enters them by address, so that the engine's own
+    The owner must be kept alive as long as the address is in use; the process keeps it. The address
+    never leaves the process. Used for strategies: the engine enters them by address, so that the engine's own
     kernels stay cached whatever strategy runs.
     """
     function = getattr(function, "py_func", function)
     signature = sigutils.normalize_signature(signature)
+    if (function, signature) in _native:
+        return _native[function, signature]
     options = {"nopython": True, "error_model": "numpy", "_nrt": False}
     owner: Any = CFunc(function, signature, locals={}, options=options)
     path = _source_of(function)
@@ -368,4 +373,5 @@ def native_address(function: Callable[..., Any], signature: Any) -> tuple[int, A
             _keep_whole(owner._cache, f"{path.stem}.{function.__qualname__}")  # noqa: SLF001
             owner.compile()
     bind_environments()
-    return int(owner.address), owner
+    _native[function, signature] = int(owner.address), owner
+    return _native[function, signature]

@@ -2,6 +2,7 @@
 
 import asyncio
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -24,8 +25,9 @@ log = logger("venues")
 ATTEMPTS = 5
 
 
+@cache
 def load_venue(name: str) -> Venue:
-    """Return the venue plugin of a name."""
+    """Return the venue plugin of a name; looked for once, it keeps no state."""
     plugin = find("venues", name)
     venue: Venue = plugin() if isinstance(plugin, type) else plugin
     return venue

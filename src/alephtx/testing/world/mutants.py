@@ -59,16 +59,17 @@ def drop_a_fill() -> Any:
 def count_a_fill_twice() -> Any:
     """A fill that is asked for counts beside the one that was heard."""
 
-    def make(sort_out: Any) -> Any:
-        def twice(self: Any, rows: Any) -> Any:
+    def make(query: Any) -> Any:
+        async def twice(self: Any, what: Any, **given: Any) -> Any:
+            rows = await query(self, what, **given)
             for row in rows:
                 if row[0]["kind"] == words.FILL:
                     row["trade_id"] += 1 << 40
-            return sort_out(self, rows)
+            return rows
 
         return twice
 
-    return _instead(Truth, "_sort_out", make)
+    return _instead(Truth, "query", make)
 
 
 @mutant

@@ -217,8 +217,8 @@ class World:
             name: Account(venue=venue, key="twin:key", secret="twin")  # noqa: S106 - the twins' own
             for venue, name in VENUES.items()
         }
-        quotes = {"qty_base": "0.01", "inventory_max_base": "0.5", "half_spread_bps": "0.02",
-                  "requote_bps": "0.02", "skew_bps": "0.02"}  # fmt: skip
+        quotes = {"qty_base": "0.01", "inventory_max_base": "0.5", "half_spread_bps": "0.04",
+                  "requote_bps": "0.06", "skew_bps": "0.02"}  # fmt: skip
         pair = {"qty_base": "0.01", "position_max_base": "0.5", "trigger_bps": "0.1",
                 "unwind_bps": "-1", "assume_parity": True, "fee_aware": False,
                 "cooldown_ms": 200}  # fmt: skip
@@ -300,7 +300,7 @@ class World:
             self.instruments.venues.index(venue), self.clock,
             endpoints_of(plugin, self.config.venues[venue]),
             source=random.Random(self.source.random()),  # noqa: S311
-            options=FeederOptions(stale_ns=3 * SECOND, beat_ns=100 * MS, clock_ns=0),
+            options=FeederOptions(stale_ns=3 * SECOND, beat_ns=200 * MS, clock_ns=0),
         )  # fmt: skip
         self.kept.append(feeder)
         await feeder.run()
@@ -313,7 +313,7 @@ class World:
     async def _engine(self) -> None:
         host = Host(
             self.clock, random.Random(self.source.random()), self.stepper,  # noqa: S311
-            {"segment_bytes": 8 << 20, "background": False}, 50 * MS, 5 * SECOND,
+            {"segment_bytes": 8 << 20, "background": False}, 100 * MS, 10 * SECOND,
         )  # fmt: skip
         session = Session(self.config, self.run_directory, self.matrix, self.instruments, host)
         self.sessions.append(session)
@@ -422,7 +422,7 @@ def _logging(clock: WorldClock, verbose: bool) -> Iterator[None]:  # noqa: FBT00
 @contextlib.contextmanager
 def _slower_rounds() -> Iterator[None]:
     """Look after things less often than live: each look costs as much here as a message."""
-    before, gateway_module.HOUSEKEEP_NS = gateway_module.HOUSEKEEP_NS, 50 * MS
+    before, gateway_module.HOUSEKEEP_NS = gateway_module.HOUSEKEEP_NS, 100 * MS
     gc.disable()
     try:
         yield
