@@ -259,7 +259,10 @@ async def venue_clock(world: "World", source: random.Random) -> None:
 
 @fault(1)
 async def funding(world: "World", source: random.Random) -> None:
-    """Perpetual positions pay or receive."""
+    """Perpetual positions pay or receive; once in a world, no venue does it every second."""
+    if world.funded:
+        return
+    world.funded = True
     world.twins["binance_usdm"].settle_funding("BTCUSDT", source.choice(("0.0001", "-0.0003")))
 
 

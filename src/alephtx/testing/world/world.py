@@ -139,7 +139,7 @@ class World:
         self.faults_done = 0
         self.steps = 0
         self.messages = 0
-        self.ending = False
+        self.ending = self.funded = False
         self.engine_process: Process | None = None
         self.engine_task: Any = None
 
@@ -169,6 +169,15 @@ class World:
             with contextlib.suppress(BaseException):
                 task.get_coro().close()
         asyncio.set_event_loop(None)
+        clients = [feeder.http for feeder in self.kept if isinstance(feeder, Feeder)]
+        for session in self.sessions:
+            clients += [gateway.wire.http for gateway in session.gateways]
+            if session._journal_tail is not None:  # noqa: SLF001
+                session._journal_tail.close()  # noqa: SLF001
+        for client in clients:
+            if (pool := client._session) is not None and pool.connector is not None:  # noqa: SLF001
+                pool.connector._closed = True  # noqa: SLF001 - its connections went with the network
+                pool.detach()
         for session in self.sessions:
             with contextlib.suppress(Exception):
                 session.journal.close()

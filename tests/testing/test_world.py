@@ -1,0 +1,223 @@
+"""The world is one: a seed decides everything, its faults bite, and what is broken is noticed."""
+
+import asyncio
+import hashlib
+import random
+
+import pytest
+
+from alephtx.core.kernel import JIT
+from alephtx.testing.world.__main__ import main, play
+from alephtx.testing.world.faults import CATALOGUE, Planned, plan
+from alephtx.testing.world.loop import WorldLoop
+from alephtx.testing.world.mutants import MUTANTS
+from alephtx.testing.world.network import Network, Process
+from alephtx.testing.world.world import World
+
+pytestmark = [
+    pytest.mark.skipif(not JIT, reason="a world of plain Python takes minutes"),
+    pytest.mark.filterwarnings("ignore:coroutine:RuntimeWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+KILLED_BY = {
+    "drop_a_fill": 1,
+    "forget_a_fee": 1,
+    "forget_funding": 7,
+    "send_twice": 1,
+    "no_resync": 1,
+    "no_recovery": 4,
+}
+"""Broken build -> a seed of 30 s that notices; `--mutant NAME --seeds 500` finds them."""
+
+
+def trace(world):
+    """Everything that a seed decides, in one digest."""
+    digest = hashlib.sha256(repr(world.events).encode())
+    for twin in world.twins.values():
+        digest.update(repr(list(twin.exchange.journal)).encode())
+    digest.update(repr((world.loop.now_ns, world.messages, world.loop.turns)).encode())
+    return digest.hexdigest()
+
+
+def test_a_seed_is_played_the_same_twice_and_another_one_differently():
+    first, again, other = (World(seed, seconds=12) for seed in (3, 3, 4))
+    for world in (first, again, other):
+        assert world.run() == []
+    assert trace(first) == trace(again)
+    assert trace(first) != trace(other)
+    assert sum(len(twin.exchange.trades) for twin in first.twins.values()) > 5
+    assert first.exit_codes == [0]
+
+
+@pytest.mark.parametrize("name", sorted(CATALOGUE))
+def test_every_fault_of_the_catalogue_is_survived(name):
+    world = World(5, seconds=16, faults=[Planned(5.0, name, 11), Planned(9.0, name, 12)])
+    assert world.run() == []
+    assert [what for _, what in world.events].count(name) == 2
+
+
+@pytest.mark.parametrize("name", sorted(KILLED_BY))
+def test_a_broken_build_is_noticed(name):
+    assert play(KILLED_BY[name], 30.0, None, name, loud=False).violations
+
+
+def test_every_broken_build_has_its_seed():
+    assert set(KILLED_BY) == set(MUTANTS)
+
+
+def test_faults_left_out_change_nothing_about_the_others():
+    whole = plan(9, 60)
+    assert whole == plan(9, 60)
+    assert whole != plan(10, 60)
+    assert all(planned.at_s <= 55 for planned in whole)
+
+
+def test_the_command_ends_with_one_line_of_counts(capsys):
+    assert main(["--seeds", "2", "--first", "1", "--seconds", "8"]) == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line.startswith("seeds 2  steps ")
+    assert "failed 0  violations 0" in line
+
+
+def test_the_command_shrinks_what_fails_to_one_line_that_fails_again(capsys):
+    assert main(["--seeds", "1", "--first", "1", "--seconds", "12", "--mutant", "drop_a_fill"]) == 1
+    again = next(x for x in capsys.readouterr().out.splitlines() if "again:" in x)
+    assert main(again.split("alephtx.testing.world ")[1].split()) == 1
+
+
+# -- the loop and the network ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def loop():
+    made = WorldLoop()
+    made.network = Network(made, random.Random(1))
+    yield made
+    made.close()
+
+
+def test_time_is_a_number_that_jumps(loop):
+    async def sleep():
+        await asyncio.sleep(3600)
+        return loop.now_ns
+
+    assert loop.run_until_complete(sleep()) == pytest.approx(3600e9, abs=10)
+
+
+async def echo(reader, writer):
+    while data := await reader.read(100):
+        writer.write(data)
+    writer.close()
+
+
+async def connected(loop):
+    """Return a client's reader and writer to an echo server, and the link between them."""
+    protocol = lambda: asyncio.StreamReaderProtocol(
+        asyncio.StreamReader(loop=loop), echo, loop=loop
+    )  # noqa: E731
+    server = await loop.create_server(protocol, port=7)
+    reader = asyncio.StreamReader(loop=loop)
+    transport, made = await loop.create_connection(
+        lambda: asyncio.StreamReaderProtocol(reader, loop=loop), "127.0.0.1", 7
+    )
+    writer = asyncio.StreamWriter(transport, made, reader, loop)
+    return server, reader, writer, loop.network.link(None, 7)
+
+
+@pytest.mark.parametrize("fault", ["", "trickle", "stall", "slow"])
+def test_bytes_arrive_in_order_whatever_the_way_is(loop, fault):
+    async def talk():
+        _, reader, writer, link = await connected(loop)
+        link.trickle = 3 if fault == "trickle" else 0
+        link.delay_ns = 10**9 if fault == "slow" else link.delay_ns
+        link.stalled = 3 if fault == "stall" else 0
+        sent = b"".join(b"%04d" % k for k in range(50))
+        for k in range(0, len(sent), 7):
+            writer.write(sent[k : k + 7])
+        if fault == "stall":
+            await asyncio.sleep(5)
+            link.heal()
+        return await reader.readexactly(len(sent)) == sent
+
+    assert loop.run_until_complete(talk())
+
+
+def test_a_dropped_way_is_silent_and_a_reset_one_is_not(loop):
+    async def talk():
+        _, reader, writer, link = await connected(loop)
+        link.dropped = 1
+        writer.write(b"lost")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.read(4), 60)
+        for end in list(link.ends):
+            end.reset()
+        await asyncio.sleep(1)
+        return reader.at_eof() or reader.exception() is not None
+
+    assert loop.run_until_complete(talk())
+
+
+def test_a_refused_port_and_one_that_nobody_has(loop):
+    async def talk():
+        await connected(loop)
+        loop.network.link(None, 7).refuse = True
+        with pytest.raises(ConnectionRefusedError):
+            await loop.network.knock(7, None)
+        with pytest.raises(ConnectionRefusedError):
+            await loop.create_connection(asyncio.Protocol, "127.0.0.1", 8)
+
+    loop.run_until_complete(talk())
+
+
+def test_nothing_of_a_killed_process_runs_any_more(loop):
+    said = []
+
+    async def live():
+        try:
+            await asyncio.sleep(10)
+            said.append("slept")
+        finally:
+            said.append("farewell")
+
+    async def kill():
+        from alephtx.testing.world.network import running
+
+        process = Process("victim")
+        token = running.set(process)
+        task = loop.create_task(live())
+        running.reset(token)
+        await asyncio.sleep(1)
+        process.kill()
+        await asyncio.sleep(100)
+        seen = list(said)
+        task._log_destroy_pending = False
+        return seen
+
+    assert loop.run_until_complete(kill()) == []
+
+
+def test_a_stopped_process_goes_on_where_it_was(loop):
+    said = []
+
+    async def live():
+        await asyncio.sleep(2)
+        said.append(loop.now_ns)
+
+    async def stop():
+        from alephtx.testing.world.network import running
+
+        process = Process("sleeper")
+        token = running.set(process)
+        loop.create_task(live())
+        running.reset(token)
+        await asyncio.sleep(1)
+        process.stop()
+        await asyncio.sleep(60)
+        assert said == []
+        process.go_on()
+        await asyncio.sleep(1)
+
+    loop.run_until_complete(stop())
+    assert said[0] >= 61_000_000_000
