@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alephtx.core import words
-from alephtx.core.errors import LedgerMismatch
+from alephtx.core.errors import AccountingError, LedgerMismatch
 from alephtx.core.ports import Balance, Holding
 from alephtx.core.records import INTENT
 from alephtx.ledger.book import Ledger
@@ -349,7 +349,8 @@ def test_journal_is_folded_into_the_same_ledger(tmp_path):
     with open_journal(tmp_path) as writer:
         writer.append(journal.UPDATE, one.tobytes(), ts=4)
     assert ledger.fold(read(tmp_path, 4)) == 1
-    ledger.duplicates -= 1
+    assert (ledger.seq, ledger.duplicates) == (5, 1)
+    ledger.seq, ledger.duplicates = 4, 0
     assert ledger.to_json() == before
 
 
@@ -408,7 +409,7 @@ def test_check_notices_gains_and_strategies_that_disagree():
 
 def test_postings_that_do_not_balance_are_refused_whole():
     books = DoubleEntry()
-    with pytest.raises(LedgerMismatch, match="do not sum to zero"):
+    with pytest.raises(AccountingError, match="postings of A = 0"):
         books.post([Posting(0, CASH, "A", D(1)), Posting(0, "fees", "B", D(-1))])
     assert books.balances == {}
     books.balances[0, CASH, "A"] = D(1)

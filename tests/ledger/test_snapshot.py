@@ -41,7 +41,7 @@ def test_snapshot_that_is_damaged_or_foreign_is_refused():
     ledger = opened(("USDT", "5"))
     ledger.apply_fill(fill(LINEAR, 1, 10_000, 1_000, 1))
     data = ledger.to_json()
-    for bad in (data[:-1], b"", b"\xff", b"[]", data.replace(b'"version":1', b'"version":2')):
+    for bad in (data[:-1], b"", b"\xff", b"[]", data.replace(b'"version":2', b'"version":1')):
         with pytest.raises(LedgerMismatch, match="snapshot"):
             Ledger.from_json(INSTRUMENTS, bad)
     with pytest.raises(LedgerMismatch, match="other instruments"):

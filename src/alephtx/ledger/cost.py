@@ -5,7 +5,7 @@ linear contracts and spot, money of the coin for inverse ones, where each fill's
 once, half away from zero. Gains are never rounded; `money` makes exact Decimals of them.
 """
 
-from collections import deque
+from collections.abc import Iterator
 from decimal import (
     ROUND_HALF_UP,
     Context,
@@ -63,6 +63,18 @@ def mark_value(instrument: Instrument, price: Decimal, lots: int) -> Decimal:
         return qty * price
 
 
+def counted_fee(instrument: Instrument, currency: str, paid: int, price: int) -> int | None:
+    """Return a fee as money of settle, as the gate's drawdown limit counts it; None: not at all.
+
+    A fee in the base coin counts at the fill's price, rounded up; one in a third currency does not.
+    """
+    if currency == instrument.settle:
+        return paid
+    if currency != instrument.base:
+        return None
+    return -(-paid * price // 10**instrument.price_scale)
+
+
 class Lot(msgspec.Struct):
     """A part of a position that was opened by one fill; both signed alike."""
 
@@ -71,7 +83,13 @@ class Lot(msgspec.Struct):
 
 
 class Position(msgspec.Struct):
-    """One position under both methods. gain: what closes earned, in the unit of cost, unrounded."""
+    """One position under both methods. gain: what closes earned, in the unit of cost, unrounded.
+
+    flow: the value of all fills, signed like them: what the position cost and brought, whatever the
+    method. fifo_qty and fifo_cost: of what is open, kept beside the lots. fees: as the gate counts
+    them, in 10^-MONEY_SCALE of settle. wallet: what the venue's wallet gained through it, in settle
+    (spot: the quote leg).
+    """
 
     qty: int = 0
     cost: int = 0
@@ -80,6 +98,11 @@ class Position(msgspec.Struct):
     bought: int = 0
     sold: int = 0
     fills: int = 0
+    flow: int = 0
+    fifo_qty: int = 0
+    fifo_cost: int = 0
+    fees: int = 0
+    wallet: Decimal = Decimal(0)
     open_lots: list[Lot] = []
 
     def fill(self, instrument: Instrument, side: int, price: int, qty: int) -> int:
@@ -97,11 +120,13 @@ class Position(msgspec.Struct):
             self.fifo_gain += sign * (value - self._remove_oldest(closed))
             self.cost -= removed
             self.qty += side * closed
+            self.flow -= value
         if qty > closed:
             value = fill_value(instrument, price, side * (qty - closed))
             self.cost += value
             self.qty += side * (qty - closed)
-            self.open_lots.append(Lot(side * (qty - closed), value))
+            self.flow += value
+            self._add_lot(side * (qty - closed), value)
         if side > 0:
             self.bought += qty
         else:
@@ -115,35 +140,52 @@ class Position(msgspec.Struct):
             value = mark_value(instrument, price, lots)
             unit = _UNIT if instrument.inverse else money(instrument, 1)
             cost = int((value / unit).to_integral_value(ROUND_HALF_UP))
-        self.qty, self.cost, self.open_lots = lots, cost, [Lot(lots, cost)]
+        self.qty = lots
+        self.cost = self.flow = cost
         self.bought, self.sold = max(lots, 0), max(-lots, 0)
+        self._add_lot(lots, cost)
+
+    def _add_lot(self, lots: int, value: int) -> None:
+        self.open_lots.append(Lot(lots, value))
+        self.fifo_qty += lots
+        self.fifo_cost += value
 
     def _remove_oldest(self, closed: int) -> int:
         """Take so many lots from the front, and return what they cost."""
-        removed = 0
-        queue = deque(self.open_lots)
+        removed = gone = 0
         while closed:
-            lot = queue[0]
+            lot = self.open_lots[gone]
             taken = min(closed, abs(lot.lots))
             cost = divide_nearest(lot.value * taken, abs(lot.lots))
+            signed = taken if lot.lots > 0 else -taken
             lot.value -= cost
-            lot.lots -= taken if lot.lots > 0 else -taken
+            lot.lots -= signed
+            self.fifo_qty -= signed
             removed += cost
             closed -= taken
-            if lot.lots == 0:
-                queue.popleft()
-        self.open_lots = list(queue)
+            gone += lot.lots == 0
+        del self.open_lots[:gone]
+        self.fifo_cost -= removed
         return removed
 
-    @property
-    def fifo_cost(self) -> int:
-        """The cost of what is open, by FIFO."""
-        return sum(lot.value for lot in self.open_lots)
+    def identities(self, instrument: Instrument) -> Iterator[tuple[str, int, int]]:
+        """Yield (what, left, right) of every identity that is cheap to look at after a fill."""
+        sign = -1 if instrument.inverse else 1
+        yield "position = bought - sold", self.qty, self.bought - self.sold
+        yield "open FIFO lots = position", self.fifo_qty, self.qty
+        yield "gain = cost - flow", sign * self.gain, self.cost - self.flow
+        yield "FIFO gain = FIFO cost - flow", sign * self.fifo_gain, self.fifo_cost - self.flow
+        if self.qty == 0:
+            yield "cost when flat = 0", self.cost, 0
+            yield "FIFO gain = average gain when flat", self.fifo_gain, self.gain
 
     def check(self) -> str:
-        """Return what is wrong with this position, empty when nothing is."""
-        if sum(lot.lots for lot in self.open_lots) != self.qty:
-            return f"FIFO holds {sum(lot.lots for lot in self.open_lots)} lots, not {self.qty}"
+        """Return what is wrong with this position, empty when nothing is; walks its lots."""
+        lots, value = sum(x.lots for x in self.open_lots), sum(x.value for x in self.open_lots)
+        if lots != self.qty:
+            return f"FIFO holds {lots} lots, not {self.qty}"
+        if value != self.fifo_cost:
+            return f"FIFO lots cost {value}, not {self.fifo_cost}"
         if self.bought - self.sold != self.qty:
             return f"bought {self.bought} less sold {self.sold} is not {self.qty}"
         if self.qty == 0 and self.cost != 0:
