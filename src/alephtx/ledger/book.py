@@ -254,8 +254,7 @@ class Ledger(Readings):
         self.days.earn(fill.ts, account, strategy, currency, "fees", -fill.fee)
         counted = counted_fee(instrument, currency, paid, fill.price)
         if counted is None:
-            third = (account, strategy, currency)
-            self.third_fees[third] = self.third_fees.get(third, Decimal(0)) + fill.fee
+            self._aside(account, strategy, currency, -fill.fee)
         else:
             self.accounts[account, fill.instrument].fees += counted
             self.strategies[account, strategy, fill.instrument].fees += counted
@@ -268,8 +267,15 @@ class Ledger(Readings):
             return False
         paid, currency = to_decimal(amount, MONEY_SCALE), instrument.settle
         self._post(account, ts, FUNDING, [(CASH, currency, paid)])
-        self.days.earn(ts, account, self._holder(account, i), currency, "funding", paid)
+        strategy = self._holder(account, i)
+        self.days.earn(ts, account, strategy, currency, "funding", paid)
+        self._aside(account, strategy, currency, paid)
         return True
+
+    def _aside(self, account: int, strategy: int, currency: str, amount: Decimal) -> None:
+        """Note what a strategy earned that the gate does not count."""
+        key = (account, strategy, currency)
+        self.uncounted[key] = self.uncounted.get(key, Decimal(0)) + amount
 
     def _holder(self, account: int, i: int) -> int:
         """Return the only strategy that holds an instrument now; NOBODY when it is not one."""

@@ -32,7 +32,9 @@ class Readings:
         self.accounts: dict[tuple[int, int], Position] = {}  # (account, instrument)
         self.strategies: dict[tuple[int, int, int], Position] = {}  # (account, strategy, ...)
         self.strategy_fees: dict[tuple[int, str], Decimal] = {}
-        self.third_fees: dict[tuple[int, int, str], Decimal] = {}  # (account, strategy, currency)
+        self.uncounted: dict[tuple[int, int, str], Decimal] = {}
+        """What a strategy earned that the gate's drawdown does not see: funding, and (negative)
+        fees in a third currency. By (account, strategy, currency)."""
         self.transit: dict[tuple[int, str], Decimal] = {}  # (transfer, currency)
 
     def balance(self, account: int, currency: str) -> Decimal:
@@ -157,9 +159,9 @@ class Readings:
         return {currency: amount for currency, amount in found.items() if amount}
 
     def in_transit(self) -> dict[tuple[int, str], Decimal]:
-        """Return what left one account of ours and has not reached the other, by (transfer, currency).
+        """Return what left one account of ours and has not reached the other.
 
-        Negative where the arrival was told first.
+        By (transfer, currency); negative where the arrival was told first.
         """
         return dict(self.transit)
 

@@ -30,7 +30,7 @@ class _Snapshot(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     accounts: list[tuple[int, int, Position]]
     strategies: list[tuple[int, int, int, Position]]
     strategy_fees: list[tuple[int, str, Decimal]]
-    third_fees: list[tuple[int, int, str, Decimal]]
+    uncounted: list[tuple[int, int, str, Decimal]]
     transit: list[tuple[int, str, Decimal]]
     seen: list[tuple[int, ...]]
     opened: list[int]
@@ -54,7 +54,7 @@ def save(ledger: "Ledger") -> bytes:
             accounts=[(*key, v) for key, v in sorted(ledger.accounts.items())],
             strategies=[(*key, v) for key, v in sorted(ledger.strategies.items())],
             strategy_fees=sorted((*key, v) for key, v in ledger.strategy_fees.items()),
-            third_fees=sorted((*key, v) for key, v in ledger.third_fees.items()),
+            uncounted=sorted((*key, v) for key, v in ledger.uncounted.items()),
             transit=sorted((*key, v) for key, v in ledger.transit.items()),
             seen=sorted(ledger.seen),
             opened=sorted(ledger.opened),
@@ -95,7 +95,7 @@ def load(ledger: "Ledger", data: bytes) -> None:
     ledger.accounts = {(a, i): position for a, i, position in told.accounts}
     ledger.strategies = {(a, s, i): position for a, s, i, position in told.strategies}
     ledger.strategy_fees = {(s, c): v for s, c, v in told.strategy_fees}
-    ledger.third_fees = {(a, s, c): v for a, s, c, v in told.third_fees}
+    ledger.uncounted = {(a, s, c): v for a, s, c, v in told.uncounted}
     ledger.transit = {(transfer, c): v for transfer, c, v in told.transit}
     ledger.seen, ledger.opened = set(told.seen), set(told.opened)
     ledger.taken_up = {(a, i): lots for a, i, lots in told.taken_up}
