@@ -25,6 +25,7 @@ from alephtx.core.records import INTENT
 from alephtx.engine import context as c
 from alephtx.engine.assemble import Engine, assemble
 from alephtx.engine.epoch import next_epoch
+from alephtx.engine.ledger_watch import LedgerWatch
 from alephtx.engine.loop import Loop
 from alephtx.engine.opening import contracts_of, opening_of, take_up
 from alephtx.engine.paper import PaperGateway
@@ -73,7 +74,6 @@ CANCEL_SECONDS = 8.0
 CANCEL_EVERY_NS = 1_000_000_000
 SETTLE_SECONDS = 5.0
 STATUS_SECONDS = 0.25
-READ_MAX = 4096
 
 
 class Session:
@@ -122,7 +122,9 @@ class Session:
         )
         self.ctx = self.engine.ctx
         self.recovered: Recovered = fold(run.journal, self.ctx, self.instruments)
-        self.ledger.fold(record for record in self._records())
+        self._journal_tail = tail(run.journal)
+        self.watch = LedgerWatch(self.ledger, self.ctx, self._command, self.alarms.append)
+        self.watch.recover(self._journal_tail)
         self.epoch = next_epoch(run.path.parent, config.node.engine, self.recovered.epoch + 1)
         self.ctx.control[c.X_NEXT_ORDER] = first_order_id(config.node.engine, self.epoch) + 1
         self._write(EPOCH, np.array([self.epoch], np.int64).tobytes())
@@ -130,11 +132,6 @@ class Session:
         if self.recovered.records:
             live = sum(len(rows) for rows in self.recovered.live.values())
             log.info("journal_recovered", records=self.recovered.records, live_orders=live)
-
-    def _records(self) -> Any:
-        self._journal_tail = tail(self.run_directory.journal)
-        while found := self._journal_tail.poll(READ_MAX):
-            yield from found
 
     def _write(self, kind: int, payload: bytes) -> None:
         """Append a record from the main thread; only while the loop does not run."""
@@ -376,9 +373,7 @@ class Session:
                 self.publish_status()
 
     def _follow_journal(self) -> None:
-        while found := self._journal_tail.poll(READ_MAX):
-            for record in found:
-                self.ledger.apply(record)
+        self.watch.follow(self._journal_tail)
 
     def _obey_halt(self) -> None:
         """Cancel what is open while halted, whoever halted us; go on when a person lifts it.

@@ -25,7 +25,9 @@ from alephtx.core.units import MONEY_SCALE, to_decimal
 EXACT = Context(prec=76, traps=[Inexact, InvalidOperation, DivisionByZero, Overflow])
 """Where sums of money are made: a digit that would be lost is an error."""
 
-_WIDE = Context(prec=76, traps=[InvalidOperation, DivisionByZero, Overflow])
+MARKED = Context(prec=76, traps=[InvalidOperation, DivisionByZero, Overflow])
+"""Where things are valued at a price: a division may round in the 76th digit."""
+
 _UNIT = Decimal(1).scaleb(-MONEY_SCALE)
 
 
@@ -56,7 +58,7 @@ def money(instrument: Instrument, value: int) -> Decimal:
 
 def mark_value(instrument: Instrument, price: Decimal, lots: int) -> Decimal:
     """Return the value of signed lots at any price in money; an inverse one is rounded to 1e-8."""
-    with localcontext(_WIDE):
+    with localcontext(MARKED):
         qty = instrument.qty_decimal(lots) * instrument.contract_value
         if instrument.inverse:
             return (qty / price).quantize(_UNIT, ROUND_HALF_UP)
@@ -136,7 +138,7 @@ class Position(msgspec.Struct):
 
     def take_up(self, instrument: Instrument, lots: int, price: Decimal) -> None:
         """Start from a position that was there before: signed lots at an average price."""
-        with localcontext(_WIDE):
+        with localcontext(MARKED):
             value = mark_value(instrument, price, lots)
             unit = _UNIT if instrument.inverse else money(instrument, 1)
             cost = int((value / unit).to_integral_value(ROUND_HALF_UP))
