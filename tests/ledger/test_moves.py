@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -136,7 +137,7 @@ def test_settlement_closes_every_position_at_its_price():
     """Two strategies and lots from before; the venue pays what it states, rounded its own way."""
     ledger = opened(("USDT", "100"))
     told = []
-    ledger.on_fill = told.append
+    ledger.listener = SimpleNamespace(filled=told.append)
     ledger.apply_fill(fill(LINEAR, 1, 10_000, 3_000, 1, strategy=1))
     ledger.apply_fill(fill(LINEAR, -1, 10_100, 1_000, 2, strategy=2, realized="1"))
     row = moved(words.MONEY_SETTLEMENT, "7.99999999", 5, instrument=LINEAR, price=10_400)

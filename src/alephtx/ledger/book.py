@@ -14,9 +14,9 @@ After every event its identities are looked at, at a cost that does not grow wit
 that does not hold is an AccountingError, and the books are not to be believed from there on.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from decimal import Decimal, localcontext
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from alephtx.core import words
 from alephtx.core.errors import LedgerMismatch
@@ -67,17 +67,28 @@ class Fill(NamedTuple):
     trade_id: int
 
 
+class Listener(Protocol):
+    """Who is told what is booked."""
+
+    def filled(self, fill: Fill) -> None:
+        """Take a fill."""
+        ...
+
+    def taken_up(self, ts: int, account: int, instrument: int, lots: int, cost: int) -> None:
+        """Take a position that was there when the account was opened; cost as in Position."""
+        ...
+
+
 class Ledger(Readings):
     """Balances, positions, P&L, fees and funding; accounts and strategies go by index.
 
-    on_fill hears of every fill that is booked, of settlements too (trade_id negative).
+    listener hears of every fill that is booked, of settlements too (trade_id negative), and of
+    positions that were there before.
     """
 
-    def __init__(
-        self, instruments: Instruments, on_fill: Callable[[Fill], None] | None = None
-    ) -> None:
+    def __init__(self, instruments: Instruments, listener: Listener | None = None) -> None:
         super().__init__(instruments)
-        self.on_fill = on_fill
+        self.listener = listener
         self.seq = 0  # of the last record applied
         self.seen: set[tuple[int, ...]] = set()
         self.opened: set[int] = set()
@@ -117,6 +128,15 @@ class Ledger(Readings):
     def apply(self, record: JournalRecord) -> None:
         """Apply one record of the journal; kinds that move no money are passed over."""
         self.seq = record.seq
+        try:
+            self._apply(record)
+        except ArithmeticError as error:
+            raise LedgerMismatch(
+                f"record {record.seq} cannot be booked to the last digit: {type(error).__name__}",
+                remedy="an amount in it is beyond reason; report it with the journal",
+            ) from error
+
+    def _apply(self, record: JournalRecord) -> None:
         if record.kind == journal.UPDATE:
             for row in rows_of(record, UPDATE):
                 self.apply_update(row)
@@ -155,6 +175,10 @@ class Ledger(Readings):
                 position.take_up(instrument, holding.qty, holding.entry_price)
                 self.taken_up[account, holding.instrument] = holding.qty
                 self.held[account, holding.instrument] = holding.qty
+                if self.listener is not None:
+                    self.listener.taken_up(
+                        ts, account, holding.instrument, holding.qty, position.cost
+                    )
 
     def apply_update(self, update: Any, account: int | None = None) -> bool:
         """Apply an UPDATE row (or length-1 array); True when it moved money. Others change nothing.
@@ -209,8 +233,8 @@ class Ledger(Readings):
         if fee:
             self._fee(fill, instrument, paid)
         identities.trade(self, account, i, (strategy,))
-        if self.on_fill is not None:
-            self.on_fill(fill)
+        if self.listener is not None:
+            self.listener.filled(fill)
         return True
 
     def _trade(self, fill: Fill, instrument: Instrument) -> tuple[Position, int]:
@@ -343,8 +367,8 @@ class Ledger(Readings):
         if position.qty:
             fill = _closing(ts, account, NOBODY, i, position.qty, price, trade_id)
             self._trade(fill, instrument)
-            if self.on_fill is not None:
-                self.on_fill(fill)
+            if self.listener is not None:
+                self.listener.filled(fill)
         position.wallet += amount
         identities.trade(self, account, i, self.holders.get((account, i), ()))
 
