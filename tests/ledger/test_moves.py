@@ -190,10 +190,14 @@ def test_settlement_of_what_is_not_held_moves_only_the_wallet():
         moved(words.MONEY_GAS, "1", 0),
         moved(words.MONEY_TRANSFER, "1", 1, other=1),
         moved(words.MONEY_SETTLEMENT, "1", 1, instrument=SPOT, price=5),
+        moved(words.MONEY_SETTLEMENT, "1", 1, instrument=LINEAR, price=-5),
+        moved(words.MONEY_SETTLEMENT, "1", 1, instrument=INVERSE, price=0, currency="BTC"),
+        moved(words.MONEY_SETTLEMENT, "1", 1, instrument=LINEAR, price=5, currency="BTC"),
     ],
 )
 def test_movement_that_makes_no_sense_is_counted_and_refused(row):
     ledger = opened()
+    ledger.apply_fill(fill(LINEAR, 1, 5, 5, 1))
     before = ledger.to_json()
     assert not ledger.apply_update(row)
     assert ledger.invalid == 1

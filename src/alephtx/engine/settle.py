@@ -4,7 +4,7 @@ import numpy as np
 
 from alephtx.core.kernel import Int, kernel
 from alephtx.core.ports import Rows
-from alephtx.core.words import MONEY_SETTLEMENT, SPOT
+from alephtx.core.words import INVERSE, MONEY_SETTLEMENT, SPOT
 from alephtx.engine._call import field
 from alephtx.engine.context import (
     C_OVERFLOWS,
@@ -52,9 +52,12 @@ def settle_positions(x: Rows, account: Int) -> None:
     i = np.int64(update[0]["instrument"])
     if update[0]["code"] != MONEY_SETTLEMENT or update[0]["trade_id"] == 0 or i >= len(venue_of):
         return
-    if instruments[i]["contract"] == SPOT:
-        return
     instrument, price = instruments[i : i + 1], update[0]["price"]
+    contract = instruments[i]["contract"]
+    if contract == SPOT or price < 0 or (contract == INVERSE and price == 0):
+        return
+    if update[0]["fee_currency"] != instruments[i]["settle"]:
+        return
     bad = _close(account_positions[account, i : i + 1], instrument, price, realized)
     for s in range(len(positions)):
         if account_of[s, venue_of[i]] == account:

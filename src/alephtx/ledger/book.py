@@ -41,7 +41,7 @@ from alephtx.ledger.double_entry import (
     TRANSIT,
     Posting,
 )
-from alephtx.ledger.moves import CAUSES, COLUMNS
+from alephtx.ledger.moves import CAUSES, COLUMNS, senseless
 from alephtx.ledger.readings import Readings, traded_currency
 from alephtx.ledger.rows import JournalRecord, rows_of, stated_of
 from alephtx.matrix import journal
@@ -310,27 +310,22 @@ class Ledger(Readings):
         code, number = int(row["code"]), int(row["fee_currency"])
         trade_id, ts = int(row["trade_id"]), int(row["ts_event"]) or int(row["ts_recv"])
         other, transfer = int(row["target_order_id"]) - 1, int(row["group_id"])
-        joined = code == words.MONEY_TRANSFER and other >= 0
-        if code not in words.MONEY_NAMES or trade_id == 0 or (joined and transfer == 0):
-            self.invalid += 1
-            log.error("movement_refused", account=account, code=code, trade_id=trade_id)
-            return False
         instrument = self._instrument(int(row["instrument"]))
-        settles = code == words.MONEY_SETTLEMENT
-        if settles and instrument.contract == words.SPOT:
-            self.invalid += 1
-            log.error("settlement_refused", account=account, instrument=instrument.key)
-            return False
         currency = self._currency(number, instrument)
+        wrong = senseless(row, instrument, currency)
+        if wrong:
+            self.invalid += 1
+            log.error("movement_refused", account=account, code=code, trade_id=trade_id, why=wrong)
+            return False
         if self._known((words.MONEY_MOVED, account, code, trade_id, number)):
             return False
         amount = to_decimal(int(row["realized"]), MONEY_SCALE)
-        if settles:
+        if code == words.MONEY_SETTLEMENT:
             self._settle(row, account, ts, amount)
         if code == words.MONEY_TRANSFER:
             self._transfer(
                 account, ts, currency, (amount, to_decimal(int(row["fee"]), MONEY_SCALE)),
-                transfer if joined else 0,
+                transfer if other >= 0 else 0,
             )  # fmt: skip
         elif amount:
             self._post(account, ts, CAUSES[code].book, [(CASH, currency, amount)])

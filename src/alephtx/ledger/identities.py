@@ -7,7 +7,7 @@ event after which it was seen, and both its sides.
 
 from collections.abc import Iterable
 from decimal import Decimal, localcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from alephtx.core.errors import AccountingError, LedgerMismatch
 from alephtx.ledger.cost import EXACT
@@ -65,7 +65,7 @@ def check(ledger: "Ledger") -> None:
     _same("in transit", ledger.entries.totals(TRANSIT), travelling)
 
 
-def _same(what: str, booked: dict[object, Decimal], told: dict[object, Decimal]) -> None:
+def _same(what: str, booked: dict[Any, Decimal], told: dict[Any, Decimal]) -> None:
     ours = {key: amount for key, amount in booked.items() if amount}
     theirs = {key: amount for key, amount in told.items() if amount}
     if ours != theirs:

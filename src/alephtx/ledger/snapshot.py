@@ -1,5 +1,13 @@
-"""A ledger as JSON and back, so that a long journal need not be folded from its first record."""
+"""A ledger as JSON and back, so that a long journal need not be folded from its first record.
 
+    data = ledger.to_json()
+    ledger = Ledger.from_json(instruments, data)
+    ledger.fold(read(directory, ledger.seq))  # the rest; the same as all of it from the start
+
+What is damaged, foreign or of another version is refused: fold the journal from its start then.
+"""
+
+import hashlib
 from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING
 
@@ -42,7 +50,7 @@ class _Snapshot(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 def save(ledger: "Ledger") -> bytes:
     """Serialise everything the ledger knows; the same ledger gives the same bytes."""
-    return msgspec.json.encode(
+    return sealed(
         _Snapshot(
             version=VERSION,
             instruments=[instrument.key for instrument in ledger.instruments],
@@ -66,8 +74,17 @@ def save(ledger: "Ledger") -> bytes:
     )
 
 
+def sealed(told: msgspec.Struct) -> bytes:
+    """Return a snapshot's bytes: JSON, and a digest of it as the last line."""
+    body = msgspec.json.encode(told)
+    return b"%s\n%s" % (body, hashlib.sha256(body).hexdigest().encode())
+
+
 def load(ledger: "Ledger", data: bytes) -> None:
     """Fill a new ledger; LedgerMismatch when the snapshot is damaged or of other instruments."""
+    data, _, digest = data.rpartition(b"\n")
+    if hashlib.sha256(data).hexdigest().encode() != digest:
+        raise LedgerMismatch("the ledger's snapshot is damaged", remedy=REMEDY)
     try:
         version = msgspec.json.decode(data, type=_Version).version
         if version != VERSION:
@@ -90,8 +107,8 @@ def load(ledger: "Ledger", data: bytes) -> None:
         for _, account, currency, _, amount in told.days:
             wallet = (account, currency)
             ledger.days.closing[wallet] = ledger.days.closing.get(wallet, Decimal(0)) + amount
-    ledger.days.earned = {tuple(row[:5]): row[5] for row in told.earned}
-    ledger.days.fills = {tuple(row[:4]): row[4] for row in told.fills}
+    ledger.days.earned = {(day, a, s, c, column): v for day, a, s, c, column, v in told.earned}
+    ledger.days.fills = {(day, a, s, c): n for day, a, s, c, n in told.fills}
     ledger.accounts = {(a, i): position for a, i, position in told.accounts}
     ledger.strategies = {(a, s, i): position for a, s, i, position in told.strategies}
     ledger.strategy_fees = {(s, c): v for s, c, v in told.strategy_fees}

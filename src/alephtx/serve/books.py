@@ -170,9 +170,9 @@ class Books:
                 wallet = (name(row.account), row.currency)
                 cells = sums.setdefault((day, *wallet), {"opening": last.get(wallet, Decimal(0))})
                 _add(cells, row, WALLET_COLUMNS)
-            for (when, *wallet), cells in sums.items():
+            for (when, owner, currency), cells in sums.items():
                 if when == day:
-                    last[wallet[0], wallet[1]] = _close(cells, WALLET_COLUMNS)
+                    last[owner, currency] = _close(cells, WALLET_COLUMNS)
         columns = (by, ("opening", *WALLET_COLUMNS, "closing"))
         return _told(sums, columns, self._open_by(marks, lambda account, _: name(account)))
 
@@ -189,9 +189,9 @@ class Books:
                 )
                 cells["fills"] += row.fills
                 _add(cells, row, STRATEGY_COLUMNS)
-            for (when, *owner), cells in sums.items():
+            for (when, who, currency), cells in sums.items():
                 if when == day:
-                    last[owner[0], owner[1]] = _close(cells, STRATEGY_COLUMNS)
+                    last[who, currency] = _close(cells, STRATEGY_COLUMNS)
         columns = ("strategy", ("fills", "opening", *STRATEGY_COLUMNS, "closing"))
         return _told(sums, columns, self._open_by(marks, lambda _, strategy: name(strategy)))
 
