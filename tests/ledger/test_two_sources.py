@@ -267,7 +267,10 @@ def test_what_the_gate_does_not_count_is_held_against_the_limit():
         update(words.FUNDING_PAID, instrument=LINEAR, realized=-3 * E8, trade_id=-1)
     )
     ledger.apply_fill(fill(LINEAR, 1, 10_000, 5, 3, strategy=2, fee="0.5", currency="BNB"))
-    assert uncounted_profit(ledger, 1, MARKS) == -301_000_000
+    worths = {}
+    for _ in range(2):
+        assert uncounted_profit(ledger, 1, MARKS, worths) == -301_000_000
+    assert worths == {"BNB": 0, "USD": 1, "USDT": 1}
     assert worth_of(ledger, "USDT", MARKS) == worth_of(ledger, "USD", MARKS) == 1
     assert worth_of(ledger, "BTC", MARKS) == 20_000
     assert worth_of(ledger, "BNB", MARKS) == 0

@@ -8,6 +8,7 @@ so that lifting it needs the cause gone (or a restart, which folds everything an
 """
 
 from collections.abc import Callable, Iterable
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -164,12 +165,12 @@ class LedgerWatch:
 
     def _judge_profits(self, positions: Any, account_positions: Any, top: Any) -> dict[str, str]:
         """Judge every strategy and account; a stop that both sources see latches the gate."""
-        marks, found = self._marks(top), {}
+        marks, found, worths = self._marks(top), {}, dict[str, Decimal]()
         rows, gate = self.ctx.instruments, self.ctx.gate
         for s in range(len(positions)):
             kernel = kernel_profit(positions[s], rows, marks)
             books = strategy_profit(self.ledger, s, marks)
-            aside = uncounted_profit(self.ledger, s, marks)
+            aside = uncounted_profit(self.ledger, s, marks, worths)
             verdict = judge(kernel, books, aside, int(gate.drawdown_max[s]))
             if verdict == ACCOUNTING:
                 found[f"profit of strategy {s}"] = f"{kernel} by the kernel, {books} by the books"

@@ -177,9 +177,12 @@ def _tolerance(instrument: Instrument, i: int, marks: Marks, venue: Decimal) -> 
         return int((units * marks.rates_e8[i] / 10**8).to_integral_value(ROUND_CEILING)) + 1
 
 
-def uncounted_profit(ledger: Ledger, strategy: int, marks: Marks) -> int:
+def uncounted_profit(
+    ledger: Ledger, strategy: int, marks: Marks, worths: dict[str, Decimal]
+) -> int:
     """Return what a strategy earned beside the gate's count; currencies without a price are left.
 
+    worths: filled with what one unit of each currency is worth, for the next call with these marks.
     A currency is worth its stated rate where something is quoted in it, else the price of the first
     instrument that has it as its base.
     """
@@ -187,7 +190,9 @@ def uncounted_profit(ledger: Ledger, strategy: int, marks: Marks) -> int:
     with localcontext(MARKED):
         for (_, who, currency), amount in ledger.uncounted.items():
             if who == strategy:
-                total += amount * worth_of(ledger, currency, marks)
+                if currency not in worths:
+                    worths[currency] = worth_of(ledger, currency, marks)
+                total += amount * worths[currency]
     return _whole(total, 0).amount
 
 
