@@ -274,3 +274,32 @@ def test_what_the_gate_does_not_count_is_held_against_the_limit():
     assert worth_of(ledger, "USDT", MARKS) == worth_of(ledger, "USD", MARKS) == 1
     assert worth_of(ledger, "BTC", MARKS) == 20_000
     assert worth_of(ledger, "BNB", MARKS) == 0
+
+
+@settings(max_examples=80)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([1, -1]), st.integers(1, 10_000), st.integers(1, 50)),
+        max_size=40,
+    ),
+    st.integers(1, 10_000),
+)
+def test_venue_that_rounds_money_and_not_cost_is_no_error(fills, mark):
+    """A venue keeps its average exactly and rounds what it states to eight digits; ours rounds."""
+    ledger, rows = opened(), np.zeros(len(INSTRUMENTS), POSITION)
+    qty, cost, out = 0, Fraction(0), np.zeros(1, np.int64)
+    for trade_id, (side, price, lots) in enumerate(fills, 1):
+        closed, stated = min(lots, abs(qty)) if qty * side < 0 else 0, 0
+        if closed:
+            part = cost * closed / abs(qty)
+            stated = round((-side * closed * price - part) * 1_000)  # 10^-5 of a unit is 10^-8
+            cost -= part
+        cost += side * (lots - closed) * price
+        qty += side * lots
+        row = fill(LINEAR, side, price, lots, trade_id, strategy=1)
+        row["realized"] = stated
+        ledger.apply_update(row)
+        position_fill(rows[LINEAR : LINEAR + 1], row_of(LINEAR), side, price, lots, out)
+        marks = Marks({LINEAR: mark}, RATES)
+        books = account_profit(ledger, 0, marks)
+        assert judge(kernel_profit(rows, ROWS, marks), books, 0, 1 << 62) == FINE

@@ -89,7 +89,8 @@ class Position(msgspec.Struct):
 
     flow: the value of all fills, signed like them: what the position cost and brought, whatever the
     method. fifo_qty and fifo_cost: of what is open, kept beside the lots. fees: as the gate counts
-    them, in 10^-MONEY_SCALE of settle. wallet: what the venue's wallet gained through it, in settle
+    them, in 10^-MONEY_SCALE of settle. rounded: partial closes since it was flat, each of which
+    rounded its share of the cost. wallet: what the venue's wallet gained through it, in settle
     (spot: the quote leg).
     """
 
@@ -104,6 +105,7 @@ class Position(msgspec.Struct):
     fifo_qty: int = 0
     fifo_cost: int = 0
     fees: int = 0
+    rounded: int = 0
     wallet: Decimal = Decimal(0)
     open_lots: list[Lot] = []
 
@@ -123,6 +125,7 @@ class Position(msgspec.Struct):
             self.cost -= removed
             self.qty += side * closed
             self.flow -= value
+            self.rounded = self.rounded + 1 if self.qty else 0
         if qty > closed:
             value = fill_value(instrument, price, side * (qty - closed))
             self.cost += value

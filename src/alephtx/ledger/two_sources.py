@@ -127,6 +127,8 @@ def account_profit(ledger: Ledger, account: int, marks: Marks) -> Profit | None:
             amount += found
             instrument = ledger.instruments[i]
             rounded = VENUE_ROUNDING.get(instrument.contract, Decimal(0)) * position.fills
+            # A partial close rounds to a whole tick x lot, which the venue does not.
+            rounded += money(instrument, 1) * position.rounded
             tolerance += _tolerance(instrument, i, marks, rounded)
     return _whole(amount, tolerance)
 
