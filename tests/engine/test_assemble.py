@@ -41,10 +41,13 @@ def test_a_strategy_that_numba_cannot_compile_is_one_error_with_its_place(bench,
     assert "\n" not in str(raised.value)
 
 
-def test_a_strategy_that_is_not_compiled_is_refused(bench, tmp_path):
-    """Better no start than a strategy that is silently never called."""
-    with pytest.raises(PluginError, match="COMPILED = False"):
-        place(bench, tmp_path, {"COMPILED = True": "COMPILED = False"})
+def test_the_step_does_not_enter_a_strategy_that_is_not_compiled(bench, tmp_path):
+    """Events are not routed to it and it has no address; `python_strategies` runs it."""
+    loaded = place(bench, tmp_path, {"COMPILED = True": "COMPILED = False"})
+    assert not loaded.compiled
+    assert not any(loaded.entries[:5])
+    assert not bench.ctx.routes.any()
+    assert bench.ctx.account_of[0].tolist() == [0, -1]
 
 
 def test_a_strategy_that_reads_deeper_than_the_matrix_is_refused(bench, tmp_path):

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from alephtx.core import words
+from alephtx.core.clock import ManualClock
 from alephtx.core.records import UPDATE
 from alephtx.engine import context as c
 from alephtx.engine.ledger_watch import (
     ALARMS_MAX,
     PATIENCE,
-    PROFIT_EVERY,
+    PROFIT_EVERY_NS,
     LedgerWatch,
     row_difference,
 )
@@ -33,9 +34,12 @@ class Watched:
         self.ctx = self.bench.ctx
         self.alarms = []
         self.ledger = Ledger(self.bench.instruments)
-        self.watch = LedgerWatch(self.ledger, self.ctx, self.bench.command, self.alarms.append)
+        self.clock = ManualClock()
+        self.watch = LedgerWatch(
+            self.ledger, self.ctx, self.clock, self.bench.command, self.alarms.append
+        )
         self.tail = tail(folder / "journal")
-        self.watch.recover(self.tail)
+        self.watch.recover(self.tail.poll())
         self.trades = 0
 
     def trade(self, side=words.BUY, price=BID, qty=400, fee=USDT, **fields):
@@ -55,7 +59,12 @@ class Watched:
 
     def look(self, times=PATIENCE):
         for _ in range(times):
-            self.watch.follow(self.tail)
+            self.watch.follow(self.tail.poll())
+
+    def judge(self):
+        """Look when the profits are due."""
+        self.clock.advance(PROFIT_EVERY_NS)
+        self.look()
 
     @property
     def halted(self):
@@ -74,7 +83,7 @@ def watched(tmp_path):
 def test_right_books_raise_no_alarm(watched):
     for k in range(5):
         watched.trade(price=BID + k, qty=100 + k)
-        watched.look(PROFIT_EVERY)
+        watched.judge()
     assert watched.ledger.position(0, 0) == watched.ctx.positions[0, 0]["qty"] == 510
     assert watched.watch.compared == 5
     assert (watched.alarms, watched.watch.troubles, watched.halted) == ([], {}, False)
@@ -114,7 +123,7 @@ def test_halt_is_asked_for_until_the_cause_is_gone(watched):
     watched.look(1)
     assert watched.watch.troubles == {}
     watched.bench.command(c.COMMAND_RESUME)
-    watched.look(PROFIT_EVERY)
+    watched.judge()
     assert not watched.halted
     assert len(watched.alarms) == 1
 
@@ -141,7 +150,7 @@ def test_no_comparison_while_the_loop_is_ahead(watched):
     compared = watched.watch.compared
     watched.ctx.positions[0, 0]["qty"] += 1
     watched.ctx.control[c.X_UPDATE_COUNT] += 1
-    watched.look(2 * PROFIT_EVERY)
+    watched.judge()
     assert (watched.watch.compared, watched.alarms) == (compared, [])
 
 
@@ -160,7 +169,7 @@ def test_record_that_cannot_be_booked_halts_and_the_rest_is_booked(watched):
     assert "a BALANCES record does not parse" in watched.alarms[0]
     assert watched.ledger.position(0, 0) == 400
     assert watched.halted
-    watched.look(2 * PROFIT_EVERY)
+    watched.judge()
     assert watched.watch.troubles, "it stands until the journal is folded anew"
 
 
@@ -192,7 +201,7 @@ def test_loss_that_both_see_latches_the_strategy_and_may_be_flattened(watched):
     assert watched.ctx.gate.latched[0] == 1
     assert watched.watch.may_flatten(0)
     assert (watched.alarms, watched.halted) == ([], False)
-    watched.look(PROFIT_EVERY)
+    watched.judge()
     assert watched.watch.verdicts == [STOP]
 
 
@@ -209,7 +218,7 @@ def test_loss_or_gain_that_only_one_sees_halts_and_sells_nothing(watched, loss):
     assert "profit of strategy 0" in watched.alarms[0]
     assert watched.halted
     watched.ctx.positions[0, 0]["fees"] -= loss
-    watched.look(PROFIT_EVERY)
+    watched.judge()
     assert watched.watch.troubles == {}
 
 

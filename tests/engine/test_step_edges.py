@@ -59,12 +59,13 @@ def slot(bench, instrument, kind, **words_of):
 
 def intent(bench, **fields):
     """Hand over an intent as an uncompiled strategy does."""
-    row = np.zeros(1, INTENT)
+    batch = np.zeros(c.INTENTS_MAX, INTENT)
+    row = batch[:1]
     row["op"], row["type"], row["tif"] = words.PLACE, words.LIMIT, words.GTC
-    row["side"], row["price"], row["qty"] = words.BUY, 6_000_000, 1_000
+    row["side"], row["price"], row["qty"], row["rule"] = words.BUY, 6_000_000, 1_000, 1
     for name, value in fields.items():
         row[name] = value
-    assert bench.engine.rings.python_intents.push(row)
+    assert bench.engine.rings.python_intents.push(batch)
 
 
 def quoted(bench, n=1):

@@ -41,6 +41,22 @@ def test_orders_that_rest_at_the_end_are_cancelled(tmp_path):
     assert result.reconciled
 
 
+@pytest.mark.parametrize("qty", [1000, 2_000_000])
+def test_plain_python_does_what_the_compiled_one_does(tmp_path, qty):
+    """Event by event, denials (of the larger quantity) included."""
+    tried = []
+    for compiled in (True, False):
+        file = tmp_path / f"quoter_{compiled}.py"
+        text = QUOTER.read_text()
+        assert "COMPILED = True" in text
+        file.write_text(text.replace("COMPILED = True", f"COMPILED = {compiled}"))
+        result = try_strategy(str(file), (SPOT,), {"qty": qty}, 5)
+        tried.append((result.counters, result.denied, result.money, result.state))
+        assert result.reconciled
+    assert tried[0] == tried[1]
+    assert tried[0][0]["intents"] > 4
+
+
 def test_market_time_is_what_was_asked_for():
     own = {"qty_base": "0.01", "inventory_max_base": "0.05"}
     result = try_strategy("market_maker", (PERP,), own, 3)

@@ -37,6 +37,9 @@ class Entries(NamedTuple):
     owners: tuple[Any, ...]
 
 
+NO_ENTRIES = Entries(0, 0, 0, 0, 0, ())
+"""Of a strategy that the step does not enter."""
+
 HOOKS = ("on_start", "on_event", "on_update", "on_timer", "on_stop")
 
 

@@ -15,7 +15,7 @@ from alephtx.core.plugins import find, load_module
 from alephtx.core.records import INTENT, UPDATE
 from alephtx.core.view import Needs
 from alephtx.engine import context as c
-from alephtx.engine._call import compile_strategy, stage_address
+from alephtx.engine._call import NO_ENTRIES, compile_strategy, stage_address
 from alephtx.engine.context import Context, Rows, make_context, view_of
 from alephtx.engine.emit import emit, enter
 from alephtx.engine.updates import apply_update
@@ -41,6 +41,7 @@ class Loaded(msgspec.Struct):
     state: Any
     entries: Any
     instruments: list[int]
+    compiled: bool = True
 
 
 class Rings(msgspec.Struct):
@@ -80,7 +81,7 @@ def make_rings(config: Config) -> Rings:
         updates=[Spsc(UPDATE.itemsize, UPDATE_SLOTS) for _ in config.accounts],
         outbox=Spsc(INTENT.itemsize, outbox),
         commands=Spsc(c.COMMAND_BYTES, 256),
-        python_intents=Spsc(INTENT.itemsize, 1024),
+        python_intents=Spsc(c.INTENTS_MAX * INTENT.itemsize, 128),  # a whole batch at a time
         asks=Spsc(OUTCOME.itemsize, ASK_SLOTS),
         echo=Spsc(UPDATE.itemsize, ASK_SLOTS),
     )
@@ -165,14 +166,12 @@ def place_strategy(
     module = load_strategy_module(section, config.node.plugins)
     params = module.config_to_params(section.section, instruments)
     state = np.zeros(1, module.STATE)
-    if not getattr(module, "COMPILED", True):
-        raise PluginError(
-            f"strategy {name} says COMPILED = False: the engine does not run such strategies yet",
-            remedy="remove the line and keep to what Numba compiles",
-        )
+    compiled = bool(getattr(module, "COMPILED", True))
     indices = [instruments.index(key) for key in section.instruments]
     row = ctx.strategies[index]
-    entries = compile_strategy(module, view_of(ctx, index), params, state)
+    entries = NO_ENTRIES
+    if compiled:
+        entries = compile_strategy(module, view_of(ctx, index), params, state)
     row[c.S_ON_EVENT], row[c.S_ON_UPDATE] = entries.on_event, entries.on_update
     row[c.S_ON_TIMER], row[c.S_ON_START] = entries.on_timer, entries.on_start
     row[c.S_ON_STOP] = entries.on_stop
@@ -185,12 +184,12 @@ def place_strategy(
     row[c.S_TIMER_NS], row[c.S_TRADES], row[c.S_DEPTH] = needs.timer_ns, needs.trades, needs.depth
     ctx.data[index] = (params.ctypes.data, params.nbytes, state.ctypes.data, state.nbytes)
     for i in indices:
-        ctx.routes[i, index] = 1
+        ctx.routes[i, index] = int(compiled)
         ctx.depth_wanted[i] |= int(needs.depth > 0)
     _give_accounts(config, instruments, ctx, name, index)
     return Loaded(
         name=name, index=index, module=module, needs=needs, params=params, state=state,
-        entries=entries, instruments=indices,
+        entries=entries, instruments=indices, compiled=compiled,
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from alephtx.core import words
+from alephtx.core.clock import Clock
 from alephtx.core.errors import AlephError
 from alephtx.core.log import logger
 from alephtx.engine import context as c
@@ -30,18 +31,17 @@ from alephtx.ledger.two_sources import (
     strategy_profit,
     uncounted_profit,
 )
-from alephtx.matrix.journal import UPDATE, Tail
+from alephtx.matrix.journal import UPDATE, Record
 
 log = logger("ledger")
 
 PATIENCE = 3
 """Looks in a row that must agree on what is wrong before it is called so."""
 
-PROFIT_EVERY = 25
-"""Looks between two judgements of the profits; the session looks a hundred times a second."""
+PROFIT_EVERY_NS = 250_000_000
+"""Time between two judgements of the profits."""
 
 ALARMS_MAX = 20
-READ_MAX = 4096
 
 
 class LedgerWatch:
@@ -55,6 +55,7 @@ class LedgerWatch:
         self,
         ledger: Ledger,
         ctx: c.Context,
+        clock: Clock,
         command: Callable[[int], None],
         alarm: Callable[[str], None],
     ) -> None:
@@ -63,32 +64,28 @@ class LedgerWatch:
         self.troubles: dict[str, str] = {}
         self.verdicts = [FINE] * len(ctx.strategies)
         self.compared = 0
-        self._command, self._alarm = command, alarm
+        self._clock, self._command, self._alarm = clock, command, alarm
         self._alarms = 0
         self._followed = 0  # UPDATE records of this life of the loop
         self._compared_at = -1
         self._suspected: dict[str, int] = {}
-        self._looks = 0
+        self._judge_at = 0
 
-    def recover(self, journal: Tail) -> None:
+    def recover(self, records: Iterable[Record]) -> None:
         """Fold what the journal already holds; the context was folded from the same records."""
-        self._catch_up(journal)
+        self._book(records)
         self._followed = 0
 
-    def follow(self, journal: Tail) -> None:
+    def follow(self, records: Iterable[Record]) -> None:
         """Fold what is new, and look."""
-        self._catch_up(journal)
+        self._book(records)
         self.look()
 
     def may_flatten(self, strategy: int) -> bool:
         """Tell whether both sources agree that a strategy is beyond its limit."""
         return self.verdicts[strategy] == STOP and not self.troubles
 
-    def _catch_up(self, journal: Tail) -> None:
-        while records := journal.poll(READ_MAX):
-            self._book(records)
-
-    def _book(self, records: Iterable[Any]) -> None:
+    def _book(self, records: Iterable[Record]) -> None:
         for record in records:
             self._followed += record.kind == UPDATE
             try:
@@ -98,12 +95,13 @@ class LedgerWatch:
                 self._trouble(f"record {record.seq}", str(error))
 
     def look(self) -> None:
-        """Compare, when the ledger is where the loop is; a hundred times a second is fine.
+        """Compare, when the ledger is where the loop is; a thousand times a second is fine.
 
         Five microseconds for each position; only after something moved, and with the profits every
-        PROFIT_EVERY looks.
+        PROFIT_EVERY_NS.
         """
-        profits = self._looks % PROFIT_EVERY == 0
+        now = self._clock.monotonic()
+        profits = now >= self._judge_at
         moved = self._followed != self._compared_at or self._suspected
         copied = self._settled() if profits or moved else None
         if copied is not None:
@@ -112,10 +110,9 @@ class LedgerWatch:
             self._compared_at = self._followed
             found = position_differences(self.ledger, positions, account_positions, self.ctx)
             if profits:
+                self._judge_at = now + PROFIT_EVERY_NS
                 found |= self._judge_profits(positions, account_positions, top)
             self._weigh(found, profits=profits)
-        if copied is not None or not profits:  # profits wait for a quiet moment
-            self._looks += 1
         if self.troubles and not self.ctx.control[c.X_HALTED]:
             self._command(c.COMMAND_HALT)
 

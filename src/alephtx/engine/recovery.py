@@ -16,7 +16,7 @@ from alephtx.engine.context import Context, Rows, pack
 from alephtx.engine.opening import take_up
 from alephtx.engine.updates import replay_update
 from alephtx.execution.orders import orders_cancelling, orders_place
-from alephtx.matrix.journal import BALANCES, EPOCH, read
+from alephtx.matrix.journal import BALANCES, EPOCH, Record, read
 from alephtx.matrix.journal import INTENT as INTENT_RECORD
 from alephtx.matrix.journal import UPDATE as UPDATE_RECORD
 
@@ -44,14 +44,12 @@ def fold(directory: Path, ctx: Context, instruments: Instruments) -> Recovered:
     for record in read(directory):
         told.records += 1
         told.last_input = max(told.last_input, record.input_seq)
-        if record.kind == INTENT_RECORD:
-            _intent(np.frombuffer(record.payload, INTENT, count=1).copy(), ctx)
-        elif record.kind == UPDATE_RECORD:
-            _update(np.frombuffer(record.payload, UPDATE, count=1).copy(), ctx, packed, told)
+        account = apply_record(record, ctx, packed, instruments)
+        if record.kind == UPDATE_RECORD:
+            _note(ctx.update, told)
         elif record.kind == EPOCH:
             told.epoch = max(told.epoch, int(np.frombuffer(record.payload, np.int64, count=1)[0]))
         elif record.kind == BALANCES:
-            account = take_up(record.payload, ctx, instruments)
             told.opened_ns.setdefault(account, record.ts)
             told.since_ns.setdefault(account, record.ts)
     ctx.counters[:] = 0
@@ -63,6 +61,22 @@ def fold(directory: Path, ctx: Context, instruments: Instruments) -> Recovered:
     return told
 
 
+def apply_record(record: Record, ctx: Context, packed: Rows, instruments: Instruments) -> int:
+    """Apply one record to a context. Returns whom it concerns, or -1 where it is nobody's news.
+
+    The strategy of an update (which is then in ctx.update, as the strategy hears it), the account
+    of an opening.
+    """
+    if record.kind == INTENT_RECORD:
+        _intent(np.frombuffer(record.payload, INTENT, count=1).copy(), ctx)
+    elif record.kind == UPDATE_RECORD:
+        ctx.update[:] = np.frombuffer(record.payload, UPDATE, count=1)
+        return int(replay_update(packed))
+    elif record.kind == BALANCES:
+        return take_up(record.payload, ctx, instruments)
+    return -1
+
+
 def _intent(row: Rows, ctx: Context) -> None:
     if row[0]["verdict"] != words.PASS:
         return
@@ -72,9 +86,8 @@ def _intent(row: Rows, ctx: Context) -> None:
         orders_cancelling(ctx.table, int(row[0]["target_order_id"]), int(row[0]["ts_intent"]))
 
 
-def _update(row: Rows, ctx: Context, packed: Rows, told: Recovered) -> None:
-    ctx.update[:] = row
-    replay_update(packed)
+def _note(row: Rows, told: Recovered) -> None:
+    """Keep what a gateway needs of an update."""
     account = int(row[0]["account"])
     venue_id, order_id = int(row[0]["venue_order_id"]), int(row[0]["order_id"])
     if venue_id and order_id:

@@ -7,6 +7,7 @@ starts it again and the journal says where it was.
 
 import asyncio
 import gc
+from collections.abc import Coroutine
 from decimal import Decimal
 from typing import Any
 
@@ -29,17 +30,11 @@ from alephtx.engine.ledger_watch import LedgerWatch
 from alephtx.engine.loop import Loop
 from alephtx.engine.opening import contracts_of, opening_of, take_up
 from alephtx.engine.paper import PaperGateway
+from alephtx.engine.python_strategies import PythonStrategies
 from alephtx.engine.recovery import Recovered, fold
 from alephtx.engine.rundir import RunDirectory
 from alephtx.engine.shadow import ShadowGateway
-from alephtx.engine.status import (
-    counters_of,
-    denied_by,
-    latencies_of,
-    ledger_of,
-    strategies_of,
-    strategy_alarms,
-)
+from alephtx.engine.status import status_of
 from alephtx.engine.updates import ROOM_BYTES, ROOM_ROWS
 from alephtx.engine.venues import bind_account
 from alephtx.engine.wire import AccountWire
@@ -74,6 +69,8 @@ CANCEL_SECONDS = 8.0
 CANCEL_EVERY_NS = 1_000_000_000
 SETTLE_SECONDS = 5.0
 STATUS_SECONDS = 0.25
+READ_MAX = 4096
+PYTHON_EVERY_NS = 1_000_000
 
 
 class Session:
@@ -122,9 +119,14 @@ class Session:
         )
         self.ctx = self.engine.ctx
         self.recovered: Recovered = fold(run.journal, self.ctx, self.instruments)
+        self.python = PythonStrategies(
+            config, self.instruments, self.matrix, self.engine, self.clock
+        )
         self._journal_tail = tail(run.journal)
-        self.watch = LedgerWatch(self.ledger, self.ctx, self._command, self.alarms.append)
-        self.watch.recover(self._journal_tail)
+        self.watch = LedgerWatch(
+            self.ledger, self.ctx, self.clock, self._command, self.alarms.append
+        )
+        self.watch.recover(self.python.watch(self._records()))
         self.epoch = next_epoch(run.path.parent, config.node.engine, self.recovered.epoch + 1)
         self.ctx.control[c.X_NEXT_ORDER] = first_order_id(config.node.engine, self.epoch) + 1
         self._write(EPOCH, np.array([self.epoch], np.int64).tobytes())
@@ -132,6 +134,10 @@ class Session:
         if self.recovered.records:
             live = sum(len(rows) for rows in self.recovered.live.values())
             log.info("journal_recovered", records=self.recovered.records, live_orders=live)
+
+    def _records(self) -> Any:
+        while found := self._journal_tail.poll(READ_MAX):
+            yield from found
 
     def _write(self, kind: int, payload: bytes) -> None:
         """Append a record from the main thread; only while the loop does not run."""
@@ -243,7 +249,20 @@ class Session:
             warm = self.clock.monotonic() + strategy.needs.warmup_ns
             self.ctx.gate.warm_until[strategy.index] = warm
             self._command(c.COMMAND_ENABLE, strategy.index)
-        self._tasks.append(asyncio.create_task(self._housekeep()))
+        self._spawn(self._housekeep())
+        if self.python:
+            self.python.start()
+            self._spawn(self._run_python())
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a task of the main thread; one that fails ends the process."""
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._task_ended)
+        self._tasks.append(task)
+
+    def _task_ended(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failed(error)
 
     async def _close(self) -> None:
         """Let everything go, however it ended; the loop first, because it works on the rest."""
@@ -372,8 +391,15 @@ class Session:
                 next_status = now + int(STATUS_SECONDS * 1e9)
                 self.publish_status()
 
+    async def _run_python(self) -> None:
+        """Let the uncompiled strategies see what is new."""
+        while True:
+            await self.clock.sleep(PYTHON_EVERY_NS)
+            self._follow_journal()
+            self.python.round()
+
     def _follow_journal(self) -> None:
-        self.watch.follow(self._journal_tail)
+        self.watch.follow(self.python.watch(self._records()))
 
     def _obey_halt(self) -> None:
         """Cancel what is open while halted, whoever halted us; go on when a person lifts it.
@@ -413,35 +439,13 @@ class Session:
 
     def publish_status(self) -> None:
         """Write status.json: what the terminal view, `alephtx status` and the report read."""
-        status = {
-            "ts": self.clock.now(),
-            "node": self.config.node.name,
-            "mode": self.config.node.mode,
-            "epoch": self.epoch,
-            "halted": bool(self.ctx.control[c.X_HALTED]),
-            "counters": counters_of(self.engine),
-            "denied": denied_by(self.ctx.counters),
-            "strategies": strategies_of(self.engine, self.instruments),
-            "latency_ns": latencies_of(self.engine, self.intent_to_wire, self.ack_latency),
-            "accounts": [
-                {
-                    "name": self.engine.account_names[gateway.account],
-                    "ready": gateway.ready.is_set(),
-                    "live_orders": len(gateway.live),
-                    "foreign": gateway.foreign,
-                    **gateway.counts,
-                }
-                for gateway in self.gateways
-            ],
-            "alarms": [*self.alarms[-20:], *strategy_alarms(self.engine)],
-            **ledger_of(self.ledger, self.engine, self.instruments),
-        }
-        self.run_directory.write_json(self.run_directory.status, status)
+        self.run_directory.write_json(self.run_directory.status, status_of(self))
 
     # -- the end ---------------------------------------------------------------------------
 
     async def _finish(self) -> int:
         """Stop strategies, cancel every order, reconcile with every venue, sum up."""
+        self.python.stop()
         self._command(c.COMMAND_STOP)
         await self.clock.sleep(50_000_000)
         deadline = self.clock.monotonic() + int(CANCEL_SECONDS * 1e9)

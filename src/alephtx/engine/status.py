@@ -11,6 +11,34 @@ from alephtx.engine import context as c
 from alephtx.engine.assemble import Engine
 
 
+def status_of(session: Any) -> dict[str, Any]:
+    """Return what status.json says of an engine.session.Session at this moment."""
+    engine = session.engine
+    return {
+        "ts": session.clock.now(),
+        "node": session.config.node.name,
+        "mode": session.config.node.mode,
+        "epoch": session.epoch,
+        "halted": bool(engine.ctx.control[c.X_HALTED]),
+        "counters": counters_of(engine),
+        "denied": denied_by(engine.ctx.counters),
+        "strategies": strategies_of(engine, session.instruments),
+        "latency_ns": latencies_of(engine, session.intent_to_wire, session.ack_latency),
+        "accounts": [
+            {
+                "name": engine.account_names[gateway.account],
+                "ready": gateway.ready.is_set(),
+                "live_orders": len(gateway.live),
+                "foreign": gateway.foreign,
+                **gateway.counts,
+            }
+            for gateway in session.gateways
+        ],
+        "alarms": [*session.alarms[-20:], *session.python.alarms, *strategy_alarms(engine)],
+        **ledger_of(session.ledger, engine, session.instruments),
+    }
+
+
 def marks_of(engine: Engine) -> dict[int, int]:
     """Return each instrument's mid in half ticks rounded down to ticks, where it has two sides."""
     marks = {}

@@ -156,7 +156,7 @@ def _set_event(x: Rows, i: Int, kind: Int, seq: Int, qty: Int) -> None:
 
 
 @kernel
-def _take_slot(x: Rows, venue: Int) -> None:
+def take_slot(x: Rows) -> None:
     """Turn the ring slot in slot into an event, refresh the private view and deliver it."""
     slot = field(x, F_SLOT, TOPS)
     top = field(x, F_TOP, TOPS)
@@ -195,7 +195,7 @@ def _take_slot(x: Rows, venue: Int) -> None:
 
 
 @kernel
-def _lapped(x: Rows, venue: Int) -> None:
+def lapped(x: Rows, venue: Int) -> None:
     """Reread every top of a venue whose ring overran us and go on from the ring's head."""
     matrix = field(x, F_MAP, I1)
     next_slot = field(x, F_NEXT_SLOT, I1)
@@ -236,11 +236,11 @@ def _drain_events(x: Rows, budget: Int) -> int:
             if got == 0:
                 continue
             if got < 0:
-                _lapped(x, venue)
+                lapped(x, venue)
             else:
                 control[X_INPUT_SEQ] = input_append(inputs, venue, k, now[0])
                 next_slot[venue] = k + 1
-                _take_slot(x, venue)
+                take_slot(x)
             done += 1
         if done == before:
             break
@@ -271,7 +271,7 @@ def _timers(x: Rows) -> int:
 
 
 @kernel
-def _check_beats(x: Rows) -> int:
+def check_beats(x: Rows) -> int:
     """Hold a venue's instruments stale while its feeder gives no sign of life; tell strategies."""
     next_slot = field(x, F_NEXT_SLOT, I1)
     matrix = field(x, F_MAP, I1)
@@ -338,9 +338,10 @@ def _drain_commands(x: Rows) -> int:
     while spsc_pop(addresses[A_PYTHON], addresses[A_INTENTS]) == 1:
         source: Int = np.int64(intents[0]["strategy"])
         seen = intents[0]["input_seq"]
+        n: Int = np.int64(intents[0]["rule"])
         control[X_INPUT_SEQ] = input_append(inputs, RING_PYTHON, seen, now[0])
-        if source < len(strategies):
-            call_stage(addresses[A_EMIT], x, source, 1)
+        if source < len(strategies) and 1 <= n <= len(intents):
+            call_stage(addresses[A_EMIT], x, source, n)
         else:
             counters[C_BAD_ROWS] += 1
         done += 1
@@ -364,7 +365,7 @@ def step(x: Rows, budget: Int) -> int:
     done = _drain_commands(x)
     done += _drain_updates(x, budget)
     done += _drain_events(x, budget)
-    done += _check_beats(x)
+    done += check_beats(x)
     done += _timers(x)
     if done:
         control[X_REASON] |= R_BUSY

@@ -31,6 +31,7 @@ from alephtx.engine import context as c
 from alephtx.engine.assemble import Engine, assemble
 from alephtx.engine.context import pack
 from alephtx.engine.paper import LATENCY_NS, PaperGateway
+from alephtx.engine.python_strategies import PythonStrategies
 from alephtx.engine.status import counters_of, denied_by, ledger_of, strategies_of
 from alephtx.engine.step import step
 from alephtx.engine.venues import load_venue
@@ -38,9 +39,10 @@ from alephtx.feed.join import APPLY
 from alephtx.feed.outlet import Outlet
 from alephtx.ledger.book import Ledger
 from alephtx.matrix.inputlog import null_inputs
-from alephtx.matrix.journal import BALANCES, Journal, JournalHeader, journal_room, read
+from alephtx.matrix.journal import BALANCES, Journal, JournalHeader, journal_room, read, tail
 from alephtx.matrix.layout import Geometry
 from alephtx.matrix.shm import Matrix
+from alephtx.matrix.spsc import spsc_size
 from alephtx.matrix.writers import beat, claim, name_hash
 from alephtx.twins.main import make_twin
 from alephtx.twins.options import TwinOptions
@@ -51,6 +53,7 @@ OPENING = {
 }  # fmt: skip
 BUDGET = 256
 ROOM_BYTES = 4 << 20
+READ_MAX = 4096
 PRIMING_NS = 60_000_000_000
 BEAT_NS = 20_000_000
 SNAPSHOT_MARK = b'{"lastUpdateId"'
@@ -170,6 +173,10 @@ class Tryout:
         self.ctx = self.engine.ctx
         self.ctx.control[c.X_NEXT_ORDER] = first_order_id(1, 1) + 1
         self.packed = pack(self.ctx)
+        self.python = PythonStrategies(
+            self.config, self.instruments, self.matrix, self.engine, self.clock
+        )
+        self._journal_tail = tail(self.journal_path)
         step(self.packed, 0)  # loads or compiles it, before anything is timed
         self.accounts = [
             PaperAccount(
@@ -187,6 +194,7 @@ class Tryout:
 
     def close(self) -> None:
         """Give the matrix and the journal back."""
+        self._journal_tail.close()
         self.journal.close()
         self.matrix.unlink()
         self.matrix.close()
@@ -209,6 +217,7 @@ class Tryout:
             if not enabled and stamp >= origin:
                 enabled = True
                 self._command(c.COMMAND_ENABLE)
+                self.python.start()
             if stamp >= next_beat:
                 next_beat = stamp + BEAT_NS
                 for venue in self.sources:
@@ -229,6 +238,17 @@ class Tryout:
         self.engine.rings.commands.push(row)
 
     def _step(self) -> None:
+        """Run the step, then an uncompiled strategy, until they are idle."""
+        self._run_step()
+        while self.python:
+            for record in self._journal_tail.poll(READ_MAX):
+                self.python.take(record)
+            self.python.round()
+            if not spsc_size(self.engine.rings.python_intents.address):
+                return
+            self._run_step()
+
+    def _run_step(self) -> None:
         """Run the step until it is idle, and hand its orders to the accounts."""
         self.ctx.now[0], self.ctx.now[3] = self.clock.now(), self.clock.monotonic()
         while reason := step(self.packed, BUDGET):
@@ -241,6 +261,7 @@ class Tryout:
 
     def _stop(self) -> None:
         """Let the strategy stop, then take off what it left."""
+        self.python.stop()
         self._command(c.COMMAND_STOP)
         self._step()
         for _ in range(2):

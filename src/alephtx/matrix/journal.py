@@ -252,15 +252,11 @@ class Journal:
         """
         words = np.zeros(-(-len(payload) // 8) + 1, np.int64)
         words.view(np.uint8)[: len(payload)] = np.frombuffer(payload, np.uint8)
-        for _ in range(2):
-            seq = int(
-                journal_append(
-                    self.map, kind, version, input_seq, ts, words.ctypes.data, len(payload)
-                )
-            )
-            if seq != FULL:
-                break
+        row = (kind, version, input_seq, ts, words.ctypes.data, len(payload))
+        seq = int(journal_append(self.map, *row))
+        if seq == FULL:
             self.roll()
+            seq = int(journal_append(self.map, *row))
         if seq == HALTED:
             raise JournalError(
                 f"journal {self.directory} is halted: {self.failure or 'it was closed'}",
