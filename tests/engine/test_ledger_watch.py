@@ -244,10 +244,15 @@ def test_fills_of_a_strategy_that_is_no_more_are_named(watched):
     watched.look()
     watched.ledger.strategies[1, 0, 0] = Position(qty=5, bought=5)
     watched.ledger.strategies[0, 7, 0] = Position()
+    watched.ledger.accounts[8, 0] = Position()
+    watched.ledger.accounts[9, 0] = Position(qty=3, bought=3)
     watched.watch._compared_at = -1
     watched.look()
-    assert "position of strategy 0 in alpha:BTC-USDT: 5 lots on account 1" in watched.alarms[0]
-    assert len(watched.alarms) == 1
+    said = [alarm.partition(": ")[2] for alarm in watched.alarms]
+    assert said == [
+        "position of strategy 0 in alpha:BTC-USDT: 5 lots on account 1",
+        "position of account 9 in alpha:BTC-USDT: 3 lots, and it is not in the config",
+    ]
 
 
 def test_recovered_engine_agrees_with_its_recovered_ledger(tmp_path):

@@ -238,6 +238,24 @@ def test_funding_belongs_to_the_one_strategy_that_holds_the_instrument():
     assert told == {NOBODY: D(3), 2: D(1), 4: D(1)}
 
 
+def test_strategys_days_carry_on_from_each_other():
+    ledger = opened(("USDT", "100"))
+    rows = [(1, 10_000, 1_000, "0.1", 1), (-1, 11_000, 500, "0.2", 2), (-1, 9_000, 500, "0.3", 4)]
+    for trade_id, (side, price, qty, fee, day) in enumerate(rows, 1):
+        ledger.apply_fill(
+            fill(LINEAR, side, price, qty, trade_id, strategy=3, fee=fee, ts_event=day * DAY)
+        )
+    told = [
+        (r.day, r.fills, r.opening, r.realized, r.fees, r.closing)
+        for r in ledger.strategy_statement(3)
+    ]
+    assert told == [
+        ("1970-01-02", 1, D(0), D(0), D("-0.1"), D("-0.1")),
+        ("1970-01-03", 1, D("-0.1"), D(5), D("-0.2"), D("4.7")),
+        ("1970-01-05", 1, D("4.7"), D(-5), D("-0.3"), D("-0.6")),
+    ]
+
+
 MOVES = st.lists(
     st.tuples(
         st.sampled_from(sorted(words.MONEY_NAMES)),
