@@ -59,6 +59,8 @@ def test_movement_is_booked_once_and_shown_in_its_column(code, column):
     assert ledger.duplicates == 1
     assert ledger.balance(0, "USDT") == D("98.75")
     day = ledger.statement(0)[-1]
+    beside = column not in ("fees", "transfers")
+    assert ledger.other() == ledger.other(0) == ({"USDT": D("-1.25")} if beside else {})
     assert (getattr(day, column), day.closing) == (D("-1.25"), D("98.75"))
     assert ledger.apply_update(moved(code, "-1.25", 8)), "another id is another movement"
     assert ledger.apply_update(moved(code, "1", 7, currency="BTC")), "or in another currency"

@@ -9,9 +9,14 @@ from alephtx.core.instruments import Instrument, Instruments
 from alephtx.ledger.cost import EXACT, Position, mark_value, money
 from alephtx.ledger.double_entry import (
     CASH,
+    CONVERTED,
+    CORRECTED,
     EXTERNAL,
     FEES,
     FUNDING,
+    GAS,
+    GIFTS,
+    INSURANCE,
     INTEREST,
     REALIZED,
     TRANSIT,
@@ -149,6 +154,15 @@ class Readings:
     def interest(self, account: int | None = None) -> dict[str, Decimal]:
         """Return what was received (negative: paid) as interest, by currency."""
         return self.booked(INTEREST, account)
+
+    def other(self, account: int | None = None) -> dict[str, Decimal]:
+        """Return what is no trade, fee, funding or transfer: interest, gas, gifts and so on."""
+        found: dict[str, Decimal] = {}
+        with localcontext(EXACT):
+            for book in (INTEREST, GAS, INSURANCE, GIFTS, CORRECTED, CONVERTED):
+                for currency, amount in self.booked(book, account).items():
+                    found[currency] = found.get(currency, Decimal(0)) + amount
+        return found
 
     def transferred(self, account: int | None = None) -> dict[str, Decimal]:
         """Return what came from outside and from our other accounts, less what went there."""
