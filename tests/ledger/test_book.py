@@ -329,6 +329,8 @@ def test_compare_names_every_difference_to_the_last_unit():
     ]
     balances[2] = Balance("BTC", D("1.00001"), D(0))
     assert ledger.compare(0, balances[:4], [Holding(LINEAR, 1_000, D(1))]) == []
+    first = [*balances[:4]], [Holding(LINEAR, 1_000, D(1)), Holding(SPOT, 1, D(1))]
+    assert [d.what for d in ledger.compare(0, *first)] == ["v:BTC-USDT"]
     assert [d.what for d in ledger.compare(0, [], [])] == ["BTC", "USDT", "v:BTC-USDT-PERP"]
 
 
