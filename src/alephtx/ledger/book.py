@@ -405,9 +405,9 @@ class Ledger(Readings):
     def _currency(self, index: int, instrument: Instrument) -> str:
         if not 0 < index < len(self.instruments.currencies):
             raise LedgerMismatch(
-                f"a fee on {instrument.key} is in currency {index}, which is not in the table of "
+                f"an amount on {instrument.key} is in currency {index}, which is not in the table of "
                 f"{len(self.instruments.currencies)}",
-                remedy="the venue file must name the currency of every fee",
+                remedy="the venue file must name the currency of every amount",
             )
         return self.instruments.currencies[index]
 

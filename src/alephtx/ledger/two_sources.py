@@ -57,7 +57,7 @@ class Profit(NamedTuple):
 def judge(kernel: int | None, books: Profit | None, aside: int, limit: int) -> int:
     """Return the verdict on a strategy; see the table above. aside: what the gate does not count.
 
-    None: it cannot be known, for want of a price or of room in 62 bits.
+    None: it cannot be known, for want of a price.
     """
     if kernel is None or books is None:
         return UNKNOWN
@@ -70,7 +70,10 @@ def judge(kernel: int | None, books: Profit | None, aside: int, limit: int) -> i
 
 
 def kernel_profit(positions: Any, instruments: Any, marks: Marks) -> int | None:
-    """Return what `risk.drawdown.strategy_profit` makes of POSITION rows; None as it OVERFLOWs."""
+    """Return what `risk.drawdown.strategy_profit` makes of POSITION rows; None without a price.
+
+    Equal to the unit where that does not OVERFLOW, for then the gate refuses by itself.
+    """
     total = 0
     for i, held in enumerate(positions):
         if held["qty"] == 0 and held["realized"] == 0 and held["fees"] == 0:
