@@ -405,8 +405,8 @@ class Ledger(Readings):
     def _currency(self, index: int, instrument: Instrument) -> str:
         if not 0 < index < len(self.instruments.currencies):
             raise LedgerMismatch(
-                f"an amount on {instrument.key} is in currency {index}, which is not in the table of "
-                f"{len(self.instruments.currencies)}",
+                f"an amount on {instrument.key} is in currency {index}, which is not in the table "
+                f"of {len(self.instruments.currencies)}",
                 remedy="the venue file must name the currency of every amount",
             )
         return self.instruments.currencies[index]
