@@ -161,3 +161,15 @@ def test_conversions_are_exact_or_refused():
     assert instrument.qty_decimal(instrument.qty_lots(Decimal("0.005"))) == Decimal("0.005")
     with pytest.raises(UnitError):
         instrument.qty_lots(Decimal("0.0005"))
+
+
+def test_new_currency_is_told_before_anything_names_it():
+    """A fee in BNB: whoever keeps the table must keep it before a row holds the number."""
+    table = Instruments()
+    told = []
+    table.on_currency = lambda: told.append(list(table.currencies))
+    first = table.currency("BNB")
+    assert told == [["", "BNB"]]
+    assert table.currency("BNB") == first
+    assert len(told) == 1
+    assert Instruments.from_json(table.to_json()).currencies == ["", "BNB"]

@@ -193,3 +193,11 @@ def test_instruments_are_read_back_and_damage_is_named(run):
     run.instruments.write_bytes(json.dumps(document).encode())
     with pytest.raises(ConfigError, match="cannot be used"):
         run.load_instruments()
+
+
+def test_table_that_grew_is_read_back_with_its_new_currency(run):
+    """The engine keeps the table at the moment a currency is added; see `engine.main`."""
+    table = Instruments([instrument("alpha")])
+    table.on_currency = lambda: run.save_instruments(table)
+    index = table.currency("BNB")
+    assert run.load_instruments().currencies[index] == "BNB"

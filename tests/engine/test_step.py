@@ -226,3 +226,28 @@ def test_fees_count_towards_the_drawdown_in_settle_money(bench):
     )
     bench.step()
     assert bench.ctx.positions[0, 0]["fees"] == 12_000_000 + 100 * 60_000
+
+
+def test_a_contract_that_ends_closes_its_positions_at_the_price(bench):
+    """Told twice, it is settled once; other money that moves touches no position."""
+    bench.top(6_000_000, 6_000_100)
+    bench.step()
+    order_id = int(bench.sent()[0]["order_id"])
+    bench.update(kind=words.FILL, order_id=order_id, trade_id=1, side=1, price=6_000_000, qty=500)
+    usdt, btc = bench.instruments.currency("USDT"), bench.instruments.currency("BTC")
+    good = {"code": words.MONEY_SETTLEMENT, "trade_id": 2, "fee_currency": usdt, "price": 6_200_000}
+    for wrong in (
+        {"code": words.MONEY_GAS}, {"trade_id": 0}, {"instrument": 9}, {"price": -1},
+        {"fee_currency": btc}, {"instrument": 1},
+    ):  # fmt: skip
+        bench.update(kind=words.MONEY_MOVED, **{**good, **wrong})
+    bench.step()
+    assert bench.ctx.positions[0, 0]["qty"] == 500
+    for _ in range(2):
+        bench.update(kind=words.MONEY_MOVED, **good)
+    bench.step()
+    for row in (bench.ctx.positions[0, 0], bench.ctx.account_positions[0, 0]):
+        assert (row["qty"], row["cost"], row["realized"]) == (0, 0, 10 * 10**8)
+        assert (row["bought"], row["sold"]) == (500, 500)
+    assert bench.ctx.counters[c.C_OVERFLOWS] == 0
+    assert bench.ctx.counters[c.C_UPDATES] == 9

@@ -77,16 +77,17 @@ def test_unclaimed_fill_of_before_the_opening_is_in_the_opening_balances(inbox, 
     assert inbox.foreign == 0
 
 
-def test_nothing_is_counted_before_the_ledger_opened(inbox, ring, clock):
+@pytest.mark.parametrize("money", [words.FUNDING_PAID, words.MONEY_MOVED])
+def test_nothing_is_counted_before_the_ledger_opened(inbox, ring, clock, money):
     inbox.opened_ns = 0
     inbox.accept(fill(1, 3, 5))
-    inbox.accept(update(words.FUNDING_PAID, 0, ts_event=clock.now()))
+    inbox.accept(update(money, 0, ts_event=clock.now()))
     assert ring.rows == []
     inbox.opened_ns = clock.now()
-    inbox.accept(update(words.FUNDING_PAID, 0, ts_event=clock.now() - 1))
+    inbox.accept(update(money, 0, ts_event=clock.now() - 1))
     assert ring.rows == []
-    inbox.accept(update(words.FUNDING_PAID, 0, ts_event=clock.now()))
-    assert ring.told() == [words.FUNDING_PAID]
+    inbox.accept(update(money, 0, ts_event=clock.now()))
+    assert ring.told() == [money]
 
 
 @pytest.mark.parametrize("kind", [words.CANCEL_ACK, words.EXPIRE, words.REJECT])

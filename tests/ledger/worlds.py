@@ -86,6 +86,20 @@ def fill(i, side, price, qty, trade_id, *, fee="0", currency="USDT", realized="0
     )
 
 
+def moved(code, amount, trade_id, *, currency="USDT", other=None, fee="0", **more):
+    """Return a MONEY_MOVED row; money as text, other = the account of ours at the other end."""
+    return update(
+        words.MONEY_MOVED,
+        code=code,
+        realized=int(Decimal(amount) / MONEY),
+        trade_id=trade_id,
+        fee_currency=INSTRUMENTS.currency(currency),
+        fee=int(Decimal(fee) / MONEY),
+        target_order_id=0 if other is None else other + 1,
+        **more,
+    )
+
+
 def blank_position():
     return np.zeros(1, POSITION)
 

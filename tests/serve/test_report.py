@@ -134,10 +134,10 @@ def traded_run(base, **files):
 def test_report_states_money_to_the_last_digit(tmp_path):
     samples = [sample(START + k * SECOND, (61_900.01, 61_810.0, 61_805.0)) for k in range(5)]
     page = page_of(traded_run(tmp_path, samples=samples, summary=make_summary(), status={}))
-    rows = {row[0]: row[1:] for row in page.rows("pnl") if len(row) == 7}
+    rows = {row[0]: row[1:] for row in page.rows("pnl") if len(row) == 8}
     # (61812.3 - 61800.0) x 0.010; (61900.01 - 61800.01) x 0.01; fees 2 x 0.12345678
-    assert rows["USDT"] == ["0.123", "1", "-0.24691356", "0", "0.87608644", "-0.123914"]
-    assert rows["BTC"] == ["0", "0", "-0.00000123", "0", "-0.00000123", "-1.23e-06"]
+    assert rows["USDT"] == ["0.123", "1", "-0.24691356", "0", "0", "0.87608644", "-0.123914"]
+    assert rows["BTC"] == ["0", "0", "-0.00000123", "0", "0", "-0.00000123", "-1.23e-06"]
     assert ["mm", "2", "2", "0.123 USDT", "0.24691356 USDT"] in page.rows("pnl")
     assert ["usdm", KEYS[PERP], "0", "0.01", "0.01", "2"] in page.rows("inventory")
     assert [KEYS[PERP], "2", "100.0 %", "100.0 %", "2", "1236.123 USDT", "100.0 %"] in page.rows(

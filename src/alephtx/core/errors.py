@@ -17,6 +17,7 @@ AlephError
 │   └── Gap
 ├── JournalError         a journal that cannot be written or believed
 ├── LedgerMismatch       our books differ from the venue's
+│   └── AccountingError  our books differ from themselves
 └── SimulationError      the simulated world was asked for the impossible
 
 Kernels return negative codes and never raise; a denial by the gate is a verdict, not an error.
@@ -145,6 +146,17 @@ class JournalError(AlephError):
 
 class LedgerMismatch(AlephError):
     """Our books differ from the venue's."""
+
+
+class AccountingError(LedgerMismatch):
+    """An identity of the books does not hold: a fault of ours, and no ground to trade on."""
+
+    def __init__(self, identity: str, event: str, left: object, right: object) -> None:
+        super().__init__(
+            f"{identity} does not hold after {event}: {left} is not {right}",
+            remedy="take no new risk; fold the journal anew, and report it with the journal",
+        )
+        self.identity, self.event, self.left, self.right = identity, event, left, right
 
 
 class SimulationError(AlephError):

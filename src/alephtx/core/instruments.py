@@ -1,6 +1,6 @@
 """Instruments: what is traded, on which grid, and what one lot of it is worth."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -177,6 +177,9 @@ class Instruments:
         self._by_symbol: dict[tuple[str, str], int] = {}
         self.currencies: list[str] = [""]
         self.venues: list[str] = []
+        self.on_currency: Callable[[], None] | None = None
+        """Called when a currency was added, before anything names it: who keeps the table keeps it
+        again."""
         for instrument in instruments:
             self.add(instrument)
 
@@ -200,6 +203,8 @@ class Instruments:
         """Return a currency's index, adding it when new; 0 is no currency."""
         if name not in self.currencies:
             self.currencies.append(name)
+            if self.on_currency is not None:
+                self.on_currency()
         return self.currencies.index(name)
 
     def __len__(self) -> int:

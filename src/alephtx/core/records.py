@@ -121,6 +121,11 @@ class Update(Record):
     is -1 where the message does not say. status is the venue's view as a FIX word, 0 unknown.
     order_status, tag, group_id, filled_qty and leaves_qty are the order's, written by
     `execution.orders_apply` when the update has been applied; codecs leave them zero.
+
+    MONEY_MOVED: realized = signed amount of fee_currency, code = why, trade_id = the venue's id of
+    the movement, unique by account and code; a transfer has target_order_id = 1 + the other account
+    where that is ours (0: outside), group_id = what joins its two legs, and fee = what the way took
+    of the amount; a settlement has instrument and price.
     """
 
     order_id: I8 = 0

@@ -87,6 +87,33 @@ NOT_FOUND = 11  # answer to a query: the venue has never seen the order
 FUNDING_PAID = 12  # money moved: realized = amount in settle currency
 RESYNC_BEGIN = 13  # the private stream broke: no new risk on this account
 RESYNC_END = 14  # queries agree again
+MONEY_MOVED = 15  # a wallet moved without a fill: code = one of MONEY_..., see Update
+
+# Update.code of MONEY_MOVED: why a wallet moved.
+MONEY_TRANSFER = 1  # to or from another account of ours, or the world outside
+MONEY_INTEREST = 2  # of a loan (negative) or on what is lent (positive)
+MONEY_GAS = 3  # what a chain took
+MONEY_SETTLEMENT = 4  # a dated contract or a binary market ended at a price; the position is gone
+MONEY_REBATE = 5  # commissions paid back later, referral and maker programmes
+MONEY_FEE = 6  # a fee that belongs to no fill
+MONEY_LIQUIDATION = 7  # the fee of a forced liquidation
+MONEY_INSURANCE = 8  # from (positive) or to the insurance fund, auto-deleveraging clawback
+MONEY_AIRDROP = 9  # a gift of the venue or the chain
+MONEY_CORRECTION = 10  # the venue mends its own books
+MONEY_CONVERSION = 11  # one of the two legs of a swap between currencies at the venue's own price
+MONEY_NAMES = {
+    MONEY_TRANSFER: "transfer",
+    MONEY_INTEREST: "interest",
+    MONEY_GAS: "gas",
+    MONEY_SETTLEMENT: "settlement",
+    MONEY_REBATE: "rebate",
+    MONEY_FEE: "fee",
+    MONEY_LIQUIDATION: "liquidation",
+    MONEY_INSURANCE: "insurance",
+    MONEY_AIRDROP: "airdrop",
+    MONEY_CORRECTION: "correction",
+    MONEY_CONVERSION: "conversion",
+}
 
 # Update.liquidity
 MAKER, TAKER = 1, 2

@@ -23,7 +23,10 @@ from alephtx.matrix.shm import Matrix
 async def _run(run: RunDirectory, matrix_path: Path, supervisor: int) -> int:
     config = load_config(run.config)
     matrix = Matrix.attach(matrix_path)
-    session = Session(config, run, matrix, run.load_instruments())
+    instruments = run.load_instruments()
+    # Kept before a row names a new currency: the journal knows only numbers.
+    instruments.on_currency = lambda: run.save_instruments(instruments)
+    session = Session(config, run, matrix, instruments)
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, session.stop_asked.set)

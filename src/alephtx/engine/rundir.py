@@ -190,6 +190,10 @@ class RunDirectory:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise ConfigError(f"{path} is damaged: {error}") from error
 
+    def save_instruments(self, instruments: Instruments) -> None:
+        """Keep the table as it is now; a reader sees the old or the new one."""
+        self.write_bytes(self.instruments, instruments.to_json())
+
     def load_instruments(self) -> Instruments:
         """Read the instrument table that the supervisor wrote."""
         try:

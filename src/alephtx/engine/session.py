@@ -26,6 +26,7 @@ from alephtx.core.records import INTENT
 from alephtx.engine import context as c
 from alephtx.engine.assemble import Engine, assemble
 from alephtx.engine.epoch import next_epoch
+from alephtx.engine.ledger_watch import LedgerWatch
 from alephtx.engine.loop import Loop
 from alephtx.engine.opening import contracts_of, opening_of, take_up
 from alephtx.engine.paper import PaperGateway
@@ -142,7 +143,11 @@ class Session:
         self.python = PythonStrategies(
             config, self.instruments, self.matrix, self.engine, self.clock
         )
-        self.ledger.fold(self.python.watch(self._records()))
+        self._journal_tail = tail(run.journal)
+        self.watch = LedgerWatch(
+            self.ledger, self.ctx, self.clock, self._command, self.alarms.append
+        )
+        self.watch.recover(self.python.watch(self._records()))
         self.epoch = next_epoch(run.path.parent, config.node.engine, self.recovered.epoch + 1)
         self.ctx.control[c.X_NEXT_ORDER] = first_order_id(config.node.engine, self.epoch) + 1
         self._write(EPOCH, np.array([self.epoch], np.int64).tobytes())
@@ -152,7 +157,6 @@ class Session:
             log.info("journal_recovered", records=self.recovered.records, live_orders=live)
 
     def _records(self) -> Any:
-        self._journal_tail = tail(self.run_directory.journal)
         while found := self._journal_tail.poll(READ_MAX):
             yield from found
 
@@ -414,9 +418,7 @@ class Session:
             self.python.round()
 
     def _follow_journal(self) -> None:
-        while found := self._journal_tail.poll(READ_MAX):
-            for record in self.python.watch(found):
-                self.ledger.apply(record)
+        self.watch.follow(self.python.watch(self._records()))
 
     def _obey_halt(self) -> None:
         """Cancel what is open while halted, whoever halted us; go on when a person lifts it.

@@ -5,7 +5,7 @@ import numpy as np
 from alephtx.core.kernel import Int, kernel
 from alephtx.core.ports import Rows
 from alephtx.core.units import CEIL, OVERFLOW, mul_div_checked
-from alephtx.core.words import RESYNC_BEGIN, RESYNC_END
+from alephtx.core.words import MONEY_MOVED, RESYNC_BEGIN, RESYNC_END
 from alephtx.engine._call import call_stage, field
 from alephtx.engine.context import (
     A_APPLY,
@@ -44,6 +44,7 @@ from alephtx.engine.context import (
     X_UPDATE_STRATEGY,
 )
 from alephtx.engine.fields import gate_of, table_of
+from alephtx.engine.settle import settle_positions
 from alephtx.execution.orders import (
     DUPLICATE,
     INVALID,
@@ -80,6 +81,9 @@ def apply_update(x: Rows, a: Int, b: Int) -> int:
     account = np.int64(update[0]["account"])
     if kind == RESYNC_BEGIN or kind == RESYNC_END:
         gate.resync[account] = 1 if kind == RESYNC_BEGIN else 0
+        return -1
+    if kind == MONEY_MOVED:
+        settle_positions(x, account)
         return -1
     if update[0]["order_id"] == 0:
         return -1

@@ -23,7 +23,8 @@ ORPHAN_NS = 5_000_000_000
 """How long a fill may wait for its order's id before it is held for somebody else's."""
 
 ENDING = (words.CANCEL_ACK, words.EXPIRE, words.REJECT)
-WITHOUT_ORDER = (words.FUNDING_PAID, words.RESYNC_BEGIN, words.RESYNC_END)
+MONEY = (words.FUNDING_PAID, words.MONEY_MOVED)
+WITHOUT_ORDER = (*MONEY, words.RESYNC_BEGIN, words.RESYNC_END)
 
 
 class LiveOrder(msgspec.Struct):
@@ -102,7 +103,7 @@ class Inbox:
                 self._orphans.append((self.clock.monotonic(), row))
                 return
             self.fills += 1
-        elif kind == words.FUNDING_PAID and not 0 < self.opened_ns <= row[0]["ts_event"]:
+        elif kind in MONEY and not 0 < self.opened_ns <= row[0]["ts_event"]:
             return
         self._note(row, order_id, venue_id)
         if order_id or kind in WITHOUT_ORDER:

@@ -6,16 +6,17 @@
 
 Spot: base and quote move by the fill, P&L is booked at average cost. Contracts: the wallet moves
 by what the venue states (Update.realized); our own P&L, by average cost and FIFO, is kept beside it
-for reports. Fees are booked in their own currency, funding when it is paid. A fill that was seen
-before (account, instrument, trade id) changes nothing, so folding it twice is harmless.
+for reports. Fees are booked in their own currency, funding when it is paid, everything else by its
+cause (`ledger.moves`). What was seen before (a fill by account, instrument and trade id) changes
+nothing, so folding it twice is harmless.
+
+After every event its identities are looked at, at a cost that does not grow with the ledger; one
+that does not hold is an AccountingError, and the books are not to be believed from there on.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from decimal import Decimal, localcontext
-from typing import Any, Literal, Protocol
-
-import msgspec
-import numpy as np
+from typing import Any, NamedTuple, Protocol
 
 from alephtx.core import words
 from alephtx.core.errors import LedgerMismatch
@@ -24,72 +25,84 @@ from alephtx.core.log import logger
 from alephtx.core.ports import Balance, Holding
 from alephtx.core.records import INTENT, UPDATE
 from alephtx.core.units import MONEY_SCALE, to_decimal
-from alephtx.ledger import snapshot
+from alephtx.ledger import identities, snapshot
 from alephtx.ledger.compare import Difference, differences
-from alephtx.ledger.cost import EXACT, Position, mark_value, money
+from alephtx.ledger.cost import EXACT, Position, counted_fee, money
 from alephtx.ledger.double_entry import (
     ADJUSTED,
     CASH,
+    EXTERNAL,
     FEES,
     FUNDING,
+    GAS,
     OPENING,
     POSITION,
     REALIZED,
-    DoubleEntry,
+    TRANSIT,
     Posting,
 )
-from alephtx.ledger.statement import DayRow, Days
+from alephtx.ledger.moves import CAUSES, COLUMNS, senseless
+from alephtx.ledger.readings import Readings, traded_currency
+from alephtx.ledger.rows import JournalRecord, rows_of, stated_of
 from alephtx.matrix import journal
 
 log = logger("ledger")
 
-Method = Literal["average", "fifo"]
+NOBODY = -1
+"""The strategy of what belongs to none in particular."""
 
 
-class JournalRecord(Protocol):
-    """What the ledger reads of a journal's record."""
+class Fill(NamedTuple):
+    """A fill as it was booked, for whoever listens; fee and price as the venue states them."""
 
-    @property
-    def kind(self) -> int: ...  # noqa: D102
-    @property
-    def ts(self) -> int: ...  # noqa: D102
-    @property
-    def payload(self) -> memoryview: ...  # noqa: D102
-
-
-class _Rows(msgspec.Struct):
-    currency: str
-    total: Decimal
-
-
-class _Held(msgspec.Struct):
-    instrument: int
-    qty: int
-    entry_price: Decimal
-
-
-class _Balances(msgspec.Struct):
+    ts: int
     account: int
-    balances: list[_Rows]
-    holdings: list[_Held] = []
+    strategy: int
+    instrument: int
+    side: int
+    price: int
+    qty: int
+    fee: Decimal
+    fee_currency: str
+    trade_id: int
 
 
-class Ledger:
-    """Balances, positions, P&L, fees and funding; accounts and strategies go by index."""
+class Listener(Protocol):
+    """Who is told what is booked."""
 
-    def __init__(self, instruments: Instruments) -> None:
-        self.instruments = instruments
-        self.entries = DoubleEntry()
-        self.days = Days()
-        self.accounts: dict[tuple[int, int], Position] = {}  # (account, instrument)
-        self.strategies: dict[tuple[int, int, int], Position] = {}  # (account, strategy, ...)
-        self.strategy_fees: dict[tuple[int, str], Decimal] = {}
+    def filled(self, fill: Fill) -> None:
+        """Take a fill."""
+        ...
+
+    def taken_up(self, ts: int, account: int, instrument: int, lots: int, cost: int) -> None:
+        """Take a position that was there when the account was opened; cost as in Position."""
+        ...
+
+
+class Ledger(Readings):
+    """Balances, positions, P&L, fees and funding; accounts and strategies go by index.
+
+    listener hears of every fill that is booked, of settlements too (trade_id negative), and of
+    positions that were there before.
+    """
+
+    def __init__(self, instruments: Instruments, listener: Listener | None = None) -> None:
+        super().__init__(instruments)
+        self.listener = listener
+        self.seq = 0  # of the last record applied
         self.seen: set[tuple[int, ...]] = set()
         self.opened: set[int] = set()
         self.taken_up: dict[tuple[int, int], int] = {}  # positions from before the ledger
+        self.held: dict[tuple[int, int], int] = {}  # lots of all strategies and of nobody
+        self.holders: dict[tuple[int, int], list[int]] = {}  # strategies that ever held it
         self.duplicates = 0
         self.invalid = 0
         self.strategy_of: dict[int, int] = {}  # order id -> strategy, from the journal's intents
+
+    @property
+    def event(self) -> str:
+        """Name what was booked last, for errors."""
+        return f"record {self.seq}"
 
     def to_json(self) -> bytes:
         """Return everything the ledger knows; the same ledger gives the same bytes."""
@@ -114,24 +127,26 @@ class Ledger:
 
     def apply(self, record: JournalRecord) -> None:
         """Apply one record of the journal; kinds that move no money are passed over."""
+        self.seq = record.seq
+        try:
+            self._apply(record)
+        except ArithmeticError as error:
+            raise LedgerMismatch(
+                f"record {record.seq} cannot be booked to the last digit: {type(error).__name__}",
+                remedy="an amount in it is beyond reason; report it with the journal",
+            ) from error
+
+    def _apply(self, record: JournalRecord) -> None:
         if record.kind == journal.UPDATE:
-            for row in _rows(record, UPDATE):
+            for row in rows_of(record, UPDATE):
                 self.apply_update(row)
         elif record.kind == journal.INTENT:
-            for row in _rows(record, INTENT):
+            for row in rows_of(record, INTENT):
                 if row["op"] == words.PLACE and row["verdict"] == words.PASS:
                     self.strategy_of[int(row["order_id"])] = int(row["strategy"])
         elif record.kind == journal.BALANCES:
-            try:
-                stated = msgspec.json.decode(record.payload, type=_Balances)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise LedgerMismatch(f"a BALANCES record does not parse: {error}") from error
-            self.open_balances(
-                stated.account,
-                [Balance(row.currency, row.total, row.total) for row in stated.balances],
-                [Holding(row.instrument, row.qty, row.entry_price) for row in stated.holdings],
-                ts=record.ts,
-            )
+            stated = stated_of(record)
+            self.open_balances(*stated, ts=record.ts)
 
     def open_balances(
         self,
@@ -159,6 +174,11 @@ class Ledger:
                 instrument = self._instrument(holding.instrument)
                 position.take_up(instrument, holding.qty, holding.entry_price)
                 self.taken_up[account, holding.instrument] = holding.qty
+                self.held[account, holding.instrument] = holding.qty
+                if self.listener is not None:
+                    self.listener.taken_up(
+                        ts, account, holding.instrument, holding.qty, position.cost
+                    )
 
     def apply_update(self, update: Any, account: int | None = None) -> bool:
         """Apply an UPDATE row (or length-1 array); True when it moved money. Others change nothing.
@@ -168,12 +188,14 @@ class Ledger:
         row = update[0] if getattr(update, "ndim", 0) else update
         kind = int(row["kind"])
         owner = int(row["account"]) if account is None else account
+        if kind not in (words.FILL, words.FUNDING_PAID, words.MONEY_MOVED):
+            return False
         with localcontext(EXACT):  # even a minus sign rounds to the context's digits
             if kind == words.FILL:
                 return self._fill(row, owner)
             if kind == words.FUNDING_PAID:
                 return self._funding(row, owner)
-        return False
+            return self._moved(row, owner)
 
     def apply_fill(self, update: Any) -> bool:
         """Apply a FILL row; False when it was seen before or is none."""
@@ -191,36 +213,75 @@ class Ledger:
             self.invalid += 1
             log.error("fill_refused", account=account, instrument=instrument.key, trade_id=trade_id)
             return False
-        fee = to_decimal(int(row["fee"]), MONEY_SCALE)
-        fee_currency = self._currency(int(row["fee_currency"]), instrument) if fee else ""
+        paid = int(row["fee"])
+        fee = to_decimal(paid, MONEY_SCALE)
+        fee_currency = self._currency(int(row["fee_currency"]), instrument) if paid else ""
         if self._known((words.FILL, account, i, trade_id)):
             return False
         strategy = self.strategy_of.get(int(row["order_id"]), int(row["strategy"]))
-        own = self.strategies.setdefault((account, strategy, i), Position())
-        own.fill(instrument, side, price, qty)
-        position = self.accounts.setdefault((account, i), Position())
-        cost = position.fill(instrument, side, price, qty)
         ts = int(row["ts_event"]) or int(row["ts_recv"])
+        fill = Fill(ts, account, strategy, i, side, price, qty, fee, fee_currency, trade_id)
+        self._trade_own(fill, instrument)
+        position, cost = self._trade(fill, instrument)
         if instrument.contract == words.SPOT:
-            self._spot(account, ts, instrument, side * qty, (side * price * qty, cost))
+            self._spot(fill, instrument, cost)
+            position.wallet -= money(instrument, side * price * qty)
         elif row["realized"]:
             amount = to_decimal(int(row["realized"]), MONEY_SCALE)
             self._post(account, ts, REALIZED, [(CASH, instrument.settle, amount)])
+            position.wallet += amount
         if fee:
-            self._post(account, ts, FEES, [(CASH, fee_currency, -fee)])
-            key = (strategy, fee_currency)
-            self.strategy_fees[key] = self.strategy_fees.get(key, Decimal(0)) + fee
+            self._fee(fill, instrument, paid)
+        identities.trade(self, account, i, (strategy,))
+        if self.listener is not None:
+            self.listener.filled(fill)
         return True
 
-    def _spot(
-        self, account: int, ts: int, instrument: Instrument, lots: int, paid: tuple[int, int]
-    ) -> None:
-        """Book a spot fill. paid: (what it cost, what it changed of the position's cost)."""
-        base = instrument.qty_decimal(lots) * instrument.contract_value
-        quote, cost = money(instrument, paid[0]), money(instrument, paid[1])
-        self._post(account, ts, POSITION, [(CASH, instrument.base, base)])
-        postings = [(CASH, instrument.quote, -quote), (POSITION, instrument.quote, cost)]
-        self._post(account, ts, REALIZED, postings, cause=POSITION)
+    def _trade(self, fill: Fill, instrument: Instrument) -> tuple[Position, int]:
+        """Move the account's position; returns it and what the fill changed of its cost."""
+        position = self.accounts.setdefault((fill.account, fill.instrument), Position())
+        return position, position.fill(instrument, fill.side, fill.price, fill.qty)
+
+    def _trade_own(self, fill: Fill, instrument: Instrument) -> None:
+        """Move the strategy's own position, and count what it earned."""
+        place, key = (fill.account, fill.instrument), (fill.account, fill.strategy, fill.instrument)
+        own = self.strategies.get(key)
+        if own is None:
+            own = self.strategies[key] = Position()
+            self.holders.setdefault(place, []).append(fill.strategy)
+        lots, gain = own.qty, own.gain
+        own.fill(instrument, fill.side, fill.price, fill.qty)
+        self.held[place] = self.held.get(place, 0) + own.qty - lots
+        currency = traded_currency(instrument)
+        self.days.filled(fill.ts, fill.account, fill.strategy, currency)
+        if own.gain != gain:
+            earned = money(instrument, own.gain - gain)
+            self.days.earn(fill.ts, fill.account, fill.strategy, currency, "realized", earned)
+
+    def _spot(self, fill: Fill, instrument: Instrument, cost: int) -> None:
+        """Book a spot fill. cost: what it changed of the position's cost."""
+        base = instrument.qty_decimal(fill.side * fill.qty) * instrument.contract_value
+        quote = money(instrument, fill.side * fill.price * fill.qty)
+        self._post(fill.account, fill.ts, POSITION, [(CASH, instrument.base, base)])
+        postings = [
+            (CASH, instrument.quote, -quote),
+            (POSITION, instrument.quote, money(instrument, cost)),
+        ]
+        self._post(fill.account, fill.ts, REALIZED, postings, column="traded")
+
+    def _fee(self, fill: Fill, instrument: Instrument, paid: int) -> None:
+        """Book a fee in its own currency, and count it for the strategy."""
+        account, strategy, currency = fill.account, fill.strategy, fill.fee_currency
+        self._post(account, fill.ts, FEES, [(CASH, currency, -fill.fee)])
+        key = (strategy, currency)
+        self.strategy_fees[key] = self.strategy_fees.get(key, Decimal(0)) + fill.fee
+        self.days.earn(fill.ts, account, strategy, currency, "fees", -fill.fee)
+        counted = counted_fee(instrument, currency, paid, fill.price)
+        if counted is None:
+            self._aside(account, strategy, currency, -fill.fee)
+        else:
+            self.accounts[account, fill.instrument].fees += counted
+            self.strategies[account, strategy, fill.instrument].fees += counted
 
     def _funding(self, row: Any, account: int) -> bool:
         i, trade_id = int(row["instrument"]), int(row["trade_id"])
@@ -228,9 +289,83 @@ class Ledger:
         ts, amount = int(row["ts_event"]) or int(row["ts_recv"]), int(row["realized"])
         if self._known((words.FUNDING_PAID, account, i, trade_id or ts)):
             return False
-        paid = to_decimal(amount, MONEY_SCALE)
-        self._post(account, ts, FUNDING, [(CASH, instrument.settle, paid)])
+        paid, currency = to_decimal(amount, MONEY_SCALE), instrument.settle
+        self._post(account, ts, FUNDING, [(CASH, currency, paid)])
+        strategy = self._holder(account, i)
+        self.days.earn(ts, account, strategy, currency, "funding", paid)
+        self._aside(account, strategy, currency, paid)
         return True
+
+    def _aside(self, account: int, strategy: int, currency: str, amount: Decimal) -> None:
+        """Note what a strategy earned that the gate does not count."""
+        key = (account, strategy, currency)
+        self.uncounted[key] = self.uncounted.get(key, Decimal(0)) + amount
+
+    def _holder(self, account: int, i: int) -> int:
+        """Return the only strategy that holds an instrument now; NOBODY when it is not one."""
+        held = [s for s in self.holders.get((account, i), ()) if self.strategies[account, s, i].qty]
+        return held[0] if len(held) == 1 and not self.taken_up.get((account, i)) else NOBODY
+
+    def _moved(self, row: Any, account: int) -> bool:
+        code, number = int(row["code"]), int(row["fee_currency"])
+        trade_id, ts = int(row["trade_id"]), int(row["ts_event"]) or int(row["ts_recv"])
+        other, transfer = int(row["target_order_id"]) - 1, int(row["group_id"])
+        instrument = self._instrument(int(row["instrument"]))
+        currency = self._currency(number, instrument)
+        wrong = senseless(row, instrument, currency)
+        if wrong:
+            self.invalid += 1
+            log.error("movement_refused", account=account, code=code, trade_id=trade_id, why=wrong)
+            return False
+        if self._known((words.MONEY_MOVED, account, code, trade_id, number)):
+            return False
+        amount = to_decimal(int(row["realized"]), MONEY_SCALE)
+        if code == words.MONEY_SETTLEMENT:
+            self._settle(row, account, ts, amount)
+        if code == words.MONEY_TRANSFER:
+            self._transfer(
+                account, ts, currency, (amount, to_decimal(int(row["fee"]), MONEY_SCALE)),
+                transfer if other >= 0 else 0,
+            )  # fmt: skip
+        elif amount:
+            self._post(account, ts, CAUSES[code].book, [(CASH, currency, amount)])
+        return True
+
+    def _transfer(
+        self, account: int, ts: int, currency: str, paid: tuple[Decimal, Decimal], transfer: int
+    ) -> None:
+        """Book one leg. paid: (what the wallet moved by, what the way took of it).
+
+        transfer 0: with the world outside; otherwise both legs meet in the book TRANSIT.
+        """
+        amount, way = paid
+        kept = amount + way
+        self._post(account, ts, TRANSIT if transfer else EXTERNAL, [(CASH, currency, kept)])
+        if way:
+            self._post(account, ts, GAS, [(CASH, currency, -way)])
+        if transfer:
+            rest = self.transit.pop((transfer, currency), Decimal(0)) - kept
+            if rest:
+                self.transit[transfer, currency] = rest
+
+    def _settle(self, row: Any, account: int, ts: int, amount: Decimal) -> None:
+        """Close every position in an instrument at a price: the contract has ended."""
+        i, price = int(row["instrument"]), int(row["price"])
+        instrument, trade_id = self.instruments[i], -abs(int(row["trade_id"]))
+        for strategy in self.holders.get((account, i), ()):
+            lots = self.strategies[account, strategy, i].qty
+            if lots:
+                self._trade_own(_closing(ts, account, strategy, i, lots, price, trade_id),
+                                instrument)  # fmt: skip
+        self.held[account, i] = self.held.get((account, i), 0) - self.taken_up.pop((account, i), 0)
+        position = self.accounts.setdefault((account, i), Position())
+        if position.qty:
+            fill = _closing(ts, account, NOBODY, i, position.qty, price, trade_id)
+            self._trade(fill, instrument)
+            if self.listener is not None:
+                self.listener.filled(fill)
+        position.wallet += amount
+        identities.trade(self, account, i, self.holders.get((account, i), ()))
 
     def _post(
         self,
@@ -239,17 +374,18 @@ class Ledger:
         other: str,
         postings: list[tuple[str, str, Decimal]],
         *,
-        cause: str = "",
+        column: str = "",
     ) -> None:
         """Post amounts, and what balances them to the other book."""
         made = [Posting(account, book, currency, amount) for book, currency, amount in postings]
         for currency in dict.fromkeys(posting.currency for posting in made):
             rest = -sum((p.amount for p in made if p.currency == currency), Decimal(0))
             made.append(Posting(account, other, currency, rest))
-        self.entries.post(made)
+        self.entries.post(made, self.event)
         for book, currency, amount in postings:
             if book == CASH and amount:
-                self.days.add(ts, account, currency, cause or other, amount)
+                self.days.add(ts, account, currency, column or COLUMNS[other], amount)
+                identities.wallet(self, account, currency)
 
     def _known(self, key: tuple[int, ...]) -> bool:
         if key in self.seen:
@@ -269,126 +405,17 @@ class Ledger:
     def _currency(self, index: int, instrument: Instrument) -> str:
         if not 0 < index < len(self.instruments.currencies):
             raise LedgerMismatch(
-                f"a fee on {instrument.key} is in currency {index}, which is not in the table of "
-                f"{len(self.instruments.currencies)}",
-                remedy="the venue file must name the currency of every fee",
+                f"an amount on {instrument.key} is in currency {index}, which is not in the table "
+                f"of {len(self.instruments.currencies)}",
+                remedy="the venue file must name the currency of every amount",
             )
         return self.instruments.currencies[index]
-
-    # -- what it says ------------------------------------------------------------------------
-
-    def balance(self, account: int, currency: str) -> Decimal:
-        """Return the wallet balance, without open P&L."""
-        return self.entries.balance(account, CASH, currency)
-
-    def balances(self, account: int) -> dict[str, Decimal]:
-        """Return every wallet balance of an account that is not zero."""
-        return {c: amount for c, amount in self.entries.totals(CASH, account).items() if amount}
-
-    def position(self, account: int, instrument: int) -> int:
-        """Return signed lots."""
-        found = self.accounts.get((account, instrument))
-        return found.qty if found else 0
-
-    def _positions(
-        self, account: int | None, strategy: int | None, instrument: int | None
-    ) -> Iterable[tuple[int, Position]]:
-        """Yield (instrument, position) of an account's, or of a strategy's own, positions."""
-        if strategy is None:
-            for (owner, i), position in self.accounts.items():
-                if account in (None, owner) and instrument in (None, i):
-                    yield i, position
-        else:
-            for (owner, who, i), position in self.strategies.items():
-                if who == strategy and account in (None, owner) and instrument in (None, i):
-                    yield i, position
-
-    def realized(
-        self,
-        account: int | None = None,
-        *,
-        strategy: int | None = None,
-        instrument: int | None = None,
-        method: Method = "average",
-    ) -> dict[str, Decimal]:
-        """Return our own P&L of closed lots by currency, before fees and funding, exactly."""
-        found: dict[str, Decimal] = {}
-        with localcontext(EXACT):
-            for i, position in self._positions(account, strategy, instrument):
-                traded = self.instruments[i]
-                gain = position.gain if method == "average" else position.fifo_gain
-                currency = _money_currency(traded)
-                found[currency] = found.get(currency, Decimal(0)) + money(traded, gain)
-        return found
-
-    def unrealized(
-        self,
-        marks: Mapping[int, Decimal],
-        account: int | None = None,
-        *,
-        strategy: int | None = None,
-        instrument: int | None = None,
-    ) -> dict[str, Decimal]:
-        """Return the P&L of open positions at marks (prices by instrument), by currency.
-
-        At average cost. A position without a mark is not counted. Inverse values round to 1e-8.
-        """
-        found: dict[str, Decimal] = {}
-        with localcontext(EXACT):
-            for i, position in self._positions(account, strategy, instrument):
-                if i not in marks or position.qty == 0:
-                    continue
-                traded = self.instruments[i]
-                value = mark_value(traded, marks[i], position.qty)
-                cost = money(traded, position.cost)
-                gain = cost - value if traded.inverse else value - cost
-                currency = _money_currency(traded)
-                found[currency] = found.get(currency, Decimal(0)) + gain
-        return found
-
-    def realized_by_currency(self) -> dict[str, Decimal]:
-        """Return the realized P&L of everything at average cost."""
-        return self.realized()
-
-    def unrealized_by_currency(self, marks: Mapping[int, Decimal]) -> dict[str, Decimal]:
-        """Return the open P&L of everything."""
-        return self.unrealized(marks)
-
-    def venue_realized(self, account: int | None = None) -> dict[str, Decimal]:
-        """Return the realized P&L that was booked: as venues state it, for spot at average cost."""
-        with localcontext(EXACT):
-            return {c: -amount for c, amount in self.entries.totals(REALIZED, account).items()}
-
-    def fees(
-        self, account: int | None = None, *, strategy: int | None = None
-    ) -> dict[str, Decimal]:
-        """Return what was paid in fees, by currency; rebates are negative."""
-        if strategy is None:
-            return self.entries.totals(FEES, account)
-        return {c: paid for (who, c), paid in self.strategy_fees.items() if who == strategy}
-
-    def funding(self, account: int | None = None) -> dict[str, Decimal]:
-        """Return what was received (negative: paid) as funding, by currency."""
-        with localcontext(EXACT):
-            return {c: -amount for c, amount in self.entries.totals(FUNDING, account).items()}
-
-    def statement(self, account: int | None = None) -> list[DayRow]:
-        """Return a row per UTC day, account and currency whose wallet moved."""
-        return self.days.rows(account)
 
     # -- what it checks ----------------------------------------------------------------------
 
     def check(self) -> None:
-        """Raise LedgerMismatch when the books contradict themselves."""
-        self.entries.check()
-        for (account, i), position in self.accounts.items():
-            wrong = position.check()
-            parts = [p.qty for (a, _, j), p in self.strategies.items() if (a, j) == (account, i)]
-            own = sum(parts) + self.taken_up.get((account, i), 0)
-            if not wrong and position.qty != own:
-                wrong = f"{position.qty} lots, but its strategies hold {own}"
-            if wrong:
-                raise LedgerMismatch(f"account {account} {self.instruments[i].key}: {wrong}")
+        """Raise LedgerMismatch when the books contradict themselves; walks all of them."""
+        identities.check(self)
 
     def compare(
         self, account: int, balances: Iterable[Balance], holdings: Iterable[Holding]
@@ -407,15 +434,9 @@ class Ledger:
         )
 
 
-def _money_currency(instrument: Instrument) -> str:
-    return instrument.quote if instrument.contract == words.SPOT else instrument.settle
-
-
-def _rows(record: JournalRecord, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-    if len(record.payload) % dtype.itemsize:
-        raise LedgerMismatch(
-            f"a record of kind {record.kind} has {len(record.payload)} bytes, which are no whole "
-            f"rows of {dtype.itemsize}",
-            remedy="read the journal with the version that wrote it",
-        )
-    return np.frombuffer(record.payload, dtype)
+def _closing(
+    ts: int, account: int, strategy: int, i: int, lots: int, price: int, trade_id: int
+) -> Fill:
+    """Return the fill that closes so many signed lots."""
+    side = words.SELL if lots > 0 else words.BUY
+    return Fill(ts, account, strategy, i, side, price, abs(lots), Decimal(0), "", trade_id)

@@ -5,7 +5,7 @@ linear contracts and spot, money of the coin for inverse ones, where each fill's
 once, half away from zero. Gains are never rounded; `money` makes exact Decimals of them.
 """
 
-from collections import deque
+from collections.abc import Iterator
 from decimal import (
     ROUND_HALF_UP,
     Context,
@@ -25,7 +25,9 @@ from alephtx.core.units import MONEY_SCALE, to_decimal
 EXACT = Context(prec=76, traps=[Inexact, InvalidOperation, DivisionByZero, Overflow])
 """Where sums of money are made: a digit that would be lost is an error."""
 
-_WIDE = Context(prec=76, traps=[InvalidOperation, DivisionByZero, Overflow])
+MARKED = Context(prec=76, traps=[InvalidOperation, DivisionByZero, Overflow])
+"""Where things are valued at a price: a division may round in the 76th digit."""
+
 _UNIT = Decimal(1).scaleb(-MONEY_SCALE)
 
 
@@ -56,11 +58,23 @@ def money(instrument: Instrument, value: int) -> Decimal:
 
 def mark_value(instrument: Instrument, price: Decimal, lots: int) -> Decimal:
     """Return the value of signed lots at any price in money; an inverse one is rounded to 1e-8."""
-    with localcontext(_WIDE):
+    with localcontext(MARKED):
         qty = instrument.qty_decimal(lots) * instrument.contract_value
         if instrument.inverse:
             return (qty / price).quantize(_UNIT, ROUND_HALF_UP)
         return qty * price
+
+
+def counted_fee(instrument: Instrument, currency: str, paid: int, price: int) -> int | None:
+    """Return a fee as money of settle, as the gate's drawdown limit counts it; None: not at all.
+
+    A fee in the base coin counts at the fill's price, rounded up; one in a third currency does not.
+    """
+    if currency == instrument.settle:
+        return paid
+    if currency != instrument.base:
+        return None
+    return -(-paid * price // 10**instrument.price_scale)
 
 
 class Lot(msgspec.Struct):
@@ -71,7 +85,14 @@ class Lot(msgspec.Struct):
 
 
 class Position(msgspec.Struct):
-    """One position under both methods. gain: what closes earned, in the unit of cost, unrounded."""
+    """One position under both methods. gain: what closes earned, in the unit of cost, unrounded.
+
+    flow: the value of all fills, signed like them: what the position cost and brought, whatever the
+    method. fifo_qty and fifo_cost: of what is open, kept beside the lots. fees: as the gate counts
+    them, in 10^-MONEY_SCALE of settle. rounded: partial closes since it was flat, each of which
+    rounded its share of the cost. wallet: what the venue's wallet gained through it, in settle
+    (spot: the quote leg).
+    """
 
     qty: int = 0
     cost: int = 0
@@ -80,6 +101,12 @@ class Position(msgspec.Struct):
     bought: int = 0
     sold: int = 0
     fills: int = 0
+    flow: int = 0
+    fifo_qty: int = 0
+    fifo_cost: int = 0
+    fees: int = 0
+    rounded: int = 0
+    wallet: Decimal = Decimal(0)
     open_lots: list[Lot] = []
 
     def fill(self, instrument: Instrument, side: int, price: int, qty: int) -> int:
@@ -97,11 +124,14 @@ class Position(msgspec.Struct):
             self.fifo_gain += sign * (value - self._remove_oldest(closed))
             self.cost -= removed
             self.qty += side * closed
+            self.flow -= value
+            self.rounded = self.rounded + 1 if self.qty else 0
         if qty > closed:
             value = fill_value(instrument, price, side * (qty - closed))
             self.cost += value
             self.qty += side * (qty - closed)
-            self.open_lots.append(Lot(side * (qty - closed), value))
+            self.flow += value
+            self._add_lot(side * (qty - closed), value)
         if side > 0:
             self.bought += qty
         else:
@@ -111,39 +141,56 @@ class Position(msgspec.Struct):
 
     def take_up(self, instrument: Instrument, lots: int, price: Decimal) -> None:
         """Start from a position that was there before: signed lots at an average price."""
-        with localcontext(_WIDE):
+        with localcontext(MARKED):
             value = mark_value(instrument, price, lots)
             unit = _UNIT if instrument.inverse else money(instrument, 1)
             cost = int((value / unit).to_integral_value(ROUND_HALF_UP))
-        self.qty, self.cost, self.open_lots = lots, cost, [Lot(lots, cost)]
+        self.qty = lots
+        self.cost = self.flow = cost
         self.bought, self.sold = max(lots, 0), max(-lots, 0)
+        self._add_lot(lots, cost)
+
+    def _add_lot(self, lots: int, value: int) -> None:
+        self.open_lots.append(Lot(lots, value))
+        self.fifo_qty += lots
+        self.fifo_cost += value
 
     def _remove_oldest(self, closed: int) -> int:
         """Take so many lots from the front, and return what they cost."""
-        removed = 0
-        queue = deque(self.open_lots)
+        removed = gone = 0
         while closed:
-            lot = queue[0]
+            lot = self.open_lots[gone]
             taken = min(closed, abs(lot.lots))
             cost = divide_nearest(lot.value * taken, abs(lot.lots))
+            signed = taken if lot.lots > 0 else -taken
             lot.value -= cost
-            lot.lots -= taken if lot.lots > 0 else -taken
+            lot.lots -= signed
+            self.fifo_qty -= signed
             removed += cost
             closed -= taken
-            if lot.lots == 0:
-                queue.popleft()
-        self.open_lots = list(queue)
+            gone += lot.lots == 0
+        del self.open_lots[:gone]
+        self.fifo_cost -= removed
         return removed
 
-    @property
-    def fifo_cost(self) -> int:
-        """The cost of what is open, by FIFO."""
-        return sum(lot.value for lot in self.open_lots)
+    def identities(self, instrument: Instrument) -> Iterator[tuple[str, int, int]]:
+        """Yield (what, left, right) of every identity that is cheap to look at after a fill."""
+        sign = -1 if instrument.inverse else 1
+        yield "position = bought - sold", self.qty, self.bought - self.sold
+        yield "open FIFO lots = position", self.fifo_qty, self.qty
+        yield "gain = cost - flow", sign * self.gain, self.cost - self.flow
+        yield "FIFO gain = FIFO cost - flow", sign * self.fifo_gain, self.fifo_cost - self.flow
+        if self.qty == 0:
+            yield "cost when flat = 0", self.cost, 0
+            yield "FIFO gain = average gain when flat", self.fifo_gain, self.gain
 
     def check(self) -> str:
-        """Return what is wrong with this position, empty when nothing is."""
-        if sum(lot.lots for lot in self.open_lots) != self.qty:
-            return f"FIFO holds {sum(lot.lots for lot in self.open_lots)} lots, not {self.qty}"
+        """Return what is wrong with this position, empty when nothing is; walks its lots."""
+        lots, value = sum(x.lots for x in self.open_lots), sum(x.value for x in self.open_lots)
+        if lots != self.qty:
+            return f"FIFO holds {lots} lots, not {self.qty}"
+        if value != self.fifo_cost:
+            return f"FIFO lots cost {value}, not {self.fifo_cost}"
         if self.bought - self.sold != self.qty:
             return f"bought {self.bought} less sold {self.sold} is not {self.qty}"
         if self.qty == 0 and self.cost != 0:

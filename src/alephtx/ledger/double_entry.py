@@ -3,14 +3,22 @@
 from decimal import Decimal, localcontext
 from typing import NamedTuple
 
-from alephtx.core.errors import LedgerMismatch
+from alephtx.core.errors import AccountingError, LedgerMismatch
 from alephtx.ledger.cost import EXACT
 
 CASH = "cash"  # the venue's wallet: what `compare` compares
 POSITION = "position"  # cost of what is held; for spot also the base currency's other side
 REALIZED = "realized"  # spot: at average cost; contracts: as the venue states it
 FEES, FUNDING, OPENING, ADJUSTED = "fees", "funding", "opening", "adjusted"
-BOOKS = (CASH, POSITION, REALIZED, FEES, FUNDING, OPENING, ADJUSTED)
+INTEREST, GAS, INSURANCE, GIFTS = "interest", "gas", "insurance", "gifts"
+CORRECTED = "corrected"  # the venue mended its own books
+CONVERTED = "converted"  # between the two legs of a swap of currencies
+TRANSIT = "transit"  # between two accounts of ours: left the one, not yet in the other
+EXTERNAL = "external"  # the world outside: deposits and withdrawals
+BOOKS = (
+    CASH, POSITION, REALIZED, FEES, FUNDING, OPENING, ADJUSTED,
+    INTEREST, GAS, INSURANCE, GIFTS, CORRECTED, CONVERTED, TRANSIT, EXTERNAL,
+)  # fmt: skip
 
 
 class Posting(NamedTuple):
@@ -26,23 +34,26 @@ Key = tuple[int, str, str]
 
 
 class DoubleEntry:
-    """The balances of all books, by (account, book, currency)."""
+    """The balances of all books, by (account, book, currency); `sums` of all books by currency."""
 
     def __init__(self) -> None:
         self.balances: dict[Key, Decimal] = {}
+        self.sums: dict[str, Decimal] = {}
 
-    def post(self, postings: list[Posting]) -> None:
-        """Apply one event's postings, all or none; LedgerMismatch when they do not sum to zero."""
+    def post(self, postings: list[Posting], event: str = "an event") -> None:
+        """Apply one event's postings, all or none; AccountingError when they do not sum to zero."""
         with localcontext(EXACT):
             sums: dict[str, Decimal] = {}
             for posting in postings:
                 sums[posting.currency] = sums.get(posting.currency, Decimal(0)) + posting.amount
-            if any(sums.values()):
-                raise LedgerMismatch(f"postings do not sum to zero: {sums} from {postings}")
+            for currency, amount in sums.items():
+                if amount:
+                    raise AccountingError(f"postings of {currency} = 0", event, amount, 0)
             for account, book, currency, amount in postings:
                 if amount:
                     key = (account, book, currency)
                     self.balances[key] = self.balances.get(key, Decimal(0)) + amount
+                    self.sums[currency] = self.sums.get(currency, Decimal(0)) + amount
 
     def balance(self, account: int, book: str, currency: str) -> Decimal:
         """Return one book's balance."""
@@ -57,13 +68,17 @@ class DoubleEntry:
                     found[currency] = found.get(currency, Decimal(0)) + amount
         return found
 
-    def check(self) -> None:
-        """Raise LedgerMismatch when a currency does not sum to zero over all books."""
+    def recount(self) -> dict[str, Decimal]:
+        """Add up every book anew, by currency; all amounts are zero when the books are right."""
         sums: dict[str, Decimal] = {}
         with localcontext(EXACT):
             for (_, _, currency), amount in self.balances.items():
                 sums[currency] = sums.get(currency, Decimal(0)) + amount
-        wrong = {currency: amount for currency, amount in sums.items() if amount}
+        return sums
+
+    def check(self) -> None:
+        """Raise LedgerMismatch when a currency does not sum to zero over all books."""
+        wrong = {currency: amount for currency, amount in self.recount().items() if amount}
         if wrong:
             raise LedgerMismatch(
                 f"the books do not sum to zero: {wrong}",

@@ -30,12 +30,13 @@ class Point(msgspec.Struct):
     funding: Amounts
     lots: dict[int, int]
     rates: dict[str, float]
+    other: Amounts = {}
 
     def net(self) -> Amounts:
-        """Return realized + unrealized - fees + funding, by currency."""
+        """Return realized + unrealized - fees + funding + other, by currency."""
         found: Amounts = {}
         with localcontext(EXACT):
-            for amounts in (self.realized, self.unrealized, self.funding):
+            for amounts in (self.realized, self.unrealized, self.funding, self.other):
                 for currency, amount in amounts.items():
                     found[currency] = found.get(currency, Decimal(0)) + amount
             for currency, amount in self.fees.items():
@@ -110,6 +111,7 @@ class Equity:
             ledger.funding(),
             lots,
             dict(self._rates),
+            ledger.other(),
         )
 
     def last(self) -> Point:

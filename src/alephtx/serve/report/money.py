@@ -30,18 +30,29 @@ def pnl(material: Material, charts: dict[str, Any]) -> Part:
             signed(last.unrealized.get(currency, NOTHING)),
             signed(-last.fees.get(currency, NOTHING)),
             signed(last.funding.get(currency, NOTHING)),
+            signed(last.other.get(currency, NOTHING)),
             tag("b", signed(net[currency])),
             f"{most.get(currency, 0.0):.6g}",
         ]
         for currency in sorted(net)
         if any(
-            part.get(currency) for part in (last.realized, last.unrealized, last.fees, last.funding)
+            part.get(currency)
+            for part in (last.realized, last.unrealized, last.fees, last.funding, last.other)
         )
     ]
     if not math.isnan(last.dollars()) and rows:
         most_usd = f"{most.get(ESTIMATE, 0.0):,.2f}"
-        rows.append([ESTIMATE, *["" for _ in range(4)], f"{last.dollars():+,.2f}", most_usd])
-    headers = ("currency", "realized", "unrealized", "fees", "funding", "net", "max drawdown")
+        rows.append([ESTIMATE, *["" for _ in range(5)], f"{last.dollars():+,.2f}", most_usd])
+    headers = (
+        "currency",
+        "realized",
+        "unrealized",
+        "fees",
+        "funding",
+        "other",
+        "net",
+        "max drawdown",
+    )
     return [
         table(headers, rows),
         tag(
