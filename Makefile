@@ -10,7 +10,7 @@ JOBS ?= 2
 PYTEST := $(BIN)/python -m $(if $(COVERAGE),coverage run -m )pytest
 LOCK := pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
-.PHONY: help setup setup-dev demo test unjitted coverage smoke check bench soak docs lock clean
+.PHONY: help setup setup-dev demo test unjitted coverage smoke check bench soak sim nightly docs lock clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
@@ -61,6 +61,14 @@ bench: setup-dev  ## one script per speed promise; prints ratios
 
 soak: setup-dev  ## the long ones: torture and fuzz for SOAK_SECONDS each (default 300)
 	ALEPHTX_TEST_SECONDS=$${SOAK_SECONDS:-300} $(BIN)/python -m pytest -m "soak or kernel" --timeout 0
+
+sim: setup-dev  ## play SEEDS simulated worlds from seed FIRST: the whole stack under faults
+	$(BIN)/alephtx warm --quiet
+	$(BIN)/python -m alephtx.testing.world --seeds $(or $(SEEDS),20) --first $(or $(FIRST),1)
+
+nightly: setup-dev  ## more and longer worlds
+	$(BIN)/python -m alephtx.testing.world --seeds $(or $(SEEDS),10000) --first $(or $(FIRST),1)
+	$(BIN)/python -m alephtx.testing.world --seeds 500 --first $(or $(FIRST),1) --seconds 600
 
 docs: setup-dev  ## run every example in the documentation
 	$(BIN)/python -m pytest tests/test_docs.py

@@ -113,10 +113,11 @@ async def echo(reader, writer):
 
 
 async def connected(loop):
-    """Return a client's reader and writer to an echo server, and the link between them."""
-    protocol = lambda: asyncio.StreamReaderProtocol(
-        asyncio.StreamReader(loop=loop), echo, loop=loop
-    )  # noqa: E731
+    """Return an echo server, a client of it and the link between them."""
+
+    def protocol():
+        return asyncio.StreamReaderProtocol(asyncio.StreamReader(loop=loop), echo, loop=loop)
+
     server = await loop.create_server(protocol, port=7)
     reader = asyncio.StreamReader(loop=loop)
     transport, made = await loop.create_connection(

@@ -347,15 +347,15 @@ def entry(function: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
     return compiled_entry
 
 
-_native: dict[tuple[Any, Any], tuple[int, Any]] = {}  # (function, signature) -> address, owner
+_native: dict[tuple[Any, Any], tuple[int, Any]] = {}  # function, signature -> address, owner
 
 
 def native_address(function: Callable[..., Any], signature: Any) -> tuple[int, Any]:
     """Compile a plain function with one signature and return its address and its owner.
 
     The owner must be kept alive as long as the address is in use; the process keeps it. The address
-    never leaves the process. Used for strategies: the engine enters them by address, so that the engine's own
-    kernels stay cached whatever strategy runs.
+    never leaves the process. Used for strategies: the engine enters them by address, so that the
+    engine's own kernels stay cached whatever strategy runs.
     """
     function = getattr(function, "py_func", function)
     signature = sigutils.normalize_signature(signature)

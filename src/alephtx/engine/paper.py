@@ -69,6 +69,11 @@ def market_of(instrument: Instrument, row: Any) -> Market:
     )
 
 
+PAPER_BALANCES = {"USDT": Decimal(100_000), "USDC": Decimal(100_000), "BTC": Decimal(2),
+                  "ETH": Decimal(40)}  # fmt: skip
+"""What a paper account starts with when the config does not say."""
+
+
 class PaperGateway:
     """One simulated account at one venue. Same surface as `execution.gateway.Gateway`."""
 

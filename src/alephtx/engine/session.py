@@ -6,9 +6,7 @@ starts it again and the journal says where it was.
 """
 
 import asyncio
-import random
 from collections.abc import Coroutine
-from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -26,10 +24,11 @@ from alephtx.core.records import INTENT
 from alephtx.engine import context as c
 from alephtx.engine.assemble import Engine, assemble
 from alephtx.engine.epoch import next_epoch
+from alephtx.engine.host import Host
 from alephtx.engine.ledger_watch import LedgerWatch
 from alephtx.engine.loop import Loop
 from alephtx.engine.opening import contracts_of, opening_of, take_up
-from alephtx.engine.paper import PaperGateway
+from alephtx.engine.paper import PAPER_BALANCES, PaperGateway
 from alephtx.engine.python_strategies import PythonStrategies
 from alephtx.engine.recovery import Recovered, fold
 from alephtx.engine.rundir import RunDirectory
@@ -60,31 +59,12 @@ log = logger("engine")
 
 AnyGateway = Gateway | PaperGateway | ShadowGateway
 
-PAPER_BALANCES = {"USDT": Decimal(100_000), "USDC": Decimal(100_000), "BTC": Decimal(2),
-                  "ETH": Decimal(40)}  # fmt: skip
-"""What a paper account starts with when the config does not say."""
-
 READY_SECONDS = 20.0
 CANCEL_SECONDS = 8.0
 CANCEL_EVERY_NS = 1_000_000_000
 SETTLE_SECONDS = 5.0
 READ_MAX = 4096
 PYTHON_EVERY_NS = 1_000_000
-
-
-class Host(msgspec.Struct):
-    """What a session takes from its machine, so that a simulated world can give its own.
-
-    source: jitter only, nothing that decides a trade. drive: who runs the compiled step. journal:
-    more arguments of `Journal.open`. round_ns: how often the main thread looks after things.
-    """
-
-    clock: MachineClock
-    source: random.Random
-    drive: type[Loop] = Loop
-    journal: dict[str, Any] = {}
-    round_ns: int = 10_000_000
-    status_ns: int = 250_000_000
 
 
 class Session:

@@ -10,7 +10,7 @@ import sys
 import time
 import warnings
 
-from alephtx.testing.world.faults import Planned, plan
+from alephtx.testing.world.faults import plan
 from alephtx.testing.world.mutants import MUTANTS, broken
 from alephtx.testing.world.world import World
 

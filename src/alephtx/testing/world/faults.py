@@ -286,7 +286,7 @@ async def market_jump(world: "World", source: random.Random) -> None:
 
 @fault(4)
 async def engine_killed(world: "World", source: random.Random) -> None:
-    """kill -9 of the engine, wherever it stands."""
+    """Kill -9 of the engine, wherever it stands."""
     world.kill_engine()
 
 
@@ -300,7 +300,7 @@ async def engine_killed_twice(world: "World", source: random.Random) -> None:
 
 @fault(2)
 async def feeder_killed(world: "World", source: random.Random) -> None:
-    """kill -9 of a feeder; another takes its venue."""
+    """Kill -9 of a feeder; another takes its venue."""
     venue = source.choice(sorted(world.feeders))
     world.feeders[venue].kill()
     await _for(source, 300, 2_000)

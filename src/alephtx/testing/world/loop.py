@@ -105,14 +105,14 @@ class WorldLoop(asyncio.SelectorEventLoop):
 
     # -- the network -----------------------------------------------------------------------
 
-    async def getaddrinfo(self, host: Any, port: Any, **_: Any) -> list[Any]:  # type: ignore[override]
+    async def getaddrinfo(self, host: Any, port: Any, **_: Any) -> list[Any]:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port))]
 
     async def sock_connect(self, sock: socket.socket, address: Any) -> None:
         await self._net().knock(address[1], running.get())
         self._dialled[sock.fileno()] = address
 
-    async def create_connection(  # type: ignore[override]
+    async def create_connection(
         self,
         protocol_factory: Any,
         host: Any = None,
@@ -125,7 +125,7 @@ class WorldLoop(asyncio.SelectorEventLoop):
         protocol = protocol_factory()
         return self._net().connect(address[1], protocol, sock, running.get()), protocol
 
-    async def create_server(  # type: ignore[override]
+    async def create_server(
         self, protocol_factory: Any, host: Any = None, port: Any = None, **_: Any
     ) -> Any:
         return self._net().listen(port or 0, protocol_factory, running.get())

@@ -139,8 +139,9 @@ class SymbolMarket:
         price = max(self.books[1]) if maker_is_buyer else min(self.books[-1])
         qty = format(self.market.qty(self._qty()), "f").encode()
         self.trade_id += 1
+        more = b',"M":true' if self.spot else b',"X":"MARKET"'
         data = b'{"e":"trade","E":%b,"s":"%b","t":%d,"p":"%b","q":"%b","T":%b,"m":%b%b}' % (
             STAMP, self.symbol, self.trade_id, self._price(price), qty, STAMP,
-            b"true" if maker_is_buyer else b"false", b',"M":true' if self.spot else b',"X":"MARKET"',
+            b"true" if maker_is_buyer else b"false", more,
         )  # fmt: skip
         return self._wrapped(b"trade", data)

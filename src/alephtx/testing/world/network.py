@@ -108,8 +108,8 @@ class MemoryTransport(asyncio.Transport):
         self._timer: Any = None
         self._paused = False
         self._inbox: deque[bytes | None] = deque()
-        self._closing = self.closed = False
-        self._socket: Any = None
+        self.closing = self.closed = False
+        self.socket: Any = None
         self.extra: dict[str, Any] = {}
         link.ends.add(self)
         if owner is not None:
@@ -129,7 +129,7 @@ class MemoryTransport(asyncio.Transport):
         self._protocol = protocol
 
     def is_closing(self) -> bool:
-        return self._closing
+        return self.closing
 
     def get_write_buffer_size(self) -> int:
         return self._queued
@@ -151,7 +151,7 @@ class MemoryTransport(asyncio.Transport):
     # -- sending ---------------------------------------------------------------------------
 
     def write(self, data: Any) -> None:
-        if self._closing or not data:
+        if self.closing or not data:
             return
         data = bytes(data)
         step = self.link.trickle or PIECE
@@ -166,10 +166,10 @@ class MemoryTransport(asyncio.Transport):
 
     def close(self) -> None:
         """Send what is queued, then the end."""
-        if not self._closing:
-            self._closing = True
+        if not self.closing:
+            self.closing = True
             self._post(None)
-            self.network.loop.call_soon(self._lost, None)
+            self.network.loop.call_soon(self.lost, None)
 
     def abort(self) -> None:
         self.reset()
@@ -178,16 +178,16 @@ class MemoryTransport(asyncio.Transport):
         """Cut both ends now; quiet: this end is dead and hears nothing."""
         if self.closed:
             return
-        self._closing = True
+        self.closing = True
         error = ConnectionResetError("connection reset")
         if quiet:
             self._forget()
         else:
-            self.network.loop.call_soon(self._lost, None)
+            self.network.loop.call_soon(self.lost, None)
         other = self.peer
         if not other.closed:
-            other._closing = True
-            self.network.call_in(other, self._delay(), other._lost, error)
+            other.closing = True
+            self.network.call_in(other, self._delay(), other.lost, error)
 
     def _delay(self) -> int:
         link = self.link
@@ -245,9 +245,9 @@ class MemoryTransport(asyncio.Transport):
     def _give(self, data: bytes | None) -> None:
         if data is None:
             self._protocol.eof_received()
-            if not self._closing:
-                self._closing = True
-                self.network.loop.call_soon(self._lost, None)
+            if not self.closing:
+                self.closing = True
+                self.network.loop.call_soon(self.lost, None)
             return
         if not self._buffered:
             self._protocol.data_received(data)
@@ -260,7 +260,7 @@ class MemoryTransport(asyncio.Transport):
             self._protocol.buffer_updated(n)
             view = view[n:]
 
-    def _lost(self, error: Exception | None) -> None:
+    def lost(self, error: Exception | None) -> None:
         if self.closed:
             return
         self._forget()
@@ -268,12 +268,12 @@ class MemoryTransport(asyncio.Transport):
             self._protocol.connection_lost(error)
 
     def _forget(self) -> None:
-        self.closed = self._closing = True
+        self.closed = self.closing = True
         self.link.ends.discard(self)
         if self.owner is not None:
             self.owner.transports.discard(self)
-        if self._socket is not None:
-            self._socket.close()
+        if self.socket is not None:
+            self.socket.close()
 
 
 class _Address:
@@ -303,6 +303,12 @@ class MemoryServer(asyncio.AbstractServer):
 
     async def start_serving(self) -> None:
         """It serves from the start."""
+
+    def get_loop(self) -> Any:
+        return self.network.loop
+
+    async def serve_forever(self) -> None:
+        await asyncio.Event().wait()
 
     def is_serving(self) -> bool:
         return self.port in self.network.servers
@@ -357,7 +363,7 @@ class Network:
         far_protocol = context_of(server.owner).run(server.factory)
         far = MemoryTransport(self, link, False, far_protocol, server.owner)
         near.peer, far.peer = far, near
-        near._socket = sock
+        near.socket = sock
         near.extra = {"socket": sock, "peername": ("127.0.0.1", port), "sockname": ("127.0.0.1", 1)}
         far.extra = {"peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", port)}
         self.call_in(far, 0, far_protocol.connection_made, far)

@@ -1,8 +1,8 @@
 """The whole stack in one process and in virtual time, from one seed.
 
-Twins, feeders, the engine with its gateways, strategies, gate, ledger and journal are the real ones;
-only the clock, the network, the machine's randomness and the thread that drives the step are the
-world's. See docs/simulation.md for what is and what is not simulated.
+Twins, feeders, the engine with its gateways, strategies, gate, ledger and journal are the real
+ones; only the clock, the network, the machine's randomness and the thread that drives the step are
+the world's. See docs/simulation.md for what is and what is not simulated.
 """
 
 import asyncio
@@ -33,10 +33,11 @@ from alephtx.core.config_schema import (
 from alephtx.core.instruments import Instruments
 from alephtx.engine import context as c
 from alephtx.engine.context import Context, pack
+from alephtx.engine.host import Host
 from alephtx.engine.rundir import RunDirectory
-from alephtx.engine.session import Host, Session
+from alephtx.engine.session import Session
 from alephtx.engine.step import step
-from alephtx.engine.venues import bind_account, load_venue
+from alephtx.engine.venues import load_venue
 from alephtx.execution import gateway as gateway_module
 from alephtx.feed.feeder import Feeder, FeederOptions
 from alephtx.feed.main import endpoints_of
@@ -165,13 +166,15 @@ class World:
     def _clear(self) -> None:
         """Let the world go. What hangs in an `await` is closed, and what that says is not news."""
         for task in asyncio.all_tasks(self.loop):
-            task._log_destroy_pending = False  # noqa: SLF001 - it was left pending on purpose
+            pending: Any = task
+            pending._log_destroy_pending = False  # noqa: SLF001 - it was left pending on purpose
             with contextlib.suppress(BaseException):
-                task.get_coro().close()
+                pending.get_coro().close()
         asyncio.set_event_loop(None)
         clients = [feeder.http for feeder in self.kept if isinstance(feeder, Feeder)]
         for session in self.sessions:
-            clients += [gateway.wire.http for gateway in session.gateways]
+            gateways: list[Any] = list(session.gateways)
+            clients += [gateway.wire.http for gateway in gateways]
             if session._journal_tail is not None:  # noqa: SLF001
                 session._journal_tail.close()  # noqa: SLF001
         for client in clients:
@@ -399,7 +402,7 @@ class World:
 
 
 def abandon(session: Session) -> None:
-    """Give back what the kernel gives back of a killed process: its locks. Files stay as they are."""
+    """Give back what the kernel takes from a killed process: its locks. Files stay as they are."""
     for descriptor in (session.journal._lock, session.inputs._descriptor):  # noqa: SLF001
         if descriptor >= 0:
             fcntl.flock(descriptor, fcntl.LOCK_UN)
@@ -417,7 +420,7 @@ def _fast_folder() -> str | None:
 
 
 @contextlib.contextmanager
-def _logging(clock: WorldClock, verbose: bool) -> Iterator[None]:  # noqa: FBT001 - a switch of one call
+def _logging(clock: WorldClock, verbose: bool) -> Iterator[None]:
     """Let the log tell the world's time, or nothing."""
     sink = log._sink  # noqa: SLF001 - the process has one, and it is put back
     before = (sink.clock, sink.level)

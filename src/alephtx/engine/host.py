@@ -1,0 +1,24 @@
+"""What an engine takes from its machine: time, chance, and who drives its step."""
+
+import random
+from typing import Any
+
+import msgspec
+
+from alephtx.core.clock import MachineClock
+from alephtx.engine.loop import Loop
+
+
+class Host(msgspec.Struct):
+    """What a session takes from its machine, so that a simulated world can give its own.
+
+    source: jitter only, nothing that decides a trade. drive: who runs the compiled step. journal:
+    more arguments of `Journal.open`. round_ns: how often the main thread looks after things.
+    """
+
+    clock: MachineClock
+    source: random.Random
+    drive: type[Loop] = Loop
+    journal: dict[str, Any] = {}
+    round_ns: int = 10_000_000
+    status_ns: int = 250_000_000
