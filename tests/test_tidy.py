@@ -18,7 +18,7 @@ FUNCTION_LINES_MAX = 70
 BANNED_NAMES = {"utils", "util", "common", "helpers", "helper", "misc", "stuff", "base"}
 NUMBA_HOMES = {"core/kernel.py", "core/callee.py", "core/atomics.py", "engine/_call.py"}
 CLOCK_HOME = "core/clock.py"
-PRINT_HOMES = ("cli/", "serve/terminal.py", "serve/drive.py")
+PRINT_HOMES = ("cli/", "serve/terminal.py", "serve/drive.py", "testing/world/__main__.py")
 FLOAT_FREE = ("venues/", "ledger/")
 CLOCK_READS = {
     ("time", "time"), ("time", "time_ns"), ("time", "sleep"), ("datetime", "now"),

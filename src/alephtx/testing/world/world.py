@@ -255,7 +255,8 @@ class World:
         """Take the instruments from the venues' own statement of their rules."""
         table = Instruments()
         for venue, twin in self.twins.items():
-            body = msgspec.json.encode(twin.info(None, {}))
+            rules = twin.info
+            body = msgspec.json.encode(rules(None, {}))
             for instrument in load_venue(venue).parse_instruments(body, ["BTCUSDT"]):
                 table.add(instrument)
         return table
