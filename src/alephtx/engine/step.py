@@ -48,6 +48,7 @@ from alephtx.engine.context import (
     F_COUNTERS,
     F_DEPTH_WANTED,
     F_EVENT,
+    F_GATE_MARKET,
     F_INPUTS,
     F_INTENTS,
     F_LEVELS,
@@ -101,6 +102,7 @@ from alephtx.matrix.ring import ring_head, ring_read
 from alephtx.matrix.spsc import spsc_pop
 from alephtx.matrix.tops import top_read
 from alephtx.matrix.writers import halt_read, last_beat, venue_writer
+from alephtx.risk.status import forget_status, note_market
 
 INTENT_BYTES = 128
 BEAT_STALE_NS = 500_000_000
@@ -178,6 +180,9 @@ def _take_slot(x: Rows, venue: Int) -> None:
     event[0]["flags"] = (aux >> 40) & 0xFFFF
     event[0]["side"] = ((aux >> 56) & 0xFF) - 1
     is_trade = kind == TRADE
+    if kind not in (TOP, DELTA):
+        now = field(x, F_NOW, I1)
+        note_market(field(x, F_GATE_MARKET, I2), instrument, kind, slot[0]["bid"], now[3])
     if not is_trade:
         # The slot carries the touch of a book event; other kinds leave the book to the matrix.
         if kind in (TOP, DELTA):
@@ -214,6 +219,7 @@ def _lapped(x: Rows, venue: Int) -> None:
         if venue_of[i] != venue:
             continue
         top_read(matrix, i, top[i : i + 1])
+        forget_status(field(x, F_GATE_MARKET, I2), i)
         _set_event(x, i, LAPPED, head, lost)
         _deliver(x, i, False)
 
