@@ -45,6 +45,11 @@ def lots(instrument: Instrument, qty: Any, name: str = "qty_max") -> int:
     return min(int(whole), NO_LIMIT - 1)
 
 
+def usual_lots(instrument: Instrument, qty: Any) -> int:
+    """Return a typical quantity as lots, one at least: it only ever is multiplied."""
+    return max(1, int(Decimal(qty).scaleb(instrument.qty_scale)))
+
+
 def currency_e8(currency: str, rates: Mapping[str, Decimal]) -> int:
     """Return what a unit of a currency is worth x 10^8; 0 where nobody says."""
     rate = rates.get(currency, Decimal(1) if currency in DOLLARS else Decimal(0))

@@ -68,7 +68,9 @@ def strategy_profit(view: View, gate: GateState) -> int:
 
 @inline_kernel
 def value_accounts(
-    view: View,
+    now: Int,
+    top: Rows,
+    instruments: Rows,
     firm: Rows,
     accounts: Rows,
     cells: Rows,
@@ -81,7 +83,7 @@ def value_accounts(
     Once in PROFIT_EVERY_NS at most; marked to the last known middle. A profit that cannot be known
     is OVERFLOW: it refuses where there is a limit, and latches nothing.
     """
-    now, at = view.now[3], firm[PROFIT_AT]
+    at = firm[PROFIT_AT]
     if at != 0 and 0 <= now - at < PROFIT_EVERY_NS:
         return
     firm[PROFIT_AT] = now
@@ -90,8 +92,8 @@ def value_accounts(
     total, unknown = 0, 0
     for n in range(firm[CELL_COUNT]):
         a, i = cells[n, 0] >> 32, cells[n, 0] & 0xFFFFFFFF
-        rows, price = account_positions[a], mark(view.top, market, i)
-        worth = instrument_profit(rows, view.instruments, i, price, rate_e8[i])
+        rows, price = account_positions[a], mark(top, market, i)
+        worth = instrument_profit(rows, instruments, i, price, rate_e8[i])
         if worth == OVERFLOW or abs(total) >= NO_LIMIT:
             unknown = 1
             accounts[a, PROFIT] = OVERFLOW

@@ -96,8 +96,9 @@ def gate_check(
     if gate.firm[RESCAN] != 0:
         find_cells(gate.cells, gate.firm, account_positions, table.open_account)
     value_accounts(
-        view, gate.firm, gate.accounts, gate.cells, gate.market, gate.rate_e8, account_positions
-    )
+        view.now[3], view.top, view.instruments, gate.firm, gate.accounts, gate.cells,
+        gate.market, gate.rate_e8, account_positions,
+    )  # fmt: skip
     for k in range(n):
         if intents[k]["verdict"] == PASS:
             verdict, rule = _judge(intents, k, view, gate, table, account_positions, halted)
@@ -168,7 +169,7 @@ def _judge(
     verdict, rule = _judge_sums(intents, k, view, gate, table, account_positions, hedge)
     if verdict != PASS:
         return verdict, rule
-    return _judge_pace(intents, k, view.now[3], gate, hedge)
+    return _judge_pace(intents, k, view.now[3], gate.accounts, gate.buckets, gate.messages, hedge)
 
 
 @inline_kernel
@@ -265,17 +266,19 @@ def _judge_sums(
 
 
 @inline_kernel
-def _judge_pace(intents: Rows, k: Int, now: Int, gate: GateState, hedge: Int) -> tuple[int, int]:
+def _judge_pace(
+    intents: Rows, k: Int, now: Int, accounts: Rows, buckets: Rows, messages: Rows, hedge: Int
+) -> tuple[int, int]:
     """Ask whether it is one too many; the last questions, so that only what passes pays."""
-    verdict = check_order_ratio(intents, k, now, gate.accounts, hedge)
+    verdict = check_order_ratio(intents, k, now, accounts, hedge)
     if verdict != PASS:
         return verdict, RULE_ORDER_RATIO
-    verdict = check_rate(intents, k, now, gate.buckets, hedge)
+    verdict = check_rate(intents, k, now, buckets, hedge)
     if verdict != PASS:
         return verdict, RULE_RATE
-    verdict = check_messages(intents, k, now, gate.messages, hedge)
+    verdict = check_messages(intents, k, now, messages, hedge)
     if verdict != PASS:
-        give_back(intents, k, gate.buckets)
+        give_back(intents, k, buckets)
         return verdict, RULE_MESSAGES
     return PASS, 0
 

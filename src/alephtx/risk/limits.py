@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from alephtx.core.errors import ConfigError
 from alephtx.core.instruments import Instruments
 from alephtx.core.risk_schema import Risk
-from alephtx.risk.amounts import DOLLARS, currency_e8, lots, money, rate_of
+from alephtx.risk.amounts import DOLLARS, currency_e8, lots, money, rate_of, usual_lots
 from alephtx.risk.scopes import hundredths, narrow, set_bucket
 from alephtx.risk.state import (
     BURST,
@@ -134,9 +134,7 @@ def _limit_more(risk: Any, gate: GateState, instruments: Instruments) -> None:
     set_bucket(gate.messages, said("messages_per_s"))
     if said("typical_qty") is not None:
         for i, instrument in enumerate(instruments):
-            gate.typical[:, i, TYPICAL_STATED] = lots(
-                instrument, said("typical_qty"), "typical_qty"
-            )
+            gate.typical[:, i, TYPICAL_STATED] = usual_lots(instrument, said("typical_qty"))
 
 
 def _check_counts(risk: RiskLimits) -> None:

@@ -17,7 +17,8 @@ def refill(bucket: Rows, now: Int) -> None:
     """Earn what the time since the last look is worth; a clock that steps back earns nothing."""
     gone = now - bucket[1]
     if gone > 0:
-        bucket[0] = bucket[3] if gone >= bucket[3] else min(bucket[3], bucket[0] + gone)
+        # Twice the burst fills it from the deepest debt; more would only overflow.
+        bucket[0] = min(bucket[3], bucket[0] + min(gone, 2 * bucket[3]))
         bucket[1] = now
 
 

@@ -10,7 +10,7 @@ from alephtx.core.errors import ConfigError
 from alephtx.core.hours import minutes_of
 from alephtx.core.instruments import Instruments
 from alephtx.core.risk_schema import AccountRisk, InstrumentRisk, Risk, StrategyRisk
-from alephtx.risk.amounts import lots, money, rate_of
+from alephtx.risk.amounts import lots, money, rate_of, usual_lots
 from alephtx.risk.state import (
     BURST,
     DRAWDOWN_MAX,
@@ -129,8 +129,7 @@ def _strategy_money(
             most = lots(instrument, scoped.qty_max, f"{at}.qty_max")
             gate.qty_max[s, i] = min(gate.qty_max[s, i], most)
         if scoped.typical_qty is not None:
-            usual = lots(instrument, scoped.typical_qty, f"{at}.typical_qty")
-            gate.typical[s, i, TYPICAL_STATED] = usual
+            gate.typical[s, i, TYPICAL_STATED] = usual_lots(instrument, scoped.typical_qty)
         notional, position = scoped.notional_max, scoped.position_notional_max
         row = gate.notional_max[s]
         row[i] = _least(row[i], f"{at}.notional_max", notional, rate)
