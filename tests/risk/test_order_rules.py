@@ -349,3 +349,10 @@ def test_other_events_are_no_status():
     before = world.gate.market.copy()
     note_market(world.gate.market, PERP, w.FUNDING, 3, 5)
     assert np.array_equal(before, world.gate.market)
+
+
+@pytest.mark.parametrize("reference", [0, -1])
+def test_reference_without_sense_is_no_measure(reference):
+    world = collared()
+    note_market(world.gate.market, PERP, w.TRADE, reference, world.view.now[3])
+    assert verdict(world, place(price=520_000)) == (w.PASS, "")
