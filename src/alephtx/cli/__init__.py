@@ -40,6 +40,7 @@ VERBS = {
     "feed": "watch and record market data, without trading",
     "status": "show a run that goes, or how one ended",
     "kill": "deny every new order and cancel all of ours",
+    "limits": "show the limits of a run, and change them by signed commands",
     "report": "write the report of a run anew",
     "twin": "simulate venues on this machine",
     "check": "say what is wrong with a config, line by line",

@@ -63,6 +63,7 @@ RING_LAPPED = 160  # + venue
 
 # Commands: int64 (8,): kind, argument, ...
 COMMAND_HALT, COMMAND_RESUME, COMMAND_ENABLE, COMMAND_DISABLE, COMMAND_STOP = 1, 2, 3, 4, 5
+COMMAND_LIMIT = 16  # see limit_apply
 COMMAND_BYTES = 64
 
 

@@ -25,6 +25,7 @@ from alephtx.core.records import INTENT
 from alephtx.engine import context as c
 from alephtx.engine.assemble import Engine, assemble
 from alephtx.engine.epoch import next_epoch
+from alephtx.engine.limit_commands import LimitDesk
 from alephtx.engine.loop import Loop
 from alephtx.engine.opening import contracts_of, opening_of, take_up
 from alephtx.engine.paper import PaperGateway
@@ -82,24 +83,20 @@ class Session:
     def __init__(
         self, config: Config, run: RunDirectory, matrix: Matrix, instruments: Instruments
     ) -> None:
-        self.config = config
-        self.run_directory = run
-        self.matrix = matrix
-        self.instruments = instruments
+        self.config, self.run_directory = config, run
+        self.matrix, self.instruments = matrix, instruments
         self.clock = MachineClock(matrix.clock_offset_ns)
         self.random = seeded()  # jitter only: nothing that decides a trade
         self.ledger = Ledger(instruments)
         self.gateways: list[AnyGateway] = []
-        self.intent_to_wire = make_histogram()
-        self.ack_latency = make_histogram()
+        self.intent_to_wire, self.ack_latency = make_histogram(), make_histogram()
         self.reconciled: dict[str, list[str]] = {}
         self.stop_asked = asyncio.Event()
         self.epoch = 0
         self.alarms: list[str] = []
         self.fault: BaseException | None = None
         self.loop_thread: Loop | None = None
-        self._halt_word = 0
-        self._cancel_again = 0
+        self._halt_word, self._cancel_again = 0, 0
         self._intent_times: dict[int, int] = {}
         self._journal_tail: Any = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -121,7 +118,9 @@ class Session:
             config, self.instruments, self.matrix, self.journal.map, self.inputs.map
         )
         self.ctx = self.engine.ctx
-        self.recovered: Recovered = fold(run.journal, self.ctx, self.instruments)
+        self.limits = LimitDesk(config, run.path, self.clock, self.ctx, self.instruments)
+        replay = self.limits.replay
+        self.recovered: Recovered = fold(run.journal, self.ctx, self.instruments, replay)
         self.ledger.fold(record for record in self._records())
         self.epoch = next_epoch(run.path.parent, config.node.engine, self.recovered.epoch + 1)
         self.ctx.control[c.X_NEXT_ORDER] = first_order_id(config.node.engine, self.epoch) + 1
@@ -369,6 +368,7 @@ class Session:
             await self.clock.sleep(10_000_000)
             self._follow_journal()
             self._answer_asks()
+            self.limits.poll(self.engine.rings.commands.push)
             self._obey_halt()
             now = self.clock.monotonic()
             if now >= next_status:

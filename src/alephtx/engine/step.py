@@ -38,6 +38,7 @@ from alephtx.engine.context import (
     COMMAND_DISABLE,
     COMMAND_ENABLE,
     COMMAND_HALT,
+    COMMAND_LIMIT,
     COMMAND_RESUME,
     COMMAND_STOP,
     EVENTS,
@@ -51,6 +52,7 @@ from alephtx.engine.context import (
     F_GATE_MARKET,
     F_INPUTS,
     F_INTENTS,
+    F_JOURNAL,
     F_LEVELS,
     F_MAP,
     F_NEXT_SLOT,
@@ -95,6 +97,7 @@ from alephtx.engine.context import (
     X_STOPPING,
     X_UPDATE_STRATEGY,
 )
+from alephtx.engine.limit_apply import apply_change
 from alephtx.engine.updates import pop_update, room_left
 from alephtx.matrix.inputlog import input_append
 from alephtx.matrix.levels import levels_read
@@ -333,6 +336,8 @@ def _drain_commands(x: Rows) -> int:
         elif kind == COMMAND_DISABLE:
             _enter(x, argument, S_ON_STOP)
             strategies[argument, S_ENABLED] = 0
+        elif kind == COMMAND_LIMIT:
+            apply_change(field(x, F_JOURNAL, I1), command, control[X_INPUT_SEQ], now[0])
         elif kind == COMMAND_STOP:
             for s in range(len(strategies)):
                 if strategies[s, S_ENABLED]:
