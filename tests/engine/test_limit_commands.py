@@ -118,7 +118,7 @@ def test_a_change_is_journaled_and_then_in_force(at):
         ({"new": "30000"}, "more than position_notional_max"),
         ({"when_ns": NOW - 400 * 10**9}, "s old"),
         ({"when_ns": NOW + 400 * 10**9}, "s old"),
-        ({"scope": "accounts.no", "limit": "leverage_max", "old": "none", "new": "2"}, "accounts.no"),
+        ({"scope": "accounts.x", "limit": "leverage_max", "old": "none", "new": "2"}, "accounts.x"),
         ({"limit": "leverage_max", "old": "none", "new": "2000"}, "not a leverage"),
         ({"limit": "hours", "old": "none", "new": "Moo"}, "not a trading window"),
         ({"limit": "open_orders_max", "old": "64", "new": "65"}, "room"),
