@@ -44,8 +44,8 @@ ACCOUNTS, STRATEGIES, RESTING = 4, 2, 16
 GAP_NS = 20_000
 EVERY = {
     "notional_max": Decimal(10**6), "position_notional_max": Decimal(10**7),
-    "qty_max": Decimal(10**5), "drawdown_max": Decimal(10**7), "orders_per_s": 10_000, "open_orders_max": 64,
-    "band_bps": 500, "stale_ms": 60_000,
+    "qty_max": Decimal(10**5), "drawdown_max": Decimal(10**7), "orders_per_s": 10_000,
+    "open_orders_max": 64, "band_bps": 500, "stale_ms": 60_000,
 }  # fmt: skip
 MORE = {
     "firm_gross_max": Decimal(10**9), "firm_drawdown_max": Decimal(10**7), "collar_bps": 900,

@@ -5,7 +5,7 @@ account's, so the gate's limits count them and the ledger compares them with the
 """
 
 from collections.abc import Sequence
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
 from typing import Protocol
 
 import msgspec
@@ -86,7 +86,8 @@ def take_up(payload: bytes | memoryview, ctx: Context, instruments: Instruments)
         if stated.currency in instruments.currencies:
             rate = int(ctx.gate.currency_e8[instruments.currencies.index(stated.currency)])
             equity += stated.total * rate
-    ctx.gate.accounts[opening.account, OPENING] = min(int(equity // 1), NO_LIMIT - 1)
+    known = max(min(equity, Decimal(NO_LIMIT - 1)), Decimal(1 - NO_LIMIT))
+    ctx.gate.accounts[opening.account, OPENING] = int(known.to_integral_value(ROUND_FLOOR))
     for held in opening.holdings:
         position = Position()
         position.take_up(instruments[held.instrument], held.qty, held.entry_price)
