@@ -99,6 +99,12 @@ def check(
         return "size"
     if -(-price * qty * it.mul // it.div) > most.notional:
         return "notional"
+    said = _repeats(now, i, side, price, qty, state, most)
+    said = said or _sums(account, i, side, max(price, mid), qty, m, state, most, profit)
+    return said or _pace(now, (i, side, price, qty), state, most)
+
+
+def _repeats(now: int, i: int, side: int, price: int, qty: int, state: State, most: Limits) -> str:
     what = (i, side, price, qty)
     for at, seen in reversed(state.recent):
         if now - at >= most.duplicate_ns:
@@ -108,6 +114,13 @@ def check(
     for j, other, at_price in state.resting:
         if j == i and other == -side and (price - at_price) * side >= 0:
             return "self_trade"
+    return ""
+
+
+def _sums(
+    account: int, i: int, side: int, price: int, qty: int, m: list[Instrument], state: State,
+    most: Limits, profit: int,
+) -> str:  # fmt: skip
     gross = firm = mine = net = before = after = 0
     for (a, j), lots in state.held.items():
         bids, asks = state.open[a, j]
@@ -115,7 +128,7 @@ def check(
             before = max(abs(lots + bids), abs(lots - asks))
             bids, asks = (bids + qty, asks) if side > 0 else (bids, asks + qty)
             after = max(abs(lots + bids), abs(lots - asks))
-            value = max(price, mid) * m[j].mul
+            value = price * m[j].mul
             position = max(0, (lots + bids) if side > 0 else (asks - lots)) * value // m[j].div
             if position > most.position:
                 return "position"
@@ -124,13 +137,17 @@ def check(
         worst = max(abs(lots + bids), abs(lots - asks)) * value // m[j].div
         firm += worst
         mine += worst if a == account else 0
-        if m[j].base == it.base:
+        if m[j].base == m[i].base:
             gross += worst
             net += ((lots + bids) if side > 0 else (asks - lots)) * value // m[j].div
     if net > most.net or (after > before and (gross > most.gross or firm > most.firm)):
         return "exposure"
     if after > before and mine * 100 > most.leverage * (state.opening + profit):
         return "leverage"
+    return ""
+
+
+def _pace(now: int, what: tuple[int, int, int, int], state: State, most: Limits) -> str:
     if len(state.resting) + 1 > most.open_orders:
         return "open_orders"
     if state.orders + 1 > most.ratio * state.trades:

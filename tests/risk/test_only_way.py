@@ -1,4 +1,4 @@
-"""There is one way to a send: strategy, gate, journal, outbox ring, gateway. Proved over the source.
+"""There is one way to a send: strategy, gate, journal, outbox ring, gateway; read off the source.
 
 Each link of the chain may be called from the functions named here and from nowhere else; whoever
 adds a caller has to say so in this file. A planted detour is caught (the test of the test).
