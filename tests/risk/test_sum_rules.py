@@ -233,14 +233,18 @@ def test_ratio_latches_at_one_order_too_many_until_enabled():
     assert verdict(world, place()) == (w.PASS, "")
 
 
-def test_ratio_counts_trades_amends_and_the_batch():
+def test_ratio_counts_trades_amends_and_the_batch_but_no_cancels():
     world = paced()
     traded(world, count=2)
     world.view.orders[0]["order_id"], world.view.open_count[0] = 77, 1
-    assert [v for v, _ in world.check(*[place()] * 5, cancel(77), place(account=1))] == [w.PASS] * 7
+    batch = [cancel(77), *[place()] * 5, place(account=1), cancel(77)]
+    assert [v for v, _ in world.check(*batch)] == [w.PASS] * 8
     assert verdict(world, place(op=w.AMEND, target_order_id=77)) == (w.PASS, "")
     assert verdict(world, place(price=400_000)) == (w.DENY_BAND, "band")  # not counted
-    assert world.check(place(account=1), place())[1] == (w.DENY_ORDER_RATIO, g.RULE_ORDER_RATIO)
+    world.gate.accounts[0, g.TRADES] = 3
+    got = world.check(cancel(77), place(), place(), place(), place())
+    assert [v for v, _ in got] == [w.PASS] * 4 + [w.DENY_ORDER_RATIO]
+    assert got[4][1] == g.RULE_ORDER_RATIO
 
 
 def test_few_orders_are_no_ratio():

@@ -90,6 +90,21 @@ def is_limited(firm_gross_max: Rows, base_max: Rows, accounts: Rows, a: Int, bas
 
 
 @inline_kernel
+def _toward(
+    instruments: Rows, i: Int, price: Int, lots: Int, most: Int, value: Int, rate_e8: Int
+) -> int:
+    """Return what lots, at most `most` of which the value is known, are worth; rounded up.
+
+    One of the two sides is the worst case itself, so a second division is the exception.
+    """
+    if lots == most:
+        return value
+    if lots == -most:
+        return 1 - value  # -value rounded up would be this or less
+    return worth(instruments, i, price, lots, rate_e8)
+
+
+@inline_kernel
 def survey(
     intents: Rows,
     k: Int,
@@ -129,7 +144,7 @@ def survey(
         if view.instruments[j]["underlying"] == base:
             gross += value
             toward = held + bids if side > 0 else asks - held
-            net += worth(view.instruments, j, price, toward, rate_e8[j])
+            net += _toward(view.instruments, j, price, toward, most, value, rate_e8[j])
     for j in range(k):
         other = np.int64(intents[j]["instrument"])
         adds = np.int64(intents[j]["op"]) in (PLACE, AMEND) and other != i
@@ -151,9 +166,9 @@ def survey(
     most = max(before, abs(toward))
     price = max(order_price(intents, k, view), mark(view.top, market, i))
     value = worth(view.instruments, i, price, most, rate_e8[i])
-    directed = worth(view.instruments, i, price, toward, rate_e8[i])
-    if OVERFLOW in (value, directed) or firm >= NO_LIMIT or unknown != 0:
+    if value == OVERFLOW or firm >= NO_LIMIT or unknown != 0:
         return OVERFLOW
+    directed = _toward(view.instruments, i, price, toward, most, value, rate_e8[i])
     found[FIRM_GROSS], found[ACCOUNT_GROSS] = firm + value, mine + value
     found[BASE_GROSS], found[BASE_NET] = gross + value, net + directed
     found[GROWS] = 1 if most > before else 0

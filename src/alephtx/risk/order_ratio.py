@@ -7,7 +7,7 @@ person lets the account trade again (`alephtx limits enable`).
 import numpy as np
 
 from alephtx.core.kernel import Int, inline_kernel
-from alephtx.core.words import DENY_ORDER_RATIO, PASS
+from alephtx.core.words import AMEND, DENY_ORDER_RATIO, PASS, PLACE
 from alephtx.risk.state import (
     ORDERS,
     ORDERS_BEFORE,
@@ -48,7 +48,8 @@ def check_order_ratio(intents: Rows, k: Int, now: Int, accounts: Rows, hedge: In
     _roll(row, now)
     orders = row[ORDERS] + row[ORDERS_BEFORE] + 1
     for j in range(k):
-        if intents[j]["verdict"] == PASS and intents[j]["account"] == intents[k]["account"]:
+        sent = intents[j]["verdict"] == PASS and np.int64(intents[j]["op"]) in (PLACE, AMEND)
+        if sent and intents[j]["account"] == intents[k]["account"]:
             orders += 1
     trades = row[TRADES] + row[TRADES_BEFORE]
     if orders > row[RATIO_ORDERS_MIN] and orders > row[RATIO_MAX] * max(1, trades):
