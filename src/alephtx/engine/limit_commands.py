@@ -152,7 +152,7 @@ class LimitDesk:
         self._publish()
         self.paths.inbox.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.paths.done.mkdir(mode=0o700, parents=True, exist_ok=True)
-        waiting = sorted(self.paths.inbox.glob("*.json"))
+        waiting = sorted(file for file in self.paths.inbox.glob("*.json") if file.is_file())
         if waiting:
             self._take(waiting[0], push)
 
@@ -161,12 +161,11 @@ class LimitDesk:
         entry = Entry(kind="limit", accepted=False)
         risk, stores = self.risk, list[Store]()
         try:
-            signed = _read(file)
+            signed = read_command(file)
             entry.change, entry.signature = signed.change, signed.signature
             check_signature(signed, self.config.risk.officers)
             self._check_fresh(signed.change)
             entry.nonce_spent = True
-            self.spent.add(signed.change.nonce)
             risk, stores = self._judge(signed.change)
             entry.accepted = True
         except AlephError as error:
@@ -182,6 +181,8 @@ class LimitDesk:
         row[1], row[2] = self._record.ctypes.data, len(self._record)
         row[3], row[4] = self._stores.ctypes.data, len(stores)
         if push(row):
+            if entry.change is not None and entry.nonce_spent:
+                self.spent.add(entry.change.nonce)
             self._under_way = (file.name, entry, risk)
             file.unlink(missing_ok=True)
 
@@ -216,7 +217,7 @@ class LimitDesk:
         age = self.clock.now() - change.when_ns
         if abs(age) > OLD_NS:
             raise ConfigError(
-                f"the command is {age / 1e9:.0f} s old", remedy="sign it anew; is a clock wrong?"
+                f"the command is {age // 10**9} s old", remedy="sign it anew; is a clock wrong?"
             )
 
     def _judge(self, change: Change) -> tuple[Risk, list[Store]]:
@@ -313,7 +314,7 @@ def differences(before: GateState, after: GateState) -> list[Store]:
     return stores
 
 
-def _read(file: Path) -> Signed:
+def read_command(file: Path) -> Signed:
     """Read a command; ConfigError when it is none."""
     try:
         with file.open("rb") as handle:

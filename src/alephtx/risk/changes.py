@@ -5,9 +5,10 @@ worth nothing in another, and carries a nonce, so that it counts once. Nothing h
 engine: `engine.limit_commands` asks, journals and applies.
 """
 
+import re
 import typing
 from collections.abc import Iterator, Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -28,6 +29,7 @@ from alephtx.core.secrets import Secret
 
 DOMAIN = b"alephtx limit change 1\n"
 NONE = "none"
+AMOUNT = re.compile(r"-?\d{1,24}(\.\d{1,18})?", re.ASCII)
 SCOPED: dict[str, type[msgspec.Struct]] = {
     "bases": BaseRisk,
     "strategies": StrategyRisk,
@@ -173,7 +175,7 @@ def with_limit(risk: Risk, limit: str, scope: str, new: str) -> Risk:
     value_of(risk, limit, scope)
     try:
         value = _read(new, kinds[limit])
-    except (msgspec.ValidationError, ValueError, InvalidOperation) as error:
+    except (msgspec.ValidationError, ValueError) as error:
         raise ConfigError(f"{limit} cannot be {new!r}: {error}") from None
     changed: Any = msgspec.structs.replace(table, **{limit: value})
     group, name = split_scope(scope)
@@ -190,10 +192,11 @@ def _read(text: str, kind: Any) -> Any:
     if typing.get_origin(kind) is tuple:
         return msgspec.convert(tuple(part.strip() for part in text.split(",")), kind)
     if kind is Decimal or Decimal in arguments:
-        amount = Decimal(text)
-        if not amount.is_finite() or amount <= 0:
+        if not AMOUNT.fullmatch(text):
+            raise ValueError("not a plain decimal")
+        if Decimal(text) <= 0:
             raise ValueError("not above zero")
-        return amount
+        return Decimal(text)
     if typing.get_origin(kind) is Literal:
         return msgspec.convert(text, kind)
     return msgspec.convert(int(text), kind)
