@@ -76,7 +76,11 @@ class World:
     def __init__(self, risk=None, strategies=2, accounts=2):
         self.instruments = instruments()
         n = len(self.instruments)
-        self.gate: GateState = make_gate(risk or Risk(), self.instruments, accounts, strategies)
+        self.gate: GateState = make_gate(
+            risk or Risk(), self.instruments, accounts, strategies,
+            account_names=[f"a{k}" for k in range(accounts)],
+            strategy_names=[f"s{k}" for k in range(strategies)],
+        )  # fmt: skip
         self.table = make_order_table(strategies, 8, 8, instruments=n, accounts=accounts, trades=8)
         self.account_positions = np.zeros((accounts, n), POSITION)
         self.view = View(

@@ -8,7 +8,7 @@ import pytest
 from alephtx.core import words as w
 from alephtx.core.records import INTENT
 from alephtx.core.units import OVERFLOW
-from alephtx.risk import limits as lim
+from alephtx.risk import state as lim
 from alephtx.risk.drawdown import latch_drawdown, strategy_profit
 from alephtx.risk.gate import rearm
 from tests.risk.rows import COIN, ETH, NOW, PERP, SPOT, Risk, World, cancel, place
@@ -255,7 +255,7 @@ def test_position_limit_counts_held_open_and_pending():
     first = place(qty=1000)
     assert world.check(first, place(qty=999)) == [(0, 0), (0, 0)]
     assert verdict(world, first, place(qty=1000)) == (w.DENY_POSITION, "position")
-    assert verdict(world, first, place(side=w.SELL, qty=1000)) == (w.PASS, "")
+    assert verdict(world, first, place(side=w.SELL, qty=1000, price=500_002)) == (w.PASS, "")
 
 
 def test_position_limit_of_the_account_counts_other_strategies():
@@ -293,7 +293,7 @@ def test_position_worth_beyond_62_bits_is_an_overflow(world):
     world.gate.drawdown_max[:] = 1
     world.view.positions[PERP]["cost"] = 0
     got = verdict(world, place())
-    assert got == (w.DENY_HALTED, "drawdown")  # its profit cannot be known
+    assert got == (w.DENY_OVERFLOW, "drawdown")  # its profit cannot be known
     world.view.positions[PERP]["qty"] = 0
     world.table.open_strategy[0, PERP, 0] = 1 << 59
     assert verdict(world, place()) == (w.DENY_OVERFLOW, "position")
@@ -335,7 +335,7 @@ def test_hedge_of_an_underlying_that_cannot_be_priced_is_refused(world):
     world.account_positions[0, PERP]["qty"] = -4000
     world.view.top[COIN]["bid"] = 0
     row = place(side=w.SELL, qty=100, flags=w.HEDGE)
-    assert verdict(world, row) == (w.DENY_HALTED, "drawdown")
+    assert verdict(world, row) == (w.DENY_OVERFLOW, "drawdown")
     world.view.positions[COIN]["qty"] = 0
     world.table.open_strategy[0, COIN, 1] = 1
     assert verdict(world, row) == (w.DENY_POSITION, "position")
@@ -472,7 +472,7 @@ def test_profit_without_a_price_is_unknown_and_denies_without_latching(world, in
         world.view.positions[instrument][name] = value
     world.view.top[instrument]["ask"] = 0
     assert strategy_profit(world.view, world.gate) == OVERFLOW
-    assert latch_drawdown(world.view, world.gate, 0) == 1
+    assert latch_drawdown(world.view, world.gate, 0) == 2
     world.view.top[instrument]["ask"] = 500_001
     assert latch_drawdown(world.view, world.gate, 0) == 0
 

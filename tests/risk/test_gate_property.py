@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from alephtx.core import words as w
 from alephtx.core.records import INTENT
-from alephtx.risk import limits as lim
+from alephtx.risk import state as lim
 from tests.risk.rows import NOW, TOUCH, Risk, World
 
 MOST = (1 << 63) - 1

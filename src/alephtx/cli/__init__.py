@@ -41,6 +41,7 @@ VERBS = {
     "status": "show a run that goes, or how one ended",
     "kill": "deny every new order and cancel all of ours",
     "ledger": "print a run's balances, positions, statements and tax lots",
+    "limits": "show the limits of a run, and change them by signed commands",
     "report": "write the report of a run anew",
     "twin": "simulate venues on this machine",
     "check": "say what is wrong with a config, line by line",

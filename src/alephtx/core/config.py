@@ -39,6 +39,7 @@ __all__ += ["load_config", "parse_config"]
 FILE_BYTES_MAX = 1 << 20
 TABLES_MAX = {"venues": 16, "accounts": 64, "strategies": 64}
 OWN_DEPTH_MAX = 4
+SCOPED_MAX = 4_096
 FINDINGS_MAX = 50
 EXPONENT_MAX = 30
 
@@ -203,6 +204,8 @@ class _Reader:
             return self._reference(at, value)
         if kind == dict[str, Decimal]:
             return self._amounts(at, value)
+        if typing.get_origin(kind) is dict and isinstance(typing.get_args(kind)[1], type):
+            return self._tables(at, value, typing.get_args(kind)[1])
         if kind is Decimal or kind == Decimal | None:
             return self._amount(at, value, signed=str(at[-1]).endswith("_bps"))
         if typing.get_origin(kind) is typing.Literal:
@@ -220,6 +223,15 @@ class _Reader:
         if isinstance(made, str) and looks_like_secret(made):
             self._refuse_literal(at)
         return made
+
+    def _tables(self, at: Key, value: Any, kind: type[Any]) -> dict[str, Any]:
+        """Return the tables of a scope, such as [risk.strategies.NAME]."""
+        if not isinstance(value, dict):
+            self.find(at, f"expected tables such as [{dotted(at)}.name], got {shown(value)}")
+            return {}
+        if len(value) > SCOPED_MAX:
+            self.find(at, f"{len(value)} tables; at most {SCOPED_MAX}")
+        return {name: self._struct((*at, name), table, kind) for name, table in value.items()}
 
     def _amounts(self, at: Key, value: Any) -> dict[str, Decimal] | None:
         """Return amounts by currency."""

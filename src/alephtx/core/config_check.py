@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from alephtx.core.config_schema import LIMITS_STATED_LIVE, Account, Config, Strategy, VenueConfig
 from alephtx.core.config_words import Key, near, shown
 from alephtx.core.errors import ConfigError
+from alephtx.core.risk_check import RiskCheck
 from alephtx.core.secrets import resolve
 
 SECRET_KEYS = ("secret", "key")
@@ -52,6 +53,7 @@ class CrossCheck:
             remedy = f"{below} or {below * 2}"
             self.find(("matrix", "ring_slots"), f"{slots} is not a power of two", remedy)
         risk = self.config.risk
+        RiskCheck(self.find, self.config).run()
         if risk.notional_max > risk.position_notional_max:
             said = f"{risk.notional_max} for one order is more than position_notional_max"
             self.find(("risk", "notional_max"), f"{said} {risk.position_notional_max}")

@@ -12,6 +12,9 @@ from msgspec import Meta
 
 from alephtx.core.errors import ConfigError
 from alephtx.core.identity import ENGINES_MAX
+from alephtx.core.risk_schema import SCOPES, Risk
+
+__all__ = ["Account", "Config", "MatrixConfig", "Node", "Risk", "Strategy", "VenueConfig"]
 
 Mode = Literal["paper", "shadow", "live"]
 Environment = Literal["twin", "testnet", "mainnet"]
@@ -57,28 +60,6 @@ class MatrixConfig(msgspec.Struct, frozen=True, kw_only=True):
     depth: Annotated[int, Meta(ge=1, le=1_000)] = 32
     instruments_max: Annotated[int, Meta(ge=1, le=65_536)] = 256
     ring_slots: Annotated[int, Meta(ge=64, le=1 << 22)] = 4_096
-
-
-class Risk(msgspec.Struct, frozen=True, kw_only=True):
-    """[risk]: what the gate enforces on every order; money in dollars, or what `rates` count in.
-
-    qty_max: units of the instrument in one order (None: the venue's own bound only). notional_max:
-    value of one order. position_notional_max: value of one position, open orders included.
-    band_bps: how far from the touch a price may be. orders_per_s: new orders of a strategy.
-    stale_ms: how old a top may be. open_orders_max: live orders of a strategy. drawdown_max: loss
-    since the start of the run that halts trading. rates: dollars for one unit of a quote currency
-    that is no dollar coin, for these limits only.
-    """
-
-    qty_max: Decimal | None = None
-    notional_max: Decimal = Decimal(1_000)
-    position_notional_max: Decimal = Decimal(5_000)
-    band_bps: Annotated[int, Meta(ge=1, le=5_000)] = 100
-    orders_per_s: Annotated[int, Meta(ge=1, le=10_000)] = 10
-    stale_ms: Annotated[int, Meta(ge=1, le=600_000)] = 1_500
-    open_orders_max: Annotated[int, Meta(ge=1, le=4_096)] = 64
-    drawdown_max: Decimal = Decimal(250)
-    rates: dict[str, Decimal] = {}
 
 
 LIMITS_STATED_LIVE = ("notional_max", "position_notional_max", "drawdown_max")
@@ -176,7 +157,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         """
         lines = []
         for name in ("node", "matrix", "risk"):
-            lines += _dump_table(f"[{name}]", _plain(getattr(self, name)))
+            fields = _plain(getattr(self, name))
+            scoped = {scope: fields.pop(scope) for scope in SCOPES if scope in fields}
+            lines += _dump_table(f"[{name}]", fields)
+            for scope, tables in scoped.items():
+                for key, table in tables.items():
+                    lines += _dump_table(f"[{name}.{scope}.{_key(key)}]", _plain(table))
         for name in ("venues", "accounts", "strategies"):
             for key, table in getattr(self, name).items():
                 fields = _plain(table)

@@ -134,6 +134,17 @@ DENY_WARMUP = 11
 DENY_OPEN_ORDERS = 12
 DENY_UNKNOWN_ORDER = 13
 DENY_TABLE_FULL = 14
+DENY_DUPLICATE = 15
+DENY_SELF_TRADE = 16
+DENY_EXPOSURE = 17
+DENY_MESSAGES = 18
+DENY_ORDER_RATIO = 19
+DENY_NOT_ALLOWED = 20
+DENY_HOURS = 21
+DENY_NOT_TRADING = 22
+DENY_COLLAR = 23
+DENY_FAT_FINGER = 24
+DENY_LEVERAGE = 25
 VERDICT_NAMES = {
     PASS: "pass",
     DENY_HALTED: "halted",
@@ -150,6 +161,17 @@ VERDICT_NAMES = {
     DENY_OPEN_ORDERS: "open_orders",
     DENY_UNKNOWN_ORDER: "unknown_order",
     DENY_TABLE_FULL: "table_full",
+    DENY_DUPLICATE: "duplicate",
+    DENY_SELF_TRADE: "self_trade",
+    DENY_EXPOSURE: "exposure",
+    DENY_MESSAGES: "messages",
+    DENY_ORDER_RATIO: "order_ratio",
+    DENY_NOT_ALLOWED: "not_allowed",
+    DENY_HOURS: "hours",
+    DENY_NOT_TRADING: "not_trading",
+    DENY_COLLAR: "collar",
+    DENY_FAT_FINGER: "fat_finger",
+    DENY_LEVERAGE: "leverage",
 }
 
 # Reasons of a venue's REJECT, mapped from its own codes by the venue file.

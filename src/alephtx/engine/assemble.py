@@ -114,7 +114,10 @@ def lay_out(
         instruments=max(1, len(instruments)),
         accounts=max(1, len(accounts)),
     )
-    gate = make_gate(config.risk, instruments, len(accounts), len(names))
+    gate = make_gate(
+        config.risk, instruments, len(accounts), len(names),
+        account_names=accounts, strategy_names=names,
+    )  # fmt: skip
     ctx = make_context(
         matrix_map=matrix.map,
         journal_map=journal_map,

@@ -63,6 +63,7 @@ RING_LAPPED = 160  # + venue
 
 # Commands: int64 (8,): kind, argument, ...
 COMMAND_HALT, COMMAND_RESUME, COMMAND_ENABLE, COMMAND_DISABLE, COMMAND_STOP = 1, 2, 3, 4, 5
+COMMAND_LIMIT = 16  # see limit_apply
 COMMAND_BYTES = 64
 
 
@@ -111,6 +112,10 @@ class Context(NamedTuple):
     F_UPDATE, F_DENIAL, F_INTENTS, F_OUTCOME, F_REALIZED, F_COMMAND, F_ADDRESSES, F_TABLE,
 ) = range(32)  # fmt: skip
 F_GATE = F_TABLE + len(OrderTable._fields)
+F_GATE_RESYNC, F_GATE_FIRM, F_GATE_ACCOUNTS, F_GATE_CELLS, F_GATE_MARKET = (
+    F_GATE + GateState._fields.index(name)
+    for name in ("resync", "firm", "accounts", "cells", "market")
+)
 """Numbers of the packed arrays: Context's order, table and gate flattened at the end."""
 
 # Samples for `field`: they give dtype and dimensions, their content is never read.

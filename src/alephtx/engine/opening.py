@@ -5,7 +5,7 @@ account's, so the gate's limits count them and the ledger compares them with the
 """
 
 from collections.abc import Sequence
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
 from typing import Protocol
 
 import msgspec
@@ -16,6 +16,7 @@ from alephtx.core.ports import Balance, Holding
 from alephtx.engine.context import Context
 from alephtx.ledger.book import Ledger
 from alephtx.ledger.cost import Position, money
+from alephtx.risk.state import NO_LIMIT, OPENING
 
 
 class Opened(Protocol):
@@ -37,11 +38,19 @@ class Held(msgspec.Struct):
     entry_price: Decimal
 
 
+class Stated(msgspec.Struct):
+    """What an account has of one currency."""
+
+    currency: str
+    total: Decimal
+
+
 class Opening(msgspec.Struct):
     """The payload of a BALANCES record, as far as the engine needs it."""
 
     account: int
     holdings: list[Held] = []
+    balances: list[Stated] = []
 
 
 def opening_of(gateway: Opened) -> bytes:
@@ -66,8 +75,19 @@ def opening_of(gateway: Opened) -> bytes:
 
 
 def take_up(payload: bytes | memoryview, ctx: Context, instruments: Instruments) -> int:
-    """Give the gate's account positions what a BALANCES record holds; returns the account."""
+    """Give the gate's account positions and equity what a BALANCES record holds.
+
+    Returns the account. Equity counts currencies whose worth [risk] states, rounded down; another
+    coin is worth nothing there, which makes the leverage limit tighter, never looser.
+    """
     opening = msgspec.json.decode(payload, type=Opening)
+    equity = Decimal(0)
+    for stated in opening.balances:
+        if stated.currency in instruments.currencies:
+            rate = int(ctx.gate.currency_e8[instruments.currencies.index(stated.currency)])
+            equity += stated.total * rate
+    known = max(min(equity, Decimal(NO_LIMIT - 1)), Decimal(1 - NO_LIMIT))
+    ctx.gate.accounts[opening.account, OPENING] = int(known.to_integral_value(ROUND_FLOOR))
     for held in opening.holdings:
         position = Position()
         position.take_up(instruments[held.instrument], held.qty, held.entry_price)

@@ -4,6 +4,7 @@ The same kernels apply a record here and live, so the state after a crash is the
 What the journal cannot know (what the venue did meanwhile) the gateway asks for afterwards.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -16,9 +17,10 @@ from alephtx.engine.context import Context, Rows, pack
 from alephtx.engine.opening import take_up
 from alephtx.engine.updates import replay_update
 from alephtx.execution.orders import orders_cancelling, orders_place
-from alephtx.matrix.journal import BALANCES, EPOCH, Record, read
+from alephtx.matrix.journal import BALANCES, COMMAND, EPOCH, Record, read
 from alephtx.matrix.journal import INTENT as INTENT_RECORD
 from alephtx.matrix.journal import UPDATE as UPDATE_RECORD
+from alephtx.risk.latches import relatch
 
 
 class Recovered(msgspec.Struct):
@@ -33,8 +35,15 @@ class Recovered(msgspec.Struct):
     venue_ids: dict[int, dict[int, int]] = {}
 
 
-def fold(directory: Path, ctx: Context, instruments: Instruments) -> Recovered:
+def fold(
+    directory: Path,
+    ctx: Context,
+    instruments: Instruments,
+    on_command: Callable[[memoryview], None] | None = None,
+) -> Recovered:
     """Replay a journal into a fresh context. Returns what gateways need to take up their orders.
+
+    on_command: gets the payload of every COMMAND record, in its place among the others.
 
     By account: since_ns, up to which everything is known; opened_ns, when the ledger's count began;
     venue_ids; live, the ORDER rows.
@@ -47,6 +56,8 @@ def fold(directory: Path, ctx: Context, instruments: Instruments) -> Recovered:
         account = apply_record(record, ctx, packed, instruments)
         if record.kind == UPDATE_RECORD:
             _note(ctx.update, told)
+        elif record.kind == COMMAND and on_command is not None:
+            on_command(record.payload)
         elif record.kind == EPOCH:
             told.epoch = max(told.epoch, int(np.frombuffer(record.payload, np.int64, count=1)[0]))
         elif record.kind == BALANCES:
@@ -79,6 +90,7 @@ def apply_record(record: Record, ctx: Context, packed: Rows, instruments: Instru
 
 def _intent(row: Rows, ctx: Context) -> None:
     if row[0]["verdict"] != words.PASS:
+        relatch(ctx.gate, row)
         return
     if row[0]["op"] == words.PLACE:
         orders_place(ctx.table, row, int(row[0]["ts_intent"]))

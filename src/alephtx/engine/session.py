@@ -26,6 +26,7 @@ from alephtx.engine.assemble import Engine, assemble
 from alephtx.engine.epoch import next_epoch
 from alephtx.engine.host import Host
 from alephtx.engine.ledger_watch import LedgerWatch
+from alephtx.engine.limit_commands import LimitDesk
 from alephtx.engine.loop import Loop
 from alephtx.engine.opening import contracts_of, opening_of, take_up
 from alephtx.engine.paper import PAPER_BALANCES, PaperGateway
@@ -79,23 +80,19 @@ class Session:
         host: Host | None = None,
     ) -> None:
         self.host = host or Host(MachineClock(matrix.clock_offset_ns), seeded())
-        self.config = config
-        self.run_directory = run
-        self.matrix = matrix
-        self.instruments = instruments
+        self.config, self.run_directory = config, run
+        self.matrix, self.instruments = matrix, instruments
         self.clock, self.random = self.host.clock, self.host.source
         self.ledger = Ledger(instruments)
         self.gateways: list[AnyGateway] = []
-        self.intent_to_wire = make_histogram()
-        self.ack_latency = make_histogram()
+        self.intent_to_wire, self.ack_latency = make_histogram(), make_histogram()
         self.reconciled: dict[str, list[str]] = {}
         self.stop_asked = asyncio.Event()
         self.epoch = 0
         self.alarms: list[str] = []
         self.fault: BaseException | None = None
         self.loop_thread: Loop | None = None
-        self._halt_word = 0
-        self._cancel_again = 0
+        self._halt_word, self._cancel_again = 0, 0
         self._intent_times: dict[int, int] = {}
         self._journal_tail: Any = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -119,7 +116,9 @@ class Session:
             config, self.instruments, self.matrix, self.journal.map, self.inputs.map
         )
         self.ctx = self.engine.ctx
-        self.recovered: Recovered = fold(run.journal, self.ctx, self.instruments)
+        self.limits = LimitDesk(config, run.path, self.clock, self.ctx, self.instruments)
+        replay = self.limits.replay
+        self.recovered: Recovered = fold(run.journal, self.ctx, self.instruments, replay)
         self.python = PythonStrategies(
             config, self.instruments, self.matrix, self.engine, self.clock
         )
@@ -384,6 +383,7 @@ class Session:
             await self.clock.sleep(self.host.round_ns)
             self._follow_journal()
             self._answer_asks()
+            self.limits.poll(self.engine.rings.commands.push)
             self._obey_halt()
             now = self.clock.monotonic()
             if now >= next_status:

@@ -38,6 +38,7 @@ from alephtx.engine.context import (
     COMMAND_DISABLE,
     COMMAND_ENABLE,
     COMMAND_HALT,
+    COMMAND_LIMIT,
     COMMAND_RESUME,
     COMMAND_STOP,
     EVENTS,
@@ -48,8 +49,10 @@ from alephtx.engine.context import (
     F_COUNTERS,
     F_DEPTH_WANTED,
     F_EVENT,
+    F_GATE_MARKET,
     F_INPUTS,
     F_INTENTS,
+    F_JOURNAL,
     F_LEVELS,
     F_MAP,
     F_NEXT_SLOT,
@@ -94,6 +97,7 @@ from alephtx.engine.context import (
     X_STOPPING,
     X_UPDATE_STRATEGY,
 )
+from alephtx.engine.limit_apply import apply_change
 from alephtx.engine.updates import pop_update, room_left
 from alephtx.matrix.inputlog import input_append
 from alephtx.matrix.levels import levels_read
@@ -101,6 +105,7 @@ from alephtx.matrix.ring import ring_head, ring_read
 from alephtx.matrix.spsc import spsc_pop
 from alephtx.matrix.tops import top_read
 from alephtx.matrix.writers import halt_read, last_beat, venue_writer
+from alephtx.risk.status import forget_status, note_market
 
 INTENT_BYTES = 128
 BEAT_STALE_NS = 500_000_000
@@ -178,6 +183,9 @@ def take_slot(x: Rows) -> None:
     event[0]["flags"] = (aux >> 40) & 0xFFFF
     event[0]["side"] = ((aux >> 56) & 0xFF) - 1
     is_trade = kind == TRADE
+    if kind not in (TOP, DELTA):
+        now = field(x, F_NOW, I1)
+        note_market(field(x, F_GATE_MARKET, I2), instrument, kind, slot[0]["bid"], now[3])
     if not is_trade:
         # The slot carries the touch of a book event; other kinds leave the book to the matrix.
         if kind in (TOP, DELTA):
@@ -214,6 +222,7 @@ def lapped(x: Rows, venue: Int) -> None:
         if venue_of[i] != venue:
             continue
         top_read(matrix, i, top[i : i + 1])
+        forget_status(field(x, F_GATE_MARKET, I2), i)
         _set_event(x, i, LAPPED, head, lost)
         _deliver(x, i, False)
 
@@ -327,6 +336,8 @@ def _drain_commands(x: Rows) -> int:
         elif kind == COMMAND_DISABLE:
             _enter(x, argument, S_ON_STOP)
             strategies[argument, S_ENABLED] = 0
+        elif kind == COMMAND_LIMIT:
+            apply_change(field(x, F_JOURNAL, I1), command, control[X_INPUT_SEQ], now[0])
         elif kind == COMMAND_STOP:
             for s in range(len(strategies)):
                 if strategies[s, S_ENABLED]:

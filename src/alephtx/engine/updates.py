@@ -21,6 +21,10 @@ from alephtx.engine.context import (
     F_ADDRESSES,
     F_CONTROL,
     F_COUNTERS,
+    F_GATE_ACCOUNTS,
+    F_GATE_CELLS,
+    F_GATE_FIRM,
+    F_GATE_RESYNC,
     F_INPUTS,
     F_INSTRUMENTS,
     F_JOURNAL,
@@ -31,6 +35,7 @@ from alephtx.engine.context import (
     F_UPDATE,
     F_UPDATE_RINGS,
     I1,
+    I2,
     INSTRUMENTS,
     OUTCOMES,
     POSITIONS,
@@ -43,7 +48,7 @@ from alephtx.engine.context import (
     X_UPDATE_COUNT,
     X_UPDATE_STRATEGY,
 )
-from alephtx.engine.fields import gate_of, table_of
+from alephtx.engine.fields import table_of
 from alephtx.engine.settle import settle_positions
 from alephtx.execution.orders import (
     DUPLICATE,
@@ -58,6 +63,8 @@ from alephtx.matrix.inputlog import input_append, input_room
 from alephtx.matrix.journal import UPDATE as UPDATE_RECORD
 from alephtx.matrix.journal import journal_append, journal_failed, journal_room
 from alephtx.matrix.spsc import spsc_pop, spsc_push
+from alephtx.risk.gate import note_fill
+from alephtx.risk.state import RESCAN
 
 UPDATE_BYTES = 160
 ROOM_BYTES = 2 << 20
@@ -71,7 +78,6 @@ def apply_update(x: Rows, a: Int, b: Int) -> int:
     reports that changed nothing. What needs the main thread's attention goes to the ring of asks.
     """
     update = field(x, F_UPDATE, UPDATES)
-    gate = gate_of(x)
     table = table_of(x)
     outcome = field(x, F_OUTCOME, OUTCOMES)
     counters = field(x, F_COUNTERS, I1)
@@ -80,7 +86,8 @@ def apply_update(x: Rows, a: Int, b: Int) -> int:
     kind = np.int64(update[0]["kind"])
     account = np.int64(update[0]["account"])
     if kind == RESYNC_BEGIN or kind == RESYNC_END:
-        gate.resync[account] = 1 if kind == RESYNC_BEGIN else 0
+        field(x, F_GATE_RESYNC, I1)[account] = 1 if kind == RESYNC_BEGIN else 0
+        field(x, F_GATE_FIRM, I1)[RESCAN] = 1  # positions may have come that no order of ours made
         return -1
     if kind == MONEY_MOVED:
         settle_positions(x, account)
@@ -143,6 +150,10 @@ def _book_fill(x: Rows, account: Int) -> None:
     if bad != 0:
         counters[C_OVERFLOWS] += 1
     counters[C_FILLS] += 1
+    note_fill(
+        field(x, F_GATE_CELLS, I2), field(x, F_GATE_FIRM, I1), field(x, F_GATE_ACCOUNTS, I2),
+        account, i, field(x, F_NOW, I1)[3],
+    )  # fmt: skip
 
 
 @kernel

@@ -6,7 +6,7 @@ from alephtx.core.kernel import Int, inline_kernel
 from alephtx.core.units import CEIL, OVERFLOW, mul_div_checked
 from alephtx.core.view import View
 from alephtx.core.words import DENY_BAND, DENY_OVERFLOW, MARKET, PASS
-from alephtx.risk.limits import NO_LIMIT, GateState, Rows
+from alephtx.risk.state import NO_LIMIT, GateState, Rows
 
 
 @inline_kernel

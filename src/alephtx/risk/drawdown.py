@@ -1,4 +1,4 @@
-"""Rule: a strategy that lost more than its limit is latched until a person re-arms it."""
+"""Rule: a strategy, an account or the firm that lost its limit is latched until it is re-armed."""
 
 import numpy as np
 
@@ -6,22 +6,40 @@ from alephtx.core.exposure import middle, power_of_ten
 from alephtx.core.kernel import Int, inline_kernel, kernel
 from alephtx.core.units import FLOOR, OVERFLOW, mul_div_checked, notional
 from alephtx.core.view import View
-from alephtx.core.words import INVERSE
-from alephtx.risk.limits import NO_LIMIT, GateState
+from alephtx.core.words import DENY_HALTED, DENY_OVERFLOW, INVERSE, PASS
+from alephtx.risk.exposure import RATE_ONE, mark
+from alephtx.risk.state import (
+    CELL_COUNT,
+    DRAWDOWN_MAX,
+    FIRM_DRAWDOWN_MAX,
+    FIRM_LATCHED,
+    FIRM_PROFIT,
+    LATCHED,
+    NO_LIMIT,
+    PROFIT,
+    PROFIT_AT,
+    RULE_ACCOUNT_DRAWDOWN,
+    RULE_FIRM_DRAWDOWN,
+    GateState,
+    Rows,
+)
+
+PROFIT_EVERY_NS = 1_000_000
+"""Accounts and firm are valued so often at most: it costs a look at every position."""
 
 
 @kernel
 def latch_drawdown(view: View, gate: GateState, s: Int) -> int:
     """Latch the strategy if realized + unrealized - fees is at or below -drawdown_max.
 
-    Returns 1 when latched or when the profit cannot be known now (no price yet, overflow): that
-    refuses, but only a loss latches. The engine may call it on a timer too.
+    Returns 1 when latched, 2 when the profit cannot be known now (no price yet, overflow): that
+    refuses too, but only a loss latches. The engine may call it on a timer too.
     """
     if gate.latched[s] != 0:
         return 1
     profit = strategy_profit(view, gate)
     if profit == OVERFLOW:
-        return 1
+        return 2
     if profit <= -gate.drawdown_max[s]:
         gate.latched[s] = 1
         return 1
@@ -40,33 +58,100 @@ def strategy_profit(view: View, gate: GateState) -> int:
         held = view.positions[i]
         if held["qty"] == 0 and held["realized"] == 0 and held["fees"] == 0:
             continue
-        profit = _instrument_profit(view, i, middle(view.top, i))
-        if profit == OVERFLOW:
-            return OVERFLOW
-        worth = mul_div_checked(profit, gate.rate_e8[i], 100_000_000, FLOOR)
-        if worth == OVERFLOW or abs(worth) >= NO_LIMIT or abs(total) >= NO_LIMIT:
+        mark = middle(view.top, i)
+        worth = instrument_profit(view.positions, view.instruments, i, mark, gate.rate_e8[i])
+        if worth == OVERFLOW or abs(total) >= NO_LIMIT:
             return OVERFLOW
         total += worth
     return total
 
 
 @inline_kernel
-def _instrument_profit(view: View, i: Int, mark: Int) -> int:
-    """Return realized - fees + unrealized of one instrument in 10^-8 of its quote currency."""
-    held, row = view.positions[i], view.instruments[i]
+def value_accounts(
+    now: Int,
+    top: Rows,
+    instruments: Rows,
+    firm: Rows,
+    accounts: Rows,
+    cells: Rows,
+    market: Rows,
+    rate_e8: Rows,
+    account_positions: Rows,
+) -> None:
+    """Bring the accounts' and the firm's profit up to date, and latch whoever lost its limit.
+
+    Once in PROFIT_EVERY_NS at most; marked to the last known middle. A profit that cannot be known
+    is OVERFLOW: it refuses where there is a limit, and latches nothing.
+    """
+    at = firm[PROFIT_AT]
+    if at != 0 and 0 <= now - at < PROFIT_EVERY_NS:
+        return
+    firm[PROFIT_AT] = now
+    for a in range(accounts.shape[0]):
+        accounts[a, PROFIT] = 0
+    total, unknown = 0, 0
+    for n in range(firm[CELL_COUNT]):
+        a, i = cells[n, 0] >> 32, cells[n, 0] & 0xFFFFFFFF
+        rows, price = account_positions[a], mark(top, market, i)
+        worth = instrument_profit(rows, instruments, i, price, rate_e8[i])
+        if worth == OVERFLOW or abs(total) >= NO_LIMIT:
+            unknown = 1
+            accounts[a, PROFIT] = OVERFLOW
+            continue
+        total += worth
+        if accounts[a, PROFIT] != OVERFLOW:
+            accounts[a, PROFIT] += worth
+    firm[FIRM_PROFIT] = OVERFLOW if unknown != 0 else total
+    if unknown == 0 and total <= -firm[FIRM_DRAWDOWN_MAX]:
+        firm[FIRM_LATCHED] = 1
+    for a in range(accounts.shape[0]):
+        row = accounts[a]
+        if row[PROFIT] != OVERFLOW and row[PROFIT] <= -row[DRAWDOWN_MAX]:
+            row[LATCHED] = 1
+
+
+@inline_kernel
+def check_breakers(firm: Rows, row: Rows) -> tuple[int, int]:
+    """Refuse for a firm or an account (its row) that lost its limit or whose profit is unknown."""
+    if firm[FIRM_LATCHED] != 0:
+        return DENY_HALTED, RULE_FIRM_DRAWDOWN
+    if row[LATCHED] != 0:
+        return DENY_HALTED, RULE_ACCOUNT_DRAWDOWN
+    if firm[FIRM_DRAWDOWN_MAX] < NO_LIMIT and firm[FIRM_PROFIT] == OVERFLOW:
+        return DENY_OVERFLOW, RULE_FIRM_DRAWDOWN
+    if row[DRAWDOWN_MAX] < NO_LIMIT and row[PROFIT] == OVERFLOW:
+        return DENY_OVERFLOW, RULE_ACCOUNT_DRAWDOWN
+    return PASS, 0
+
+
+@kernel
+def instrument_profit(
+    positions: Rows, instruments: Rows, i: Int, mark_ticks: Int, rate_e8: Int
+) -> int:
+    """Return realized - fees + unrealized of one instrument in 10^-8 of the reference, or OVERFLOW.
+
+    positions: POSITION (I,). OVERFLOW also where it needs a price and there is none, and from
+    NO_LIMIT on.
+    """
+    held, row = positions[i], instruments[i]
     profit = held["realized"] - held["fees"]
     inverse = row["contract"] == INVERSE
-    if mark <= 0 and (inverse or held["qty"] != 0):
+    if held["qty"] == 0 and profit == 0:
+        return 0
+    if mark_ticks <= 0 and (inverse or held["qty"] != 0):
         return OVERFLOW
     if held["qty"] != 0:
-        now = notional(view.instruments[i : i + 1], mark, held["qty"], FLOOR)
+        now = notional(instruments[i : i + 1], mark_ticks, held["qty"], FLOOR)
         cost: Int = np.int64(held["cost"])
         if not inverse:
-            cost = notional(view.instruments[i : i + 1], 1, cost, FLOOR)
+            cost = notional(instruments[i : i + 1], 1, cost, FLOOR)
         if OVERFLOW in (now, cost):
             return OVERFLOW
         profit += cost - now if inverse else now - cost
     if inverse:
-        scale = power_of_ten(np.int64(row["price_scale"]))
-        return mul_div_checked(profit, mark, scale, FLOOR)
-    return profit
+        profit = mul_div_checked(
+            profit, mark_ticks, power_of_ten(np.int64(row["price_scale"])), FLOOR
+        )
+    if profit != OVERFLOW and rate_e8 != RATE_ONE:
+        profit = mul_div_checked(profit, rate_e8, RATE_ONE, FLOOR)
+    return profit if abs(profit) < NO_LIMIT else OVERFLOW

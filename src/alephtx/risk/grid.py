@@ -7,7 +7,7 @@ from alephtx.core.kernel import Int, inline_kernel
 from alephtx.core.units import FLOOR, MAX_VALUE, OVERFLOW, price_grid
 from alephtx.core.view import View
 from alephtx.core.words import DENY_OVERFLOW, DENY_TICK, MARKET, PASS, REDUCE_ONLY
-from alephtx.risk.limits import GateState, Rows
+from alephtx.risk.state import GateState, Rows
 
 
 @inline_kernel

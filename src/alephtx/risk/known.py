@@ -3,7 +3,7 @@
 from alephtx.core.kernel import Int, inline_kernel
 from alephtx.core.view import View
 from alephtx.core.words import DENY_UNKNOWN_ORDER, PASS
-from alephtx.risk.limits import GateState, Rows
+from alephtx.risk.state import GateState, Rows
 
 
 @inline_kernel

@@ -1,4 +1,4 @@
-"""Limits as the gate's arrays, built once from the config.
+"""Limits as the gate's arrays, built from the config, and built anew when one is changed.
 
 Money limits are in a reference currency: the quote currency of an instrument times its rate.
 Dollars and dollar coins count 1 here and only here (limits, never the books); any other quote
@@ -6,34 +6,43 @@ currency needs a stated rate. Inside, per-instrument limits are kept in 10^-8 of
 own quote currency, so that a check is one multiplication.
 """
 
-from collections.abc import Mapping
-from decimal import ROUND_FLOOR, Decimal
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Protocol
 
-import numpy as np
+from alephtx.core.errors import ConfigError
+from alephtx.core.instruments import Instruments
+from alephtx.core.risk_schema import Risk
+from alephtx.risk.amounts import DOLLARS, currency_e8, lots, money, rate_of, usual_lots
+from alephtx.risk.scopes import hundredths, narrow, set_bucket
+from alephtx.risk.state import (
+    BURST,
+    DRAWDOWN_MAX,
+    FIRM_DRAWDOWN_MAX,
+    GROSS,
+    INTERVAL,
+    LEVERAGE_MAX,
+    LIMIT_COLUMNS,
+    NET,
+    NO_LIMIT,
+    RATIO_MAX,
+    RATIO_ORDERS_MIN,
+    RATIO_WINDOW,
+    REFILLED,
+    RULE_NAMES,
+    SELF_TRADE,
+    TOKENS,
+    TYPICAL_STATED,
+    GateState,
+    Rows,
+    empty_state,
+)
 
-from alephtx.core.errors import ConfigError, UnitError
-from alephtx.core.instruments import Instrument, Instruments
-from alephtx.core.units import MAX_VALUE, MONEY_SCALE
+__all__ = ["BURST", "DOLLARS", "INTERVAL", "LIMIT_COLUMNS", "NO_LIMIT", "REFILLED", "RULE_NAMES"]
+__all__ += ["TOKENS", "GateState", "RiskLimits", "Rows", "make_gate"]
 
-Rows = np.ndarray[Any, Any]
-
-NO_LIMIT = 1 << 60
-"""Bound of every quantity and amount the gate adds up, so that no sum of a few overflows."""
-
-# Columns of GateState.buckets.
-TOKENS, REFILLED, INTERVAL, BURST = 0, 1, 2, 3
-
-# Intent.rule: which rule gave the verdict.
-RULE_SHAPE, RULE_HALTED, RULE_DRAWDOWN, RULE_WARMUP, RULE_RESYNC = 1, 2, 3, 4, 5
-RULE_STALE, RULE_GRID, RULE_BAND, RULE_SIZE, RULE_NOTIONAL = 6, 7, 8, 9, 10
-RULE_POSITION, RULE_OPEN_ORDERS, RULE_RATE, RULE_KNOWN, RULE_GROUP = 11, 12, 13, 14, 15
-RULE_NAMES = (
-    "", "shape", "halted", "drawdown", "warmup", "resync", "stale", "grid", "band", "size",
-    "notional", "position", "open_orders", "rate", "known", "group",
-)  # fmt: skip
-
-DOLLARS = ("USD", "USDT", "USDC", "FDUSD", "BUSD", "TUSD", "USDE", "USDT0")
+SECOND_NS = 1_000_000_000
+_OFF = Risk()
 
 
 class RiskLimits(Protocol):
@@ -59,67 +68,73 @@ class RiskLimits(Protocol):
     def rates(self) -> Mapping[str, Decimal]: ...  # noqa: D102
 
 
-class GateState(NamedTuple):
-    """The gate's limits and its little state; S strategies, A accounts, I instruments.
-
-    qty_max (S, I) lots in one order. notional_max (S, I), position_max (S, I) and
-    account_position_max (A, I): 10^-8 of the quote currency. band_bps, stale_ns and rate_e8
-    (reference value of one unit of quote x 10^8): (I,). open_orders_max (S,). drawdown_max (S,):
-    10^-8 of the reference; latched (S,): 1 once it was reached, cleared by hand. warm_until (S,):
-    monotonic ns before which a strategy may not trade. resync (A,): 1 while the account's truth is
-    being asked for. buckets (A, 4): TOKENS and BURST in ns of INTERVAL each, REFILLED monotonic ns.
-    """
-
-    qty_max: Rows
-    notional_max: Rows
-    position_max: Rows
-    account_position_max: Rows
-    band_bps: Rows
-    stale_ns: Rows
-    rate_e8: Rows
-    open_orders_max: Rows
-    drawdown_max: Rows
-    latched: Rows
-    warm_until: Rows
-    resync: Rows
-    buckets: Rows
-
-
 def make_gate(
-    risk: RiskLimits, instruments: Instruments, accounts: int, strategies: int
+    risk: RiskLimits,
+    instruments: Instruments,
+    accounts: int,
+    strategies: int,
+    *,
+    account_names: Sequence[str] = (),
+    strategy_names: Sequence[str] = (),
 ) -> GateState:
-    """Build the gate; every strategy and account gets the same limits, edit the arrays for others.
+    """Build the gate: the limits for all, narrowed by those of every scope.
 
+    risk: the config's [risk], or any object with the fields of `RiskLimits`; others it lacks are
+    off. Names are those of the config, by index; a scope of a name that is not there is refused.
     ConfigError names the limit, its value and the remedy.
     """
     a, s, n = max(1, accounts), max(1, strategies), max(1, len(instruments))
     _check_counts(risk)
-    gate = GateState(
-        qty_max=np.full((s, n), NO_LIMIT, np.int64),
-        notional_max=np.zeros((s, n), np.int64),
-        position_max=np.zeros((s, n), np.int64),
-        account_position_max=np.zeros((a, n), np.int64),
-        band_bps=np.full(n, risk.band_bps, np.int64),
-        stale_ns=np.full(n, risk.stale_ms * 1_000_000, np.int64),
-        rate_e8=np.zeros(n, np.int64),
-        open_orders_max=np.full(s, risk.open_orders_max, np.int64),
-        drawdown_max=np.full(s, _money("drawdown_max", risk.drawdown_max), np.int64),
-        latched=np.zeros(s, np.int64),
-        warm_until=np.zeros(s, np.int64),
-        resync=np.zeros(a, np.int64),
-        buckets=np.zeros((a, 4), np.int64),
-    )
+    instruments.rows()  # names every currency
+    rates = risk.rates
+    gate = empty_state(a, s, n, max(1, len(instruments.currencies)))
+    gate.band_bps[:], gate.stale_ns[:] = risk.band_bps, risk.stale_ms * 1_000_000
+    gate.open_orders_max[:] = risk.open_orders_max
+    gate.drawdown_max[:] = money("drawdown_max", risk.drawdown_max)
+    for c, currency in enumerate(instruments.currencies):
+        gate.currency_e8[c] = currency_e8(currency, rates)
     for i, instrument in enumerate(instruments):
-        rate = _rate(instrument, risk.rates)
+        rate = rate_of(instrument, rates)
         gate.rate_e8[i] = int(rate.scaleb(8))
-        gate.qty_max[:, i] = _lots(instrument, risk.qty_max)
-        gate.notional_max[:, i] = _money("notional_max", risk.notional_max, rate)
-        position = _money("position_notional_max", risk.position_notional_max, rate)
+        gate.qty_max[:, i] = lots(instrument, risk.qty_max)
+        gate.notional_max[:, i] = money("notional_max", risk.notional_max, rate)
+        position = money("position_notional_max", risk.position_notional_max, rate)
         gate.position_max[:, i] = gate.account_position_max[:, i] = position
-    interval = -(-1_000_000_000 // risk.orders_per_s)
-    gate.buckets[:, INTERVAL] = interval
-    gate.buckets[:, TOKENS] = gate.buckets[:, BURST] = interval * risk.orders_per_s
+    set_bucket(gate.buckets, risk.orders_per_s)
+    _limit_more(risk, gate, instruments)
+    narrow(risk, gate, instruments, account_names, strategy_names)
     return gate
+
+
+def _limit_more(risk: Any, gate: GateState, instruments: Instruments) -> None:
+    """Set the limits that are off unless they are stated."""
+
+    def said(name: str) -> Any:
+        return getattr(risk, name, getattr(_OFF, name))
+
+    def amount(name: str) -> int:
+        value = said(name)
+        return NO_LIMIT if value is None else money(name, value)
+
+    gate.firm_gross_max[0] = amount("firm_gross_max")
+    gate.base_max[:, GROSS], gate.base_max[:, NET] = (
+        amount("base_gross_max"),
+        amount("base_net_max"),
+    )
+    gate.firm[SELF_TRADE] = said("self_trade") == "deny"
+    gate.firm[FIRM_DRAWDOWN_MAX] = amount("firm_drawdown_max")
+    rows = gate.accounts
+    rows[:, DRAWDOWN_MAX] = amount("account_drawdown_max")
+    rows[:, LEVERAGE_MAX] = hundredths(said("leverage_max"))
+    rows[:, RATIO_MAX] = said("order_trade_ratio_max")
+    rows[:, RATIO_WINDOW] = said("order_trade_window_s") * SECOND_NS
+    rows[:, RATIO_ORDERS_MIN] = said("order_trade_orders_min")
+    gate.collar_bps[:], gate.fat_multiple[:] = said("collar_bps"), said("fat_finger_multiple")
+    gate.duplicate_ns[:] = said("duplicate_ms") * 1_000_000
+    set_bucket(gate.messages, said("messages_per_s"))
+    if said("typical_qty") is not None:
+        for i, instrument in enumerate(instruments):
+            gate.typical[:, i, TYPICAL_STATED] = usual_lots(instrument, said("typical_qty"))
 
 
 def _check_counts(risk: RiskLimits) -> None:
@@ -130,50 +145,3 @@ def _check_counts(risk: RiskLimits) -> None:
                 f"risk.{name} = {value!r} is not a whole number of 1 to 1e9",
                 remedy=f"set risk.{name} to a positive whole number",
             )
-
-
-def _money(name: str, value: Any, rate: Decimal = Decimal(1)) -> int:
-    """Return an amount of the reference as 10^-8 of a currency worth `rate`, rounded down."""
-    remedy = f'write risk.{name} as a positive amount, e.g. "1000"'
-    if isinstance(value, bool) or not isinstance(value, Decimal | int):
-        raise ConfigError(f"risk.{name} = {value!r} is not a decimal number", remedy=remedy)
-    amount = Decimal(value)
-    if not amount.is_finite() or amount <= 0:
-        raise ConfigError(f"risk.{name} = {value} is not a positive amount", remedy=remedy)
-    units = int((amount / rate).scaleb(MONEY_SCALE).to_integral_value(ROUND_FLOOR))
-    if units >= NO_LIMIT:
-        raise ConfigError(
-            f"risk.{name} = {value} is beyond what the gate can add up", remedy=remedy
-        )
-    return units
-
-
-def _lots(instrument: Instrument, qty_max: Any) -> int:
-    if qty_max is None:
-        return NO_LIMIT - 1
-    if isinstance(qty_max, bool) or not isinstance(qty_max, Decimal | int):
-        raise ConfigError(f"risk.qty_max = {qty_max!r} is not a decimal number")
-    amount = Decimal(qty_max)
-    if not amount.is_finite() or amount <= 0:
-        raise ConfigError(
-            f"risk.qty_max = {qty_max} is not a positive quantity", remedy="remove it or mend it"
-        )
-    lots = amount.scaleb(instrument.qty_scale).to_integral_value(ROUND_FLOOR)
-    if lots < 1:
-        raise UnitError(f"risk.qty_max = {qty_max} is less than one lot of {instrument.key}")
-    return min(int(lots), NO_LIMIT - 1)
-
-
-def _rate(instrument: Instrument, rates: Mapping[str, Decimal]) -> Decimal:
-    rate = rates.get(instrument.quote)
-    if rate is None:
-        if instrument.quote in DOLLARS:
-            return Decimal(1)
-        raise ConfigError(
-            f"{instrument.key} is quoted in {instrument.quote}, whose worth is not stated",
-            remedy=f"give risk.rates.{instrument.quote}, or leave the instrument out",
-        )
-    scaled = rate.scaleb(8) if rate.is_finite() else rate
-    if not rate.is_finite() or rate <= 0 or int(scaled) < 1 or int(scaled) >= MAX_VALUE:
-        raise ConfigError(f"risk.rates.{instrument.quote} = {rate} is not a usable rate")
-    return rate

@@ -8,7 +8,7 @@ from alephtx.core.units import CEIL, OVERFLOW
 from alephtx.core.view import View
 from alephtx.core.words import DENY_NOTIONAL, DENY_OVERFLOW, PASS
 from alephtx.risk.grid import order_price
-from alephtx.risk.limits import GateState, Rows
+from alephtx.risk.state import GateState, Rows
 
 
 @inline_kernel

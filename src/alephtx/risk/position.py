@@ -16,19 +16,25 @@ from alephtx.core.words import (
     PLACE,
 )
 from alephtx.risk.grid import order_price
-from alephtx.risk.limits import NO_LIMIT, GateState, Rows
-from alephtx.risk.reduce import pending_lots, reduces
+from alephtx.risk.reduce import pending_lots
+from alephtx.risk.state import NO_LIMIT, GateState, Rows
 
 
 @inline_kernel
 def check_position(
-    intents: Rows, k: Int, view: View, gate: GateState, table: Any, account_positions: Rows
+    intents: Rows,
+    k: Int,
+    view: View,
+    gate: GateState,
+    table: Any,
+    account_positions: Rows,
+    hedge: Int,
 ) -> int:
     """Refuse what could take the strategy's or the account's position beyond its limit.
 
     Worst case on the order's side: position + open orders of that side + this batch + the order,
     valued at the larger of its price and the middle. What ends flat or on the other side of flat
-    than the limit guards is no risk. A flagged intent that only reduces passes.
+    than the limit guards is no risk. hedge: 1 when the intent only reduces (`reduce`); it passes.
     """
     i, side = np.int64(intents[k]["instrument"]), np.int64(intents[k]["side"])
     s, a = np.int64(intents[k]["strategy"]), np.int64(intents[k]["account"])
@@ -45,7 +51,7 @@ def check_position(
     within = strategy <= gate.position_max[s, i] and account <= gate.account_position_max[a, i]
     if OVERFLOW not in (strategy, account) and within:
         return PASS
-    if reduces(intents, k, view, table):
+    if hedge:
         return PASS
     return DENY_OVERFLOW if OVERFLOW in (strategy, account) else DENY_POSITION
 

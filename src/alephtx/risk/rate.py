@@ -8,20 +8,25 @@ is cheaper than an open leg.
 import numpy as np
 
 from alephtx.core.kernel import Int, inline_kernel
-from alephtx.core.view import View
 from alephtx.core.words import DENY_RATE, PASS
-from alephtx.risk.limits import GateState, Rows
+from alephtx.risk.state import Rows
 
 
 @inline_kernel
-def check_rate(intents: Rows, k: Int, view: View, gate: GateState, hedge: Int) -> int:
-    """Take a token, or refuse; the last rule, so that only what passes pays."""
-    account, now = np.int64(intents[k]["account"]), view.now[3]
-    bucket = gate.buckets[account]
+def refill(bucket: Rows, now: Int) -> None:
+    """Earn what the time since the last look is worth; a clock that steps back earns nothing."""
     gone = now - bucket[1]
-    if gone > 0:  # a clock that stands or steps back earns nothing
-        bucket[0] = bucket[3] if gone >= bucket[3] else min(bucket[3], bucket[0] + gone)
+    if gone > 0:
+        # Twice the burst fills it from the deepest debt; more would only overflow.
+        bucket[0] = min(bucket[3], bucket[0] + min(gone, 2 * bucket[3]))
         bucket[1] = now
+
+
+@inline_kernel
+def check_rate(intents: Rows, k: Int, now: Int, buckets: Rows, hedge: Int) -> int:
+    """Take a token, or refuse; the last rule, so that only what passes pays."""
+    bucket = buckets[np.int64(intents[k]["account"])]
+    refill(bucket, now)
     floor = -bucket[3] if hedge else 0
     if bucket[0] - bucket[2] < floor:
         return DENY_RATE
@@ -30,8 +35,7 @@ def check_rate(intents: Rows, k: Int, view: View, gate: GateState, hedge: Int) -
 
 
 @inline_kernel
-def give_back(intents: Rows, k: Int, gate: GateState) -> None:
-    """Return the token of an intent that passed and was denied with its group."""
-    gate.buckets[np.int64(intents[k]["account"])][0] += gate.buckets[
-        np.int64(intents[k]["account"])
-    ][2]
+def give_back(intents: Rows, k: Int, buckets: Rows) -> None:
+    """Return the token of an intent that passed here and was denied after all."""
+    account = np.int64(intents[k]["account"])
+    buckets[account, 0] += buckets[account, 2]

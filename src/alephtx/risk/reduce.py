@@ -9,7 +9,7 @@ from alephtx.core.kernel import Int, inline_kernel
 from alephtx.core.units import CEIL, OVERFLOW, TRUNCATE
 from alephtx.core.view import View
 from alephtx.core.words import AMEND, HEDGE, PASS, PLACE, REDUCE_ONLY
-from alephtx.risk.limits import NO_LIMIT, Rows
+from alephtx.risk.state import NO_LIMIT, Rows
 
 
 @inline_kernel
@@ -32,7 +32,9 @@ def reduces(intents: Rows, k: Int, view: View, table: Any) -> bool:
     net position in the underlying, over all its instruments and in base coin, so that the missing
     leg of an arbitrage counts as a reduction. Unflagged intents never reduce.
     """
-    flags = np.int64(intents[k]["flags"])
+    flags, qty = np.int64(intents[k]["flags"]), intents[k]["qty"]
+    if qty <= 0 or qty >= NO_LIMIT:
+        return False
     if flags & REDUCE_ONLY and _reduces_instrument(intents, k, view, table):
         return True
     return bool(flags & HEDGE) and _reduces_underlying(intents, k, view, table)
@@ -43,7 +45,7 @@ def _reduces_instrument(intents: Rows, k: Int, view: View, table: Any) -> bool:
     i, side = np.int64(intents[k]["instrument"]), np.int64(intents[k]["side"])
     s, held = np.int64(intents[k]["strategy"]), view.positions[i]["qty"]
     going = table.open_strategy[s, i, 0 if side > 0 else 1] + pending_lots(intents, k, i, side)
-    if intents[k]["qty"] >= NO_LIMIT or going >= NO_LIMIT:
+    if going >= NO_LIMIT:
         return False
     return bool(held * side < 0 and going + intents[k]["qty"] <= abs(held))
 

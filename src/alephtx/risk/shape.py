@@ -21,7 +21,7 @@ from alephtx.core.words import (
     POST_ONLY,
     SELL,
 )
-from alephtx.risk.limits import GateState, Rows
+from alephtx.risk.state import GateState, Rows
 
 
 @inline_kernel

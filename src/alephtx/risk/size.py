@@ -5,7 +5,7 @@ import numpy as np
 from alephtx.core.kernel import Int, inline_kernel
 from alephtx.core.view import View
 from alephtx.core.words import DENY_SIZE, PASS
-from alephtx.risk.limits import GateState, Rows
+from alephtx.risk.state import GateState, Rows
 
 
 @inline_kernel

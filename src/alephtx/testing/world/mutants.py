@@ -1,7 +1,7 @@
 """Deliberately broken builds: what the world must notice, or its silence means nothing.
 
 Each is a patch of one method for the length of a world. They are broken where money is lost in
-practice: fills, fees, repeats, recovery, limits, sequence.
+practice: fills, fees, repeats, recovery, limits.
 """
 
 import contextlib
@@ -16,7 +16,6 @@ from alephtx.execution.gateway import Gateway
 from alephtx.execution.inbox import Inbox
 from alephtx.execution.outbox import Outbox
 from alephtx.execution.resync import Truth
-from alephtx.feed.feeder import Feeder
 from alephtx.risk.limits import NO_LIMIT
 
 MUTANTS: dict[str, Callable[[], Any]] = {}
@@ -175,16 +174,6 @@ def epoch_used_again() -> Any:
 def no_cancel_at_the_end() -> Any:
     """A stopped engine leaves its orders to themselves."""
     return _instead(sessions.Session, "cancel_order", lambda _: lambda self, *order: None)
-
-
-@mutant
-def ignore_a_gap() -> Any:
-    """A book whose sequence broke goes on as if it had not."""
-
-    def make(restart: Any) -> Any:
-        return lambda self, i: None
-
-    return _instead(Feeder, "_restart", make)
 
 
 @mutant

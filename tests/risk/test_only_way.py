@@ -1,0 +1,155 @@
+"""There is one way to a send: strategy, gate, journal, outbox ring, gateway; read off the source.
+
+Each link of the chain may be called from the functions named here and from nowhere else; whoever
+adds a caller has to say so in this file. A planted detour is caught (the test of the test).
+"""
+
+import ast
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import alephtx
+from alephtx.core import words as w
+from alephtx.core.records import INTENT
+from alephtx.engine import context as c
+from alephtx.matrix.journal import INTENT as INTENT_RECORD
+from alephtx.matrix.journal import read
+from tests.engine.bench import Bench
+
+SOURCE = Path(alephtx.__file__).parent
+
+# What is called -> the functions that may, "room/file.py:function".
+CANCELLING = {
+    "engine/session.py:cancel_order", "engine/tryout.py:_stop", "execution/outbox.py:cancel",
+}  # fmt: skip
+MAY = {
+    "judge": {"engine/emit.py:emit"},  # gate_check
+    "commit": {"engine/emit.py:emit"},  # journal, order table, outbox ring
+    "fill the outbox": {"engine/emit.py:_commit"},
+    "empty the outbox": {
+        "engine/session.py:_pump", "engine/tryout.py:_run_step", "engine/warm.py:_step",
+    },
+    "submit": CANCELLING | {
+        "engine/session.py:_pump", "engine/tryout.py:_run_step", "execution/gateway.py:submit",
+    },
+    "encode": {"execution/outbox.py:_encode", "engine/shadow.py:submit"},
+    "emit by address": {"engine/emit.py:enter", "engine/step.py:_drain_commands"},
+}  # fmt: skip
+
+
+def links(call: ast.Call) -> str:
+    """Return which link of the chain a call is, "" for none."""
+    name = ast.unparse(call.func)
+    first = ast.unparse(call.args[0]) if call.args else ""
+    if name.endswith("gate_check"):
+        return "judge"
+    if name == "_commit":
+        return "commit"
+    if "push" in name and ("A_OUTBOX" in first or "outbox" in name):
+        return "fill the outbox"
+    if "pop" in name and "outbox" in name:
+        return "empty the outbox"
+    if name.endswith(".submit") and "executor" not in name:
+        return "submit"
+    if name.endswith("codec.encode"):
+        return "encode"
+    if name == "call_stage" and "A_EMIT" in first:
+        return "emit by address"
+    return ""
+
+
+def callers(files: dict[str, str]) -> dict[str, set[str]]:
+    """Return who calls each link, over sources by file name."""
+    found = defaultdict(set)
+    for name, text in files.items():
+        for function in ast.walk(ast.parse(text)):
+            if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            for node in ast.walk(function):
+                if isinstance(node, ast.Call) and (link := links(node)):
+                    found[link].add(f"{name}:{function.name}")
+    return found
+
+
+def sources() -> dict[str, str]:
+    """Return the package by file; `testing` is for tests of venues and runs in no engine."""
+    files = {str(path.relative_to(SOURCE)): path.read_text() for path in SOURCE.rglob("*.py")}
+    return {name: text for name, text in files.items() if not name.startswith("testing/")}
+
+
+def test_every_link_is_called_from_where_it_may_and_nowhere_else():
+    assert callers(sources()) == MAY
+
+
+@pytest.mark.parametrize(
+    ("link", "line"),
+    [
+        ("fill the outbox", "spsc_push(addresses[A_OUTBOX], row)"),
+        ("fill the outbox", "self.rings.outbox.push(row)"),
+        ("submit", "gateway.submit(row)"), ("encode", "self.codec.encode(rows, now, 1)"),
+        ("commit", "_commit(x, 0)"), ("empty the outbox", "engine.rings.outbox.pop(row)"),
+        ("emit by address", "call_stage(addresses[A_EMIT], x, s, 1)"),
+        ("judge", "gate_check(intents, n, view, gate, table, positions, 0)"),
+    ],
+)  # fmt: skip
+def test_a_detour_is_found(link, line):
+    planted = {**sources(), "serve/detour.py": f"def shortcut(self):\n    {line}\n"}
+    assert callers(planted)[link] - MAY[link] == {"serve/detour.py:shortcut"}
+
+
+@pytest.mark.parametrize("place", sorted(CANCELLING))
+def test_who_submits_past_the_gate_only_cancels(place):
+    file, _, name = place.partition(":")
+    tree = ast.parse((SOURCE / file).read_text())
+    (function,) = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name == name]
+    text = ast.unparse(function)
+    assert "words.CANCEL" in text
+    assert "PLACE" not in text
+    assert "AMEND" not in text
+
+
+def test_commit_journals_and_looks_at_the_verdict_before_it_hands_over():
+    tree = ast.parse((SOURCE / "engine" / "emit.py").read_text())
+    (commit,) = [
+        n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name == "_commit"
+    ]
+    text = ast.unparse(commit)
+    steps = [
+        "journal_append(",
+        "if kept < 0",
+        "if verdict != PASS",
+        "spsc_push(addresses[A_OUTBOX]",
+    ]
+    places = [text.index(step) for step in steps]
+    assert places == sorted(places)
+    assert text.count("spsc_push(addresses[A_OUTBOX]") == 1
+
+
+@pytest.mark.kernel
+def test_nothing_leaves_that_was_denied_or_not_journaled(tmp_path):
+    """At run time: what Python hands in passes the gate too, and what leaves is in the journal."""
+    bench = Bench(tmp_path)
+    try:
+        bench.top(6_000_000, 6_000_100)
+        bench.step()
+        for price in (6_000_000, 1_000_000):
+            batch = np.zeros(c.INTENTS_MAX, INTENT)
+            row = batch[:1]
+            row["rule"] = 1
+            row["op"], row["type"], row["tif"], row["side"] = w.PLACE, w.LIMIT, w.GTC, w.BUY
+            row["qty"], row["price"], row["verdict"] = 1000, price, w.PASS
+            bench.engine.rings.python_intents.push(batch)
+        bench.step()
+        left = bench.sent()
+        records = [r for r in read(tmp_path / "journal") if r.kind == INTENT_RECORD]
+        intents = [np.frombuffer(record.payload, INTENT)[0] for record in records]
+        kept = {int(row["order_id"]): row for row in intents}
+        assert [int(row["price"]) for row in left] == [6_000_000, 6_000_000]
+        assert all(kept[int(row["order_id"])]["verdict"] == w.PASS for row in left)
+        assert sum(row["verdict"] == w.DENY_BAND for row in kept.values()) == 1
+        assert bench.ctx.counters[c.C_DENIED] == 1
+    finally:
+        bench.close()
