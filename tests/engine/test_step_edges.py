@@ -338,3 +338,38 @@ def test_recovery_knows_denials_cancels_epochs_and_the_proven_moment(tmp_path):
     assert seen - 10_000 < told.since_ns[0] < seen
     assert again.ctx.gate.resync.tolist() == [1] * len(again.ctx.gate.resync)
     again.close()
+
+
+ANSWERING = """
+
+def on_update(update, view, params, state, intents):
+    state[0]["updates"] += 1
+    intents[0]["op"], intents[0]["type"], intents[0]["tif"] = PLACE, LIMIT, GTC
+    intents[0]["side"], intents[0]["price"], intents[0]["qty"] = BUY, 6_000_000, 1_000
+    intents[1]["op"], intents[1]["target_order_id"] = CANCEL, view.orders[0]["order_id"]
+    return 2
+"""
+
+
+def test_a_strategy_that_is_not_enabled_hears_but_may_only_cancel(tmp_path):
+    """Before it is enabled it hears what becomes of an earlier life's orders, after its stop of its
+    own. A market maker that answered those with new quotes kept a restarted engine from starting.
+    """
+    file = tmp_path / "answering.py"
+    file.write_text(Path(QUOTER).read_text() + ANSWERING)
+    made = Bench(tmp_path, use=str(file))
+    try:
+        made.top(6_000_000, 6_000_100)
+        made.step()
+        (order,) = made.sent()
+        made.ctx.strategies[0, c.S_ENABLED] = 0
+        made.update(order_id=order["order_id"], kind=words.ACK, venue_order_id=7)
+        made.step()
+        assert [int(row["op"]) for row in made.sent()] == [words.CANCEL]
+        made.ctx.strategies[0, c.S_ENABLED] = 1
+        made.update(order_id=order["order_id"], kind=words.CANCEL_REJECT)
+        made.step()
+        assert [int(row["op"]) for row in made.sent()] == [words.PLACE, words.CANCEL]
+        assert made.state["updates"] == 2
+    finally:
+        made.close()

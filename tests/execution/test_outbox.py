@@ -230,3 +230,21 @@ def errors_to_trade(request):
     import msgspec
 
     return msgspec.structs.replace(request, transport="trade")
+
+
+async def test_a_cancel_waits_for_a_link_that_is_down(trading):
+    """Refused at once, it would be asked for again at once, as fast as the machine can."""
+    trading.place(1, 2)
+    await trading.until(lambda: len(trading.wire.sent) == 2)
+    trading.frame(says(row(words.ACK, 1, venue_order_id=71), row(words.ACK, 2, venue_order_id=72)))
+    trading.wire.up = False
+    trading.cancel(1, 2)
+    await trading.passes(SECOND)
+    sent = len(trading.wire.sent)
+    assert words.CANCEL_REJECT not in trading.kinds()
+    trading.frame(says(row(words.FILL, 0, venue_order_id=72, qty=3, status=words.FILLED)))
+    trading.wire.up = True
+    trading.gateway.on_up("trade")
+    await trading.until(lambda: len(trading.wire.sent) > sent)
+    await trading.passes(SECOND)
+    assert trading.wire.sent[sent:] == ["cancel 1"], "the other one is filled by now"
