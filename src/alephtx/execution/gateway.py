@@ -109,6 +109,7 @@ class Gateway:
         )  # fmt: skip
         self.outbox = Outbox(account, codec, wire, clock, self.inbox, self.truth, self._spawn)
         self.outbox.on_sent, self.outbox.on_control = on_sent, self._control
+        self.inbox.on_revived = self._cancel_stray
         self.resyncs = 0
         self._on_failed = on_failed
         self._links_up: set[str] = set()

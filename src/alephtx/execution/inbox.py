@@ -23,6 +23,10 @@ ORPHAN_NS = 5_000_000_000
 """How long a fill may wait for its order's id before it is held for somebody else's."""
 
 ENDING = (words.CANCEL_ACK, words.EXPIRE, words.REJECT)
+LOST_KEPT_MAX = 4_096
+FILLS_KEPT_MAX = 65_536
+
+PROOFS = (words.ACK, words.FILL, words.REPLACE_ACK, words.ORDER_STATE)
 WITHOUT_ORDER = (words.FUNDING_PAID, words.RESYNC_BEGIN, words.RESYNC_END)
 
 
@@ -30,6 +34,7 @@ class LiveOrder(msgspec.Struct):
     """An order that is not known to be over. sent_ns: 0 while it waits for its rate budget.
 
     doubt: it is being asked for. withdrawn: cancelled before it was sent, so it never will be.
+    taken_back: the venue did not know it and was sent a cancel, in case it is late.
     """
 
     order_id: int
@@ -39,11 +44,15 @@ class LiveOrder(msgspec.Struct):
     doubt: bool = False
     misses: int = 0
     withdrawn: bool = False
+    taken_back: bool = False
 
 
 class Inbox:
     """What one account heard. push: appends one UPDATE row to the account's ring, False when full.
 
+    lost: orders that the venue did not know when their time to arrive was over; one that shows up
+    all the same is live again and handed to on_revived(order_id, instrument).
+    explaining: it is being asked whose the unclaimed fills are; they wait for the answer.
     opened_ns: since when the ledger counts, 0 = not yet. What happened before is in the opening
     balances already: fills of another run's orders, and funding.
     """
@@ -52,11 +61,15 @@ class Inbox:
         self.account = account
         self.clock = clock
         self.live: dict[int, LiveOrder] = {}
+        self.lost: dict[int, LiveOrder] = {}
         self.by_venue_id: dict[int, int] = {}
+        self.on_revived: Callable[[int, int], None] = lambda order_id, instrument: None
+        self.explaining = False
         self.opened_ns = 0
         self.foreign = 0
         self.fills = 0
         self._push_row = push
+        self._passed_on: dict[tuple[int, int], None] = {}
         self._orphans: deque[tuple[int, Rows]] = deque()
         self._backlog: deque[Rows] = deque()
 
@@ -86,6 +99,10 @@ class Inbox:
             else:
                 self._orphans.append((since, orphan))
 
+    def orphaned(self) -> set[int]:
+        """Return the instruments of fills whose order is not known."""
+        return {int(row[0]["instrument"]) for _, row in self._orphans}
+
     def accept(self, row: Rows) -> None:
         """Give a row its order id and pass it on."""
         row["account"] = self.account
@@ -101,14 +118,42 @@ class Inbox:
             if not order_id:
                 self._orphans.append((self.clock.monotonic(), row))
                 return
-            self.fills += 1
+            if not self._first_time(row):
+                return
         elif kind == words.FUNDING_PAID and not 0 < self.opened_ns <= row[0]["ts_event"]:
             return
         self._note(row, order_id, venue_id)
         if order_id or kind in WITHOUT_ORDER:
             self.push(row)
 
+    def _first_time(self, row: Rows) -> bool:
+        """Tell whether a fill is new; audits bring every fill again, and the journal need not."""
+        key = (int(row[0]["instrument"]), int(row[0]["trade_id"]))
+        if key in self._passed_on:
+            return False
+        while len(self._passed_on) >= FILLS_KEPT_MAX:
+            del self._passed_on[next(iter(self._passed_on))]
+        self._passed_on[key] = None
+        self.fills += 1
+        return True
+
+    def give_up(self, order: LiveOrder, row: Rows) -> None:
+        """Pass on the NOT_FOUND of an order that never came, and remember it in case it does."""
+        self.live.pop(order.order_id, None)
+        while len(self.lost) >= LOST_KEPT_MAX:
+            del self.lost[next(iter(self.lost))]
+        self.lost[order.order_id] = order
+        self.push(row)
+
+    def _revive(self, order: LiveOrder) -> None:
+        """Take up an order that came after it was given up: its strategy thinks it never was."""
+        log.warning("lost_order_appeared", account=self.account, order_id=order.order_id)
+        self.live[order.order_id] = order
+        self.on_revived(order.order_id, order.instrument)
+
     def _note(self, row: Rows, order_id: int, venue_id: int) -> None:
+        if row[0]["kind"] in PROOFS and (lost := self.lost.pop(order_id, None)) is not None:
+            self._revive(lost)
         order = self.live.get(order_id)
         if order is None:
             return
@@ -121,6 +166,8 @@ class Inbox:
         while self._backlog and self._push_row(self._backlog[0]):
             self._backlog.popleft()
         now = self.clock.monotonic()
+        if self.explaining:
+            return
         while self._orphans and now - self._orphans[0][0] > ORPHAN_NS:
             _, row = self._orphans.popleft()
             if row[0]["ts_event"] < self.opened_ns:
