@@ -320,5 +320,7 @@ class DoubtfulWorld:
                 # It came after we had given it up, was found, and taken back unfilled.
                 assert held.status in (w.CANCELED, w.EXPIRED)
                 assert self.venue.window is None, f"order {n} was given up too early"
-        assert set(self.venue.orders) <= set(self.sides)
+        assert set(self.venue.orders) <= set(numbers), "an order that nobody placed"
         assert self.position == sum(row["qty"] * row["side"] for row in self.venue.fills)
+        for known in (self.venue.orders, self.sides, self.told, self.counted):
+            known.clear()  # all of it is over on both sides

@@ -34,7 +34,8 @@ class LiveOrder(msgspec.Struct):
     """An order that is not known to be over. sent_ns: 0 while it waits for its rate budget.
 
     doubt: it is being asked for. withdrawn: cancelled before it was sent, so it never will be.
-    taken_back: the venue did not know it and was sent a cancel, in case it is late.
+    heard_ns: when the venue last said that it is there. taken_back: the venue did not know it and
+    was sent a cancel, in case it is late.
     """
 
     order_id: int
@@ -44,6 +45,7 @@ class LiveOrder(msgspec.Struct):
     doubt: bool = False
     misses: int = 0
     withdrawn: bool = False
+    heard_ns: int = 0
     taken_back: bool = False
 
 
@@ -158,6 +160,8 @@ class Inbox:
         if order is None:
             return
         order.venue_order_id = venue_id or order.venue_order_id
+        if row[0]["kind"] in PROOFS:
+            order.heard_ns = self.clock.now()
         if row[0]["status"] in words.TERMINAL or row[0]["kind"] in ENDING:
             del self.live[order_id]
 

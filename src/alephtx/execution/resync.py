@@ -192,7 +192,7 @@ class Truth:
     def _surely_missing(self, order: LiveOrder) -> bool:
         """Tell whether one more NOT_FOUND is proof; sends the cancel that must come before it."""
         order.misses += 1
-        late = self.clock.now() - order.sent_ns >= HORIZON_NS
+        late = self.clock.now() - max(order.sent_ns, order.heard_ns) >= HORIZON_NS
         if order.misses < 2 or not order.sent_ns or not late:
             return False
         if order.taken_back:
@@ -207,9 +207,7 @@ class Truth:
         if order.order_id not in self.inbox.live:
             return  # its end came meanwhile
         if order.venue_order_id:
-            log.warning(
-                "confirmed_order_gone", account=self.inbox.account, order_id=order.order_id
-            )
+            log.warning("confirmed_order_gone", account=self.inbox.account, order_id=order.order_id)
             row["kind"], row["status"] = words.CANCEL_ACK, words.CANCELED
             row["reason"], row["cum_qty"] = words.REASON_UNKNOWN_ORDER, -1
             self.inbox.accept(row)
