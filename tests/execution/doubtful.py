@@ -126,7 +126,7 @@ class DoubtfulWire:
         pass
 
     async def fetch(self, request):
-        luck, venue = self.luck, self.venue
+        luck = self.luck
         if request.what == What.INTENT:
             self._send(request.body)
             await asyncio.sleep(luck.uniform(0.02, 1))
