@@ -1,4 +1,4 @@
-"""What a venue tells of its orders, doubled and in any order, comes to what it comes to in order."""
+"""What a venue tells of its orders, doubled and shuffled, comes to what it comes to in order."""
 
 import numpy as np
 import pytest

@@ -13,7 +13,17 @@ import numpy as np
 from alephtx.core import errors, words
 from alephtx.core.clock import ManualClock
 from alephtx.core.identity import first_order_id
-from alephtx.core.ports import Balance, Control, Endpoints, JoinRule, Link, Request, VenueSpec, What
+from alephtx.core.ports import (
+    Balance,
+    Control,
+    Endpoints,
+    Holding,
+    JoinRule,
+    Link,
+    Request,
+    VenueSpec,
+    What,
+)
 from alephtx.core.records import INTENT
 from alephtx.execution.gateway import Gateway
 
@@ -93,6 +103,8 @@ class ToyCodec:
             content = value
             if kind == "balances":
                 content = [Balance(c, Decimal(total), Decimal(free)) for c, total, free in value]
+            elif kind == "positions":
+                content = [Holding(i, lots, Decimal(entry)) for i, lots, entry in value]
             elif kind == "error":
                 content = getattr(errors, value)("the toy says no", code=-8)
             elif kind == "send":
@@ -168,15 +180,15 @@ class ToyWire:
 class World:
     """A gateway at the toy venue. ring: the rows that reached the account's ring."""
 
-    def __init__(self, transport="http", *, login=False, room=1 << 30):
+    def __init__(self, transport="http", *, login=False, room=1 << 30, exclusive=False):
         self.clock = ManualClock()
         self.codec = ToyCodec(transport, login=login)
         self.wire = ToyWire()
         self.ring, self.room, self.failures, self.sent_ids = [], room, [], []
         self.gateway = Gateway(
             0, self.codec, self.wire, self.clock, self._push, traded=[0], engine=ENGINE,
+            exclusive=exclusive, on_failed=self.failures.append,
             on_sent=lambda order_id, ns: self.sent_ids.append(order_id - FIRST),
-            on_failed=self.failures.append,
         )  # fmt: skip
 
     def _push(self, pushed):

@@ -88,6 +88,10 @@ FUNDING_PAID = 12  # money moved: realized = amount in settle currency
 RESYNC_BEGIN = 13  # the private stream broke: no new risk on this account
 RESYNC_END = 14  # queries agree again
 
+# Update.flags
+FOREIGN = 1  # a fill on the account of an order that no strategy placed
+STILL_BLOCKED = 2  # RESYNC_END: all is known, but the account takes no new risk all the same
+
 # Update.liquidity
 MAKER, TAKER = 1, 2
 

@@ -24,6 +24,7 @@ from alephtx.core.instruments import Instruments
 from alephtx.core.log import logger
 from alephtx.core.records import INTENT
 from alephtx.engine import context as c
+from alephtx.engine import truth
 from alephtx.engine.assemble import Engine, assemble
 from alephtx.engine.epoch import next_epoch
 from alephtx.engine.loop import Loop
@@ -64,7 +65,7 @@ PAPER_BALANCES = {"USDT": Decimal(100_000), "USDC": Decimal(100_000), "BTC": Dec
 """What a paper account starts with when the config does not say."""
 
 READY_SECONDS = 20.0
-CANCEL_SECONDS = 8.0
+CANCEL_SECONDS = 12.0  # an order in doubt is given up after `resync.HORIZON_NS`
 CANCEL_EVERY_NS = 1_000_000_000
 SETTLE_SECONDS = 5.0
 STATUS_SECONDS = 0.25
@@ -159,6 +160,7 @@ class Session:
             index, codec, wire, self.clock, push, traded=self._traded(index, section),
             engine=self.config.node.engine, on_sent=self._note_sent, on_failed=self._failed,
         )  # fmt: skip
+        truth.keep_books(self, gateway, self._follow_journal, exclusive=section.exclusive)
         wire.on_frame, wire.on_up, wire.on_down = gateway.on_frame, gateway.on_up, gateway.on_down
         wire.on_failed = self._failed
         gateway.resume(
@@ -241,6 +243,7 @@ class Session:
         gc.freeze()
         self.loop_thread.start()
         await self._clear_leftovers()
+        await truth.agree(self.gateways)
         for strategy in self.engine.strategies:
             warm = self.clock.monotonic() + strategy.needs.warmup_ns
             self.ctx.gate.warm_until[strategy.index] = warm
@@ -409,6 +412,7 @@ class Session:
         if self._halt_word and not word:
             log.warning("halt_lifted", word=self._halt_word)
             self._command(c.COMMAND_RESUME)
+            truth.lift(self.gateways)
         if word and not self._halt_word:
             log.warning("engine_halted", word=word)
         self._halt_word = word

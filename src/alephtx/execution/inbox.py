@@ -13,6 +13,7 @@ import numpy as np
 
 from alephtx.core import words
 from alephtx.core.clock import Clock
+from alephtx.core.identity import split_order_id
 from alephtx.core.log import logger
 from alephtx.core.ports import Rows
 from alephtx.core.records import UPDATE
@@ -55,6 +56,8 @@ class Inbox:
     lost: orders that the venue did not know when their time to arrive was over; one that shows up
     all the same is live again and handed to on_revived(order_id, instrument).
     explaining: it is being asked whose the unclaimed fills are; they wait for the answer.
+    engine: our number, -1 where every order id counts as ours. on_foreign(text): a fill of somebody
+    else's; it is passed on without an order, for the account's books.
     opened_ns: since when the ledger counts, 0 = not yet. What happened before is in the opening
     balances already: fills of another run's orders, and funding.
     """
@@ -66,10 +69,12 @@ class Inbox:
         self.lost: dict[int, LiveOrder] = {}
         self.by_venue_id: dict[int, int] = {}
         self.on_revived: Callable[[int, int], None] = lambda order_id, instrument: None
+        self.on_foreign: Callable[[str], None] = lambda text: None
+        self.engine = -1
         self.explaining = False
         self.opened_ns = 0
         self.foreign = 0
-        self.fills = 0
+        self.fills = self.payments = 0
         self._push_row = push
         self._passed_on: dict[tuple[int, int], None] = {}
         self._orphans: deque[tuple[int, Rows]] = deque()
@@ -117,27 +122,38 @@ class Inbox:
         if kind == words.FILL:
             if not self.opened_ns:
                 return
+            if (int(row[0]["instrument"]), int(row[0]["trade_id"])) in self._passed_on:
+                return
+            if order_id and 0 <= self.engine != split_order_id(order_id)[0]:
+                self._book_foreign(row)
+                return
             if not order_id:
                 self._orphans.append((self.clock.monotonic(), row))
                 return
-            if not self._first_time(row):
-                return
+            self._pass_on(row)
         elif kind == words.FUNDING_PAID and not 0 < self.opened_ns <= row[0]["ts_event"]:
             return
+        self.payments += kind == words.FUNDING_PAID
         self._note(row, order_id, venue_id)
         if order_id or kind in WITHOUT_ORDER:
             self.push(row)
 
-    def _first_time(self, row: Rows) -> bool:
-        """Tell whether a fill is new; audits bring every fill again, and the journal need not."""
-        key = (int(row[0]["instrument"]), int(row[0]["trade_id"]))
-        if key in self._passed_on:
-            return False
+    def _pass_on(self, row: Rows) -> None:
+        """Note a fill as told; audits bring every fill again, and the journal need not."""
         while len(self._passed_on) >= FILLS_KEPT_MAX:
             del self._passed_on[next(iter(self._passed_on))]
-        self._passed_on[key] = None
+        self._passed_on[int(row[0]["instrument"]), int(row[0]["trade_id"])] = None
         self.fills += 1
-        return True
+
+    def _book_foreign(self, row: Rows) -> None:
+        """Pass on a fill of an order that is not ours: the account's balances move by it too."""
+        self.foreign += 1
+        venue_id = int(row[0]["venue_order_id"])
+        log.warning("foreign_fill_seen", account=self.account, venue_order_id=venue_id)
+        self._pass_on(row)
+        row["order_id"], row["flags"] = 0, words.FOREIGN
+        self.push(row)
+        self.on_foreign(f"fill {int(row[0]['trade_id'])} of order {venue_id}")
 
     def give_up(self, order: LiveOrder, row: Rows) -> None:
         """Pass on the NOT_FOUND of an order that never came, and remember it in case it does."""
@@ -176,9 +192,4 @@ class Inbox:
             _, row = self._orphans.popleft()
             if row[0]["ts_event"] < self.opened_ns:
                 continue  # of an earlier run: the opening balances hold it
-            self.foreign += 1
-            log.warning(
-                "foreign_fill_seen",
-                account=self.account,
-                venue_order_id=int(row[0]["venue_order_id"]),
-            )
+            self._book_foreign(row)

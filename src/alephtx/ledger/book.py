@@ -45,6 +45,9 @@ log = logger("ledger")
 
 Method = Literal["average", "fifo"]
 
+NOBODY = -1
+"""The strategy of fills that are on the account and of no order of ours."""
+
 
 class JournalRecord(Protocol):
     """What the ledger reads of a journal's record."""
@@ -196,6 +199,8 @@ class Ledger:
         if self._known((words.FILL, account, i, trade_id)):
             return False
         strategy = self.strategy_of.get(int(row["order_id"]), int(row["strategy"]))
+        if int(row["flags"]) & words.FOREIGN:
+            strategy = NOBODY
         own = self.strategies.setdefault((account, strategy, i), Position())
         own.fill(instrument, side, price, qty)
         position = self.accounts.setdefault((account, i), Position())
