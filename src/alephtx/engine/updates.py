@@ -156,7 +156,8 @@ def _book_foreign(x: Rows, account: Int) -> None:
     account_positions = field(x, F_ACCOUNT_POSITIONS, POSITIONS)
     realized = field(x, F_REALIZED, I1)
     counters = field(x, F_COUNTERS, I1)
-    i, side = np.int64(update[0]["instrument"]), np.int64(update[0]["side"])
+    i = np.int64(update[0]["instrument"])
+    side: Int = np.int64(update[0]["side"])
     price, qty, trade_id = update[0]["price"], update[0]["qty"], update[0]["trade_id"]
     known = i < instruments.shape[0] and side in (1, -1)
     if not known or not 0 < qty < MAX_VALUE or not 0 < price < MAX_VALUE or trade_id == 0:
