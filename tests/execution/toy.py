@@ -144,7 +144,7 @@ class ToyWire:
             await self.budget.wait()
 
     async def fetch(self, request):
-        """Answer with what was set: bytes, an error to raise, or a list of them, last one stays."""
+        """Answer with what was set: bytes, an error, a function, or a list of them, last stays."""
         self.asked.append(request)
         if request.what == What.INTENT:
             self.sent.append(request.body.decode())
@@ -152,6 +152,8 @@ class ToyWire:
         if isinstance(answer, list):
             answer = answer.pop(0) if len(answer) > 1 else answer[0]
         await asyncio.sleep(0)
+        if callable(answer):
+            answer = answer(request)
         if isinstance(answer, Exception):
             raise answer
         return 200, {}, answer
