@@ -2,14 +2,23 @@
 
 from decimal import Decimal
 
+import numpy as np
 import pytest
 
 from alephtx.core import words as w
 from alephtx.core.errors import VenueError
 from alephtx.core.instruments import Instruments
 from alephtx.core.ports import Balance, Holding, What
-from alephtx.engine.truth import AUDIT_AGAIN_NS, LOOK_AGAIN_NS, Books, agree, lift
+from alephtx.engine.truth import AUDIT_AGAIN_NS, LOOK_AGAIN_NS, Books, agree, answer, lift
 from alephtx.execution.gateway import AUDIT_NS
+from alephtx.execution.orders import (
+    CONTRADICTION,
+    MISSING_FILLS,
+    NOT_FOUND_KNOWN,
+    OUTCOME,
+    OVERFILLED,
+    RESURRECTED,
+)
 from alephtx.execution.standing import DIFFERENT, FOREIGN
 from alephtx.ledger.book import NOBODY, Ledger
 from tests.engine.bench import instrument
@@ -178,6 +187,39 @@ async def test_venue_that_is_silent_at_the_start_is_asked_again(account):
     await account.passes(2 * SECOND)
     await account.until(lambda: account.books.looks)
     assert not account.blocked()
+
+
+def odd(code):
+    outcome = np.zeros(1, OUTCOME)
+    outcome["code"], outcome["order_id"] = code, oid(1)
+    return outcome[0]
+
+
+async def test_missing_fills_are_asked_for_without_an_alarm(account):
+    assert answer(account.gateway, odd(MISSING_FILLS)) == ""
+    await account.until(lambda: account.wire.whats()[-1] == What.FILLS_SINCE)
+
+
+@pytest.mark.parametrize("code", [CONTRADICTION, NOT_FOUND_KNOWN, RESURRECTED])
+async def test_contradictions_are_asked_for_and_alarmed(account, code):
+    assert str(oid(1)) in answer(account.gateway, odd(code))
+    await account.until(lambda: account.wire.whats()[-1] == What.ORDER)
+
+
+async def test_overfill_is_alarmed_only(account):
+    assert answer(account.gateway, odd(OVERFILLED))
+    assert account.gateway.live == {}
+
+
+async def test_fill_told_again_with_other_numbers_is_not_adopted(account):
+    """The first telling stands; what the venue's books make of it shows as a difference."""
+    fill = row(w.FILL, 1, venue_order_id=70, trade_id=5, qty=3, price=100, side=1, realized=0)
+    account.frame(says(fill))
+    account.frame(says({**fill, "realized": 500_000_000}))
+    account.holds(8, "105")
+    await account.books.reconcile()
+    assert account.ledger.position(0, 0) == 8
+    assert account.gateway.standing.reasons == {DIFFERENT: "USDT by 5"}
 
 
 async def test_books_are_not_compared_while_an_order_is_in_doubt(account):

@@ -39,7 +39,7 @@ from alephtx.engine.updates import ROOM_BYTES, ROOM_ROWS
 from alephtx.engine.venues import bind_account
 from alephtx.engine.wire import AccountWire
 from alephtx.execution.gateway import Gateway, LiveOrder
-from alephtx.execution.orders import MISSING_FILLS, OUTCOME
+from alephtx.execution.orders import OUTCOME
 from alephtx.ledger.book import Ledger
 from alephtx.matrix.inputlog import InputLog, input_room
 from alephtx.matrix.journal import (
@@ -434,10 +434,8 @@ class Session:
             gateway = self.gateways[int(row[0]["account"])]
             code, order_id = int(row[0]["code"]), int(row[0]["order_id"])
             log.warning("order_questioned", order_id=order_id, code=code, account=gateway.account)
-            if code == MISSING_FILLS:
-                gateway.fetch_fills_soon(int(row[0]["instrument"]))
-            else:
-                self.alarms.append(f"order {order_id}: code {code}")
+            if text := truth.answer(gateway, row[0]):
+                self.alarms.append(text)
 
     def publish_status(self) -> None:
         """Write status.json: what the terminal view, `alephtx status` and the report read."""

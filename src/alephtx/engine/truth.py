@@ -15,6 +15,7 @@ from alephtx.core.clock import Clock
 from alephtx.core.errors import VenueError
 from alephtx.core.log import logger
 from alephtx.execution.gateway import Gateway
+from alephtx.execution.orders import CONTRADICTION, MISSING_FILLS, NOT_FOUND_KNOWN, RESURRECTED
 from alephtx.execution.standing import DIFFERENT
 from alephtx.ledger.book import Ledger
 
@@ -99,6 +100,21 @@ class Books:
         if new := {what for what, _ in found} - self._told:
             self._told |= new
             log.warning("shared_account_moved", account=self.gateway.account, differences=text)
+
+
+def answer(gateway: Any, outcome: Any) -> str:
+    """Act on what the order table found odd; returns the alarm's text, empty where it is none.
+
+    outcome: an OUTCOME row. Fills that are missing are asked for, and so is an order whose reports
+    contradict each other; what the venue answers to a question is believed.
+    """
+    code, order_id = int(outcome["code"]), int(outcome["order_id"])
+    if code == MISSING_FILLS:
+        gateway.fetch_fills_soon(int(outcome["instrument"]))
+        return ""
+    if isinstance(gateway, Gateway) and code in (CONTRADICTION, NOT_FOUND_KNOWN, RESURRECTED):
+        gateway.question(order_id, int(outcome["instrument"]))
+    return f"order {order_id}: code {code}"
 
 
 def keep_books(

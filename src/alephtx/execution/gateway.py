@@ -227,6 +227,10 @@ class Gateway:
         """Ask for an instrument's fills: the venue counts more than we saw."""
         self.truth.fetch_fills_soon(instrument)
 
+    def question(self, order_id: int, instrument: int) -> None:
+        """Ask for an order whose reports contradict each other."""
+        self.truth.question(order_id, instrument)
+
     async def _fetch(self, request: Request) -> tuple[int, Any, bytes]:
         await self.wire.take(request, urgent=False)
         return await self.wire.fetch(request)

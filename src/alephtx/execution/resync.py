@@ -152,6 +152,15 @@ class Truth:
         if order is not None and not order.doubt:
             self._spawn(self.resolve(order))
 
+    def question(self, order_id: int, instrument: int) -> None:
+        """Ask for an order whose reports contradict each other, over or not by our count."""
+        if order_id not in self.inbox.live:
+            named = (v for v, known in self.inbox.by_venue_id.items() if known == order_id)
+            order = LiveOrder(order_id, instrument, self.since_ns, next(named, 0))
+            order.heard_ns = self.clock.now()
+            self.inbox.live[order_id] = order
+        self.resolve_soon(order_id)
+
     async def resolve(self, order: LiveOrder) -> None:
         """Ask for one order until its state is proven; backs off to one question in two seconds."""
         order.doubt, order.misses = True, 0
@@ -182,6 +191,9 @@ class Truth:
                     continue
                 self._give_up(order, row)
                 return True
+            if known and row[0]["status"] == words.REJECTED:
+                # It was on the book: refused afterwards means taken off it, fills and all.
+                row["kind"], row["status"] = words.CANCEL_ACK, words.CANCELED
             self.inbox.learn(row)
             if row[0]["status"] in words.TERMINAL or row[0]["cum_qty"] > 0:
                 await self._fetch_fills_of(order)
