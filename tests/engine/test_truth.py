@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from alephtx.core import words as w
-from alephtx.core.errors import VenueError
+from alephtx.core.errors import LedgerMismatch, VenueError
 from alephtx.core.instruments import Instruments
 from alephtx.core.ports import Balance, Holding, What
 from alephtx.engine.truth import AUDIT_AGAIN_NS, LOOK_AGAIN_NS, Books, agree, answer, lift
@@ -220,6 +220,14 @@ async def test_fill_told_again_with_other_numbers_is_not_adopted(account):
     await account.books.reconcile()
     assert account.ledger.position(0, 0) == 8
     assert account.gateway.standing.reasons == {DIFFERENT: "USDT by 5"}
+
+
+async def test_fee_in_a_currency_that_nobody_knows_stops_the_books(account):
+    """A fee of zero would be a lie; the process ends and says why."""
+    fill = row(w.FILL, 1, venue_order_id=70, trade_id=5, qty=3, price=100, side=1, fee=7)
+    account.frame(says({**fill, "fee_currency": 99}))
+    with pytest.raises(LedgerMismatch, match="currency 99"):
+        await account.books.reconcile()
 
 
 async def test_books_are_not_compared_while_an_order_is_in_doubt(account):
