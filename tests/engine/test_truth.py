@@ -1,6 +1,7 @@
 """Our books against the venue's: what differs is asked for again, told, and never adopted."""
 
 from decimal import Decimal
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +10,15 @@ from alephtx.core import words as w
 from alephtx.core.errors import LedgerMismatch, VenueError
 from alephtx.core.instruments import Instruments
 from alephtx.core.ports import Balance, Holding, What
-from alephtx.engine.truth import AUDIT_AGAIN_NS, LOOK_AGAIN_NS, Books, agree, answer, lift
+from alephtx.engine.truth import (
+    AUDIT_AGAIN_NS,
+    LOOK_AGAIN_NS,
+    Books,
+    agree,
+    answer,
+    keep_books,
+    lift,
+)
 from alephtx.execution.gateway import AUDIT_NS
 from alephtx.execution.orders import (
     CONTRADICTION,
@@ -171,6 +180,16 @@ async def test_wallet_of_a_shared_account_may_move_without_us_its_contracts_not(
     await account.books.reconcile()
     assert account.blocked()
     await account.gateway.close()
+
+
+async def test_books_are_kept_of_an_account_of_the_session(account):
+    """As the session binds it: after an audit, with alarms on the session's list."""
+    session = SimpleNamespace(alarms=[], ledger=account.ledger, clock=account.clock)
+    keep_books(session, account.gateway, account._follow, exclusive=True)
+    account.holds(4)
+    await account.passes(AUDIT_NS + LOOK_AGAIN_NS + 2 * SECOND)
+    assert account.blocked()
+    assert len(session.alarms) == 1
 
 
 async def test_accounts_are_compared_before_strategies_begin(account):

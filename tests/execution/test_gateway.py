@@ -419,3 +419,45 @@ async def test_order_given_up_is_asked_for_when_a_fill_has_no_owner(world):
     await world.gateway.synchronise()
     assert words.FILL in world.kinds(1)
     assert world.gateway.foreign == 0
+
+
+async def test_fill_without_an_owner_is_explained_before_it_is_held_foreign(world):
+    """As above, but the stream brought the fill, and no audit is due."""
+    await world.up()
+    world.gateway.opened(world.clock.now())
+    world.wire.answers[What.INTENT] = TransportError("cut", sent=True)
+    world.wire.answers[What.ORDER] = missing()
+    world.place(1)
+    await world.until(lambda: not world.gateway.live)
+    late = row(words.FILL, 0, venue_order_id=71, trade_id=5, qty=2, price=9, side=1)
+    world.frame(says({**late, "ts_event": world.clock.now()}))
+    found = row(words.ORDER_STATE, 1, venue_order_id=71, status=words.FILLED, cum_qty=2)
+    world.wire.answers[What.ORDER] = says(found)
+    await world.until(lambda: words.FILL in world.kinds())
+    assert words.FILL in world.kinds(1)
+    assert world.gateway.foreign == 0
+
+
+@pytest.mark.parametrize("news", [words.ACK, words.CANCEL_ACK])
+async def test_report_that_comes_while_the_last_fills_are_asked_for_overrules_not_found(
+    world, news
+):
+    await world.up()
+    world.wire.answers[What.INTENT] = TransportError("cut", sent=True)
+    world.wire.answers[What.ORDER] = missing()
+
+    def overtaken(request):
+        if "cancel 1" in world.wire.sent:
+            status = words.NEW if news == words.ACK else words.CANCELED
+            world.frame(says(row(news, 1, venue_order_id=71, status=status)))
+            if news == words.ACK:
+                still = row(words.ORDER_STATE, 1, venue_order_id=71, status=status, cum_qty=0)
+                world.wire.answers[What.ORDER] = says(still)
+        return says()
+
+    world.wire.answers[What.FILLS_SINCE] = overtaken
+    world.place(1)
+    await world.until(lambda: news in world.kinds(1))
+    await world.passes(5 * SECOND)
+    assert words.NOT_FOUND not in world.kinds(1)
+    assert bool(world.gateway.live) == (news == words.ACK)

@@ -94,6 +94,19 @@ def test_fill_that_waits_is_not_given_up_while_it_is_being_asked_whose_it_is(inb
     assert (inbox.foreign, inbox.orphaned()) == (0, {0})
 
 
+def test_fill_is_not_held_foreign_before_orders_given_up_were_asked_for(inbox, ring, clock):
+    asked = []
+    inbox.on_orphans = lambda: asked.append(clock.monotonic())
+    inbox.give_up(LiveOrder(5, 0, 1), update(words.NOT_FOUND, 5))
+    inbox.accept(fill(1, 3, 0, venue_order_id=70, ts_event=clock.now()))
+    clock.advance(ORPHAN_NS + 1)
+    inbox.sweep()
+    assert (len(asked), inbox.foreign) == (1, 0)
+    inbox.explained_ns = asked[0]
+    inbox.sweep()
+    assert inbox.foreign == 1
+
+
 def test_order_that_comes_after_it_was_given_up_is_live_again(inbox, ring):
     revived = []
     inbox.on_revived = lambda order_id, instrument: revived.append((order_id, instrument))

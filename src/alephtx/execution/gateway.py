@@ -114,6 +114,7 @@ class Gateway:
             codec, self.inbox, clock, self._fetch, traded=traded, engine=engine,
             spawn=self._spawn, on_control=self._control, on_stray=self._cancel_stray,
         )  # fmt: skip
+        self.inbox.on_orphans = self.truth.explain_soon
         self.outbox = Outbox(account, codec, wire, clock, self.inbox, self.truth, self._spawn)
         self.outbox.on_sent, self.outbox.on_control = on_sent, self._control
         self.inbox.on_revived, self.inbox.on_foreign = self._cancel_stray, self._foreign_seen

@@ -55,7 +55,8 @@ class Inbox:
 
     lost: orders that the venue did not know when their time to arrive was over; one that shows up
     all the same is live again and handed to on_revived(order_id, instrument).
-    explaining: it is being asked whose the unclaimed fills are; they wait for the answer.
+    explaining: it is being asked whether unclaimed fills are of orders given up; they wait for the
+    answer. explained_ns: when the last such question that was answered began. on_orphans(): ask.
     engine: our number, -1 where every order id counts as ours. on_foreign(text): a fill of somebody
     else's; it is passed on without an order, for the account's books.
     opened_ns: since when the ledger counts, 0 = not yet. What happened before is in the opening
@@ -71,7 +72,9 @@ class Inbox:
         self.on_revived: Callable[[int, int], None] = lambda order_id, instrument: None
         self.on_foreign: Callable[[str], None] = lambda text: None
         self.engine = -1
+        self.on_orphans: Callable[[], None] = lambda: None
         self.explaining = False
+        self.explained_ns = -1
         self.opened_ns = 0
         self.foreign = 0
         self.fills = self.payments = 0
@@ -186,10 +189,12 @@ class Inbox:
         while self._backlog and self._push_row(self._backlog[0]):
             self._backlog.popleft()
         now = self.clock.monotonic()
-        if self.explaining:
-            return
-        while self._orphans and now - self._orphans[0][0] > ORPHAN_NS:
-            _, row = self._orphans.popleft()
+        while not self.explaining and self._orphans and now - self._orphans[0][0] > ORPHAN_NS:
+            since, row = self._orphans[0]
+            if self.lost and self.explained_ns < since:
+                self.on_orphans()
+                return
+            self._orphans.popleft()
             if row[0]["ts_event"] < self.opened_ns:
                 continue  # of an earlier run: the opening balances hold it
             self._book_foreign(row)

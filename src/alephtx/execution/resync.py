@@ -281,6 +281,7 @@ class Truth:
 
     async def _explain_orphans(self) -> None:
         """Ask whether fills that nobody claims are of orders given up: one came late and filled."""
+        started = self.clock.monotonic()
         self.inbox.explaining = True
         try:
             lost = list(reversed(self.inbox.lost.values()))
@@ -288,8 +289,14 @@ class Truth:
                 there = self.inbox.orphaned()
                 asked = lost[first : first + LOST_ASKED_AT_ONCE]
                 await asyncio.gather(*(self._ask_again(o) for o in asked if o.instrument in there))
+            self.inbox.explained_ns = started
         finally:
             self.inbox.explaining = False
+
+    def explain_soon(self) -> None:
+        """Ask whose the unclaimed fills are, before they are held for somebody else's."""
+        self.inbox.explaining = True
+        self._spawn(self._quietly(self._explain_orphans()))
 
     async def _ask_again(self, order: LiveOrder) -> None:
         """Ask for an order that was given up; VenueError when there is no answer."""
