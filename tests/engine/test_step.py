@@ -151,6 +151,27 @@ def test_the_gate_sees_a_resync_begin_and_end(bench):
     assert len(bench.sent()) == 1
 
 
+def test_blocked_account_stays_closed_although_everything_is_known(bench):
+    bench.update(kind=words.RESYNC_END, flags=words.STILL_BLOCKED)
+    bench.top(6_000_000, 6_000_100)
+    bench.step()
+    assert bench.sent() == []
+
+
+def test_foreign_fill_moves_the_accounts_position_once_and_no_strategys(bench):
+    """The gate's limits count what a person or the venue did on the account."""
+    foreign = {"kind": words.FILL, "flags": words.FOREIGN, "trade_id": 9, "side": words.SELL}
+    for _ in range(2):
+        bench.update(**foreign, price=6_000_000, qty=7, fee=3, fee_currency=1)
+    bad = [{"qty": 0}, {"trade_id": 0}, {"side": 0}, {"price": 0}, {"instrument": 9}]
+    for k, wrong in enumerate(bad):
+        bench.update(**{**foreign, "price": 6_000_000, "qty": 7, "trade_id": 20 + k, **wrong})
+    bench.step()
+    assert bench.ctx.account_positions[0, 0]["qty"] == -7
+    assert not bench.ctx.positions["qty"].any()
+    assert bench.ctx.counters[c.C_BAD_ROWS] == len(bad)
+
+
 def test_a_folded_journal_equals_the_state_it_came_from(tmp_path):
     """Start-up is recovery: orders and positions come back bit for bit."""
     bench = Bench(tmp_path)

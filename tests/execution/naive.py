@@ -84,7 +84,7 @@ class NaiveOrder:
         if self.status in OVER:
             lost = self.status == w.REJECTED and self.inferred
             if lost and cum > self.filled and target != w.REJECTED:
-                self.final = w.FILLED if target == w.FILLED else w.CANCELED
+                self.final = target
                 self.status, self.missing = w.UNKNOWN, cum - self.filled
                 self.inferred = False
             return

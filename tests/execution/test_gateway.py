@@ -327,3 +327,137 @@ async def test_late_order_is_not_believed_missing_before_it_had_time_to_arrive(w
     await world.until(lambda: words.NOT_FOUND in world.kinds(1))
     assert world.clock.now() - started >= GRACE_NS
     assert np.count_nonzero([what == What.ORDER for what in world.wire.whats()]) > 2
+
+
+async def test_order_whose_reports_contradict_is_asked_for_and_the_answer_believed(world):
+    """The stream refuses an order that it had confirmed; the venue's answer ends it."""
+    await world.up()
+    world.place(1)
+    world.frame(says(row(words.ACK, 1, venue_order_id=71, status=words.NEW)))
+    world.frame(says(row(words.REJECT, 1, venue_order_id=71, status=words.REJECTED)))
+    assert world.gateway.live == {}
+    said = row(words.ORDER_STATE, 1, venue_order_id=71, status=words.REJECTED, cum_qty=0)
+    world.wire.answers[What.ORDER] = says(said)
+    world.gateway.question(oid(1), 0)
+    assert world.gateway.live[oid(1)].venue_order_id == 71
+    await world.until(lambda: not world.gateway.live)
+    assert world.kinds(1)[-1] == words.CANCEL_ACK
+
+
+async def test_cancel_that_was_lost_leaves_the_order_as_the_venue_has_it(world):
+    await world.up()
+    world.place(1)
+    world.frame(says(row(words.ACK, 1, venue_order_id=71, status=words.NEW)))
+    await world.passes(SECOND)
+    world.wire.answers[What.INTENT] = TransportError("cut", sent=True)
+    said = row(words.ORDER_STATE, 1, venue_order_id=71, status=words.NEW, cum_qty=0)
+    world.wire.answers[What.ORDER] = [VenueError("busy"), says(said)]
+    world.cancel(1)
+    await world.until(lambda: words.ORDER_STATE in world.kinds(1))
+    assert list(world.gateway.live) == [oid(1)]
+    assert world.wire.sent.count("cancel 1") == 1
+
+
+async def test_order_over_by_our_count_and_open_by_the_venues_is_cancelled(world):
+    await world.up()
+    world.frame(says(row(words.ACK, 1, venue_order_id=71, status=words.NEW)))
+    still = row(words.ORDER_STATE, 1, venue_order_id=71, status=words.NEW, cum_qty=0)
+    world.wire.answers[What.ORDERS] = says(still)
+    await world.gateway.synchronise()
+    await world.until(lambda: world.wire.sent == ["cancel 1"])
+
+
+async def test_not_found_that_is_older_than_the_ack_proves_nothing(world):
+    """The answer was given before the order came; its ack overtook it."""
+    await world.up()
+    world.wire.answers[What.INTENT] = TransportError("cut", sent=True)
+    still = row(words.ORDER_STATE, 1, venue_order_id=71, status=words.NEW, cum_qty=0)
+
+    def overtaken(request):
+        if "cancel 1" not in world.wire.sent:
+            return missing()
+        world.frame(says(row(words.ACK, 1, venue_order_id=71, status=words.NEW)))
+        world.wire.answers[What.ORDER] = says(still)
+        return missing()
+
+    world.wire.answers[What.ORDER] = overtaken
+    world.place(1)
+    await world.until(lambda: words.ORDER_STATE in world.kinds(1))
+    assert words.NOT_FOUND not in world.kinds(1)
+    assert list(world.gateway.live) == [oid(1)]
+
+
+async def test_fills_that_cannot_be_asked_for_keep_their_order_in_doubt(world):
+    await world.up()
+    world.wire.answers[What.INTENT] = TransportError("cut", sent=True)
+    over = row(words.ORDER_STATE, 1, venue_order_id=71, status=words.CANCELED, cum_qty=2)
+    world.wire.answers[What.ORDER] = says(over)
+    world.wire.answers[What.FILLS_SINCE] = [VenueError("busy"), VenueError("busy"), says()]
+    world.place(1)
+    await world.until(lambda: not world.gateway.live)
+    assert world.wire.whats().count(What.FILLS_SINCE) >= 4
+
+
+async def test_order_given_up_is_asked_for_when_a_fill_has_no_owner(world):
+    """It came late and filled, and no report of it was heard."""
+    await world.up()
+    world.gateway.opened(world.clock.now())
+    world.wire.answers[What.INTENT] = TransportError("cut", sent=True)
+    world.wire.answers[What.ORDER] = missing()
+    world.place(1)
+    await world.until(lambda: not world.gateway.live)
+    late = row(words.FILL, 0, venue_order_id=71, trade_id=5, qty=2, price=9, side=1)
+    world.wire.answers[What.FILLS_SINCE] = says({**late, "ts_event": world.clock.now()})
+    found = row(words.ORDER_STATE, 1, venue_order_id=71, status=words.FILLED, cum_qty=2)
+    world.wire.answers[What.ORDER] = [VenueError("busy"), missing()]
+    await world.gateway.synchronise()
+    assert words.FILL not in world.kinds()
+    world.wire.answers[What.ORDER] = VenueError("down")
+    with pytest.raises(VenueError, match="down"):
+        await world.gateway.synchronise()
+    world.wire.answers[What.ORDER] = says(found)
+    await world.gateway.synchronise()
+    assert words.FILL in world.kinds(1)
+    assert world.gateway.foreign == 0
+
+
+async def test_fill_without_an_owner_is_explained_before_it_is_held_foreign(world):
+    """As above, but the stream brought the fill, and no audit is due."""
+    await world.up()
+    world.gateway.opened(world.clock.now())
+    world.wire.answers[What.INTENT] = TransportError("cut", sent=True)
+    world.wire.answers[What.ORDER] = missing()
+    world.place(1)
+    await world.until(lambda: not world.gateway.live)
+    late = row(words.FILL, 0, venue_order_id=71, trade_id=5, qty=2, price=9, side=1)
+    world.frame(says({**late, "ts_event": world.clock.now()}))
+    found = row(words.ORDER_STATE, 1, venue_order_id=71, status=words.FILLED, cum_qty=2)
+    world.wire.answers[What.ORDER] = says(found)
+    await world.until(lambda: words.FILL in world.kinds())
+    assert words.FILL in world.kinds(1)
+    assert world.gateway.foreign == 0
+
+
+@pytest.mark.parametrize("news", [words.ACK, words.CANCEL_ACK])
+async def test_report_that_comes_while_the_last_fills_are_asked_for_overrules_not_found(
+    world, news
+):
+    await world.up()
+    world.wire.answers[What.INTENT] = TransportError("cut", sent=True)
+    world.wire.answers[What.ORDER] = missing()
+
+    def overtaken(request):
+        if "cancel 1" in world.wire.sent:
+            status = words.NEW if news == words.ACK else words.CANCELED
+            world.frame(says(row(news, 1, venue_order_id=71, status=status)))
+            if news == words.ACK:
+                still = row(words.ORDER_STATE, 1, venue_order_id=71, status=status, cum_qty=0)
+                world.wire.answers[What.ORDER] = says(still)
+        return says()
+
+    world.wire.answers[What.FILLS_SINCE] = overtaken
+    world.place(1)
+    await world.until(lambda: news in world.kinds(1))
+    await world.passes(5 * SECOND)
+    assert words.NOT_FOUND not in world.kinds(1)
+    assert bool(world.gateway.live) == (news == words.ACK)

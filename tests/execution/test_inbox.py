@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from alephtx.core import words
 from alephtx.core.clock import ManualClock
+from alephtx.core.identity import first_order_id
 from alephtx.execution.inbox import ORPHAN_NS, Inbox, LiveOrder
 from tests.execution.rows import fill, update
 
@@ -63,11 +64,69 @@ def test_fill_before_its_ack_waits_and_follows_with_the_orders_id(inbox, ring):
     assert inbox.foreign == 0
 
 
-def test_fill_that_nobody_claims_is_somebody_elses(inbox, ring, clock):
+def test_fill_that_nobody_claims_is_somebody_elses_and_booked_once(inbox, ring, clock):
+    """The account's balances move by it, so its books must."""
+    heard = []
+    inbox.on_foreign = heard.append
+    for _ in range(2):
+        inbox.accept(fill(1, 3, 0, venue_order_id=70, ts_event=clock.now()))
+        clock.advance(ORPHAN_NS + 1)
+        inbox.sweep()
+    (row,) = ring.rows
+    assert (row["order_id"], row["qty"], row["flags"]) == (0, 3, words.FOREIGN)
+    assert (inbox.foreign, heard) == (1, ["fill 1 of order 70"])
+
+
+def test_fill_of_another_engines_order_is_booked_as_foreign(inbox, ring):
+    inbox.engine = 3
+    inbox.accept(fill(1, 3, first_order_id(4, 1) + 1, venue_order_id=70))
+    inbox.accept(fill(2, 3, first_order_id(3, 1) + 1, venue_order_id=71))
+    assert [(int(r["order_id"]) != 0, int(r["flags"])) for r in ring.rows] == [
+        (False, words.FOREIGN), (True, 0),
+    ]  # fmt: skip
+
+
+def test_fill_that_waits_is_not_given_up_while_it_is_being_asked_whose_it_is(inbox, ring, clock):
+    inbox.accept(fill(1, 3, 0, venue_order_id=70, ts_event=clock.now()))
+    inbox.explaining = True
+    clock.advance(ORPHAN_NS + 1)
+    inbox.sweep()
+    assert (inbox.foreign, inbox.orphaned()) == (0, {0})
+
+
+def test_fill_is_not_held_foreign_before_orders_given_up_were_asked_for(inbox, ring, clock):
+    asked = []
+    inbox.on_orphans = lambda: asked.append(clock.monotonic())
+    inbox.give_up(LiveOrder(5, 0, 1), update(words.NOT_FOUND, 5))
     inbox.accept(fill(1, 3, 0, venue_order_id=70, ts_event=clock.now()))
     clock.advance(ORPHAN_NS + 1)
     inbox.sweep()
-    assert (inbox.foreign, ring.rows) == (1, [])
+    assert (len(asked), inbox.foreign) == (1, 0)
+    inbox.explained_ns = asked[0]
+    inbox.sweep()
+    assert inbox.foreign == 1
+
+
+def test_order_that_comes_after_it_was_given_up_is_live_again(inbox, ring):
+    revived = []
+    inbox.on_revived = lambda order_id, instrument: revived.append((order_id, instrument))
+    inbox.live[5] = LiveOrder(5, 1, 1)
+    inbox.give_up(inbox.live[5], update(words.NOT_FOUND, 5))
+    assert (inbox.live, list(inbox.lost)) == ({}, [5])
+    inbox.accept(update(words.CANCEL_REJECT, 5))
+    assert revived == []
+    inbox.accept(update(words.ACK, 5, venue_order_id=70, status=words.NEW))
+    assert (list(inbox.live), inbox.lost, revived) == ([5], {}, [(5, 1)])
+
+
+def test_what_is_remembered_is_bounded(inbox, monkeypatch):
+    monkeypatch.setattr("alephtx.execution.inbox.LOST_KEPT_MAX", 2)
+    monkeypatch.setattr("alephtx.execution.inbox.FILLS_KEPT_MAX", 2)
+    for n in range(1, 5):
+        inbox.give_up(LiveOrder(n, 0, 1), update(words.NOT_FOUND, n))
+        inbox.accept(fill(n, 1, 9))
+    assert list(inbox.lost) == [3, 4]
+    assert inbox.fills == 4
 
 
 def test_unclaimed_fill_of_before_the_opening_is_in_the_opening_balances(inbox, clock):

@@ -13,7 +13,17 @@ import numpy as np
 from alephtx.core import errors, words
 from alephtx.core.clock import ManualClock
 from alephtx.core.identity import first_order_id
-from alephtx.core.ports import Balance, Control, Endpoints, JoinRule, Link, Request, VenueSpec, What
+from alephtx.core.ports import (
+    Balance,
+    Control,
+    Endpoints,
+    Holding,
+    JoinRule,
+    Link,
+    Request,
+    VenueSpec,
+    What,
+)
 from alephtx.core.records import INTENT
 from alephtx.execution.gateway import Gateway
 
@@ -93,6 +103,8 @@ class ToyCodec:
             content = value
             if kind == "balances":
                 content = [Balance(c, Decimal(total), Decimal(free)) for c, total, free in value]
+            elif kind == "positions":
+                content = [Holding(i, lots, Decimal(entry)) for i, lots, entry in value]
             elif kind == "error":
                 content = getattr(errors, value)("the toy says no", code=-8)
             elif kind == "send":
@@ -132,7 +144,7 @@ class ToyWire:
             await self.budget.wait()
 
     async def fetch(self, request):
-        """Answer with what was set: bytes, an error to raise, or a list of them, last one stays."""
+        """Answer with what was set: bytes, an error, a function, or a list of them, last stays."""
         self.asked.append(request)
         if request.what == What.INTENT:
             self.sent.append(request.body.decode())
@@ -140,6 +152,8 @@ class ToyWire:
         if isinstance(answer, list):
             answer = answer.pop(0) if len(answer) > 1 else answer[0]
         await asyncio.sleep(0)
+        if callable(answer):
+            answer = answer(request)
         if isinstance(answer, Exception):
             raise answer
         return 200, {}, answer
@@ -168,15 +182,15 @@ class ToyWire:
 class World:
     """A gateway at the toy venue. ring: the rows that reached the account's ring."""
 
-    def __init__(self, transport="http", *, login=False, room=1 << 30):
+    def __init__(self, transport="http", *, login=False, room=1 << 30, exclusive=False):
         self.clock = ManualClock()
         self.codec = ToyCodec(transport, login=login)
         self.wire = ToyWire()
         self.ring, self.room, self.failures, self.sent_ids = [], room, [], []
         self.gateway = Gateway(
             0, self.codec, self.wire, self.clock, self._push, traded=[0], engine=ENGINE,
+            exclusive=exclusive, on_failed=self.failures.append,
             on_sent=lambda order_id, ns: self.sent_ids.append(order_id - FIRST),
-            on_failed=self.failures.append,
         )  # fmt: skip
 
     def _push(self, pushed):

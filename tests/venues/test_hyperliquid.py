@@ -369,7 +369,7 @@ def test_liquidation_is_loud():
     out = Batch()
     frame = b'{"channel":"user","data":{"liquidation":{"lid":1}}}'
     codec().decode("private", frame, NOW, out)
-    assert "liquidated" in str(out.controls[0].value)
+    assert (out.controls[0].kind, "liquidated" in out.controls[0].value) == ("forced", True)
 
 
 JSON_VALUES = st.recursive(

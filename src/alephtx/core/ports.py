@@ -149,7 +149,9 @@ class Control(msgspec.Struct, frozen=True):
     `error` (value: VenueError; key when it answers a request), `time` (value: venue ms),
     `instruments` (value: list[Instrument]), `balances` (value: list[Balance]), `positions` (value:
     list[Holding]), `limits` (value: dict bucket -> used), `reconnect` (the venue asks us to),
-    `foreign` (value: text; an order or fill on the account that is not ours), `more` (value: dict
+    `foreign` (value: text; something on the account that is not ours; key `order` for an order or a
+    fill), `forced` (value: text; the venue closed a position of ours: liquidation, deleveraging,
+    settlement), `more` (value: dict
     of args to ask the same What again for the next page), `funding` (value: currency; funding was
     paid, the stream does not say for what: ask FUNDING_SINCE), `done`.
     """

@@ -115,6 +115,10 @@ MONEY_NAMES = {
     MONEY_CONVERSION: "conversion",
 }
 
+# Update.flags
+FOREIGN = 1  # a fill on the account of an order that no strategy placed
+STILL_BLOCKED = 2  # RESYNC_END: all is known, but the account takes no new risk all the same
+
 # Update.liquidity
 MAKER, TAKER = 1, 2
 

@@ -22,6 +22,7 @@ from alephtx.core.instruments import Instruments
 from alephtx.core.log import logger
 from alephtx.core.records import INTENT
 from alephtx.engine import context as c
+from alephtx.engine import truth
 from alephtx.engine.assemble import Engine, assemble
 from alephtx.engine.epoch import next_epoch
 from alephtx.engine.host import Host
@@ -39,7 +40,7 @@ from alephtx.engine.updates import ROOM_BYTES, ROOM_ROWS
 from alephtx.engine.venues import bind_account
 from alephtx.engine.wire import AccountWire
 from alephtx.execution.gateway import Gateway, LiveOrder
-from alephtx.execution.orders import MISSING_FILLS, OUTCOME
+from alephtx.execution.orders import OUTCOME
 from alephtx.ledger.book import Ledger
 from alephtx.matrix.inputlog import InputLog, input_room
 from alephtx.matrix.journal import (
@@ -61,7 +62,7 @@ log = logger("engine")
 AnyGateway = Gateway | PaperGateway | ShadowGateway
 
 READY_SECONDS = 20.0
-CANCEL_SECONDS = 8.0
+CANCEL_SECONDS = 12.0  # an order in doubt is given up after `resync.HORIZON_NS`
 CANCEL_EVERY_NS = 1_000_000_000
 SETTLE_SECONDS = 5.0
 READ_MAX = 4096
@@ -163,6 +164,7 @@ class Session:
             index, codec, wire, self.clock, push, traded=self._traded(index, section),
             engine=self.config.node.engine, on_sent=self._note_sent, on_failed=self._failed,
         )  # fmt: skip
+        truth.keep_books(self, gateway, self._follow_journal, exclusive=section.exclusive)
         wire.on_frame, wire.on_up, wire.on_down = gateway.on_frame, gateway.on_up, gateway.on_down
         wire.on_failed = self._failed
         gateway.resume(
@@ -243,6 +245,7 @@ class Session:
         self._join_market()
         self.loop_thread.start()
         await self._clear_leftovers()
+        await truth.agree(self.gateways)
         for strategy in self.engine.strategies:
             warm = self.clock.monotonic() + strategy.needs.warmup_ns
             self.ctx.gate.warm_until[strategy.index] = warm
@@ -410,6 +413,7 @@ class Session:
         if self._halt_word and not word:
             log.warning("halt_lifted", word=self._halt_word)
             self._command(c.COMMAND_RESUME)
+            truth.lift(self.gateways)
         if word and not self._halt_word:
             log.warning("engine_halted", word=word)
         self._halt_word = word
@@ -431,10 +435,8 @@ class Session:
             gateway = self.gateways[int(row[0]["account"])]
             code, order_id = int(row[0]["code"]), int(row[0]["order_id"])
             log.warning("order_questioned", order_id=order_id, code=code, account=gateway.account)
-            if code == MISSING_FILLS:
-                gateway.fetch_fills_soon(int(row[0]["instrument"]))
-            else:
-                self.alarms.append(f"order {order_id}: code {code}")
+            if text := truth.answer(gateway, row[0]):
+                self.alarms.append(text)
 
     def publish_status(self) -> None:
         """Write status.json: what the terminal view, `alephtx status` and the report read."""

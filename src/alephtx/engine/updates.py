@@ -4,8 +4,8 @@ import numpy as np
 
 from alephtx.core.kernel import Int, kernel
 from alephtx.core.ports import Rows
-from alephtx.core.units import CEIL, OVERFLOW, mul_div_checked
-from alephtx.core.words import MONEY_MOVED, RESYNC_BEGIN, RESYNC_END
+from alephtx.core.units import CEIL, MAX_VALUE, OVERFLOW, mul_div_checked
+from alephtx.core.words import FILL, MONEY_MOVED, RESYNC_BEGIN, RESYNC_END, STILL_BLOCKED
 from alephtx.engine._call import call_stage, field
 from alephtx.engine.context import (
     A_APPLY,
@@ -58,6 +58,7 @@ from alephtx.execution.orders import (
     UNKNOWN_ORDER,
     orders_apply,
 )
+from alephtx.execution.table import remember_trade
 from alephtx.ledger.positions import position_fill
 from alephtx.matrix.inputlog import input_append, input_room
 from alephtx.matrix.journal import UPDATE as UPDATE_RECORD
@@ -86,13 +87,16 @@ def apply_update(x: Rows, a: Int, b: Int) -> int:
     kind = np.int64(update[0]["kind"])
     account = np.int64(update[0]["account"])
     if kind == RESYNC_BEGIN or kind == RESYNC_END:
-        field(x, F_GATE_RESYNC, I1)[account] = 1 if kind == RESYNC_BEGIN else 0
+        closed = kind == RESYNC_BEGIN or update[0]["flags"] & STILL_BLOCKED != 0
+        field(x, F_GATE_RESYNC, I1)[account] = 1 if closed else 0
         field(x, F_GATE_FIRM, I1)[RESCAN] = 1  # positions may have come that no order of ours made
         return -1
     if kind == MONEY_MOVED:
         settle_positions(x, account)
         return -1
     if update[0]["order_id"] == 0:
+        if kind == FILL:
+            _book_foreign(x, account)
         return -1
     code = orders_apply(table, update, outcome)
     if code == UNKNOWN_ORDER or code == INVALID:
@@ -149,6 +153,38 @@ def _book_fill(x: Rows, account: Int) -> None:
     account_positions[account, i]["fees"] += fee
     if bad != 0:
         counters[C_OVERFLOWS] += 1
+    counters[C_FILLS] += 1
+    note_fill(
+        field(x, F_GATE_CELLS, I2), field(x, F_GATE_FIRM, I1), field(x, F_GATE_ACCOUNTS, I2),
+        account, i, field(x, F_NOW, I1)[3],
+    )  # fmt: skip
+
+
+@kernel
+def _book_foreign(x: Rows, account: Int) -> None:
+    """Move the account's position by a fill that is no strategy's: a person's, or the venue's own.
+
+    Counts once by (account, instrument, trade id), as fills of our orders do.
+    """
+    update = field(x, F_UPDATE, UPDATES)
+    instruments = field(x, F_INSTRUMENTS, INSTRUMENTS)
+    account_positions = field(x, F_ACCOUNT_POSITIONS, POSITIONS)
+    realized = field(x, F_REALIZED, I1)
+    counters = field(x, F_COUNTERS, I1)
+    i = np.int64(update[0]["instrument"])
+    side: Int = np.int64(update[0]["side"])
+    price, qty, trade_id = update[0]["price"], update[0]["qty"], update[0]["trade_id"]
+    known = i < instruments.shape[0] and side in (1, -1)
+    if not known or not 0 < qty < MAX_VALUE or not 0 < price < MAX_VALUE or trade_id == 0:
+        counters[C_BAD_ROWS] += 1
+        return
+    if not remember_trade(table_of(x), account, i, trade_id):
+        return
+    row = account_positions[account, i : i + 1]
+    if position_fill(row, instruments[i : i + 1], side, price, qty, realized) != 0:
+        counters[C_OVERFLOWS] += 1
+    currency = np.int64(update[0]["fee_currency"])
+    row[0]["fees"] += _fee_money(instruments[i : i + 1], currency, update[0]["fee"], price)
     counters[C_FILLS] += 1
     note_fill(
         field(x, F_GATE_CELLS, I2), field(x, F_GATE_FIRM, I1), field(x, F_GATE_ACCOUNTS, I2),

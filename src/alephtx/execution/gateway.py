@@ -24,6 +24,7 @@ from alephtx.core.ports import Balance, Codec, Control, Holding, Link, Request, 
 from alephtx.execution.inbox import Inbox, LiveOrder
 from alephtx.execution.outbox import Outbox
 from alephtx.execution.resync import Truth
+from alephtx.execution.standing import FOR_A_PERSON, FORCED, FOREIGN, Standing
 
 __all__ = ["Gateway", "LiveOrder", "Wire"]
 
@@ -41,6 +42,10 @@ CONFIRM_NS = 10_000_000_000
 KEEPALIVE_NS, KEEPALIVE_AGAIN_NS = 30 * 60_000_000_000, 60_000_000_000
 HOUSEKEEP_NS = 5_000_000
 PAUSE_NS, PAUSE_MAX_NS = 200_000_000, 5_000_000_000
+
+
+async def _nothing_more() -> None:
+    """Do nothing after an audit: where nobody keeps books."""
 
 
 class Wire(Protocol):
@@ -79,7 +84,8 @@ class Gateway:
     """The gateway of one account.
 
     push: appends one UPDATE row to the account's ring, False when full. traded: instruments whose
-    fills are asked for. engine: our number, by which our orders are told. on_sent(order_id, ns):
+    fills are asked for. engine: our number, by which our orders are told. exclusive: nobody else
+    may trade here, so a foreign order or fill lets no new risk through. on_sent(order_id, ns):
     an order's bytes left. on_failed(error): a fault of ours, after which nothing here can be
     trusted; the process ends.
     """
@@ -94,6 +100,7 @@ class Gateway:
         *,
         traded: list[int],
         engine: int = -1,
+        exclusive: bool = False,
         on_sent: Callable[[int, int], None] = lambda order_id, ns: None,
         on_failed: Callable[[BaseException], None] = lambda error: None,
     ) -> None:
@@ -107,8 +114,14 @@ class Gateway:
             codec, self.inbox, clock, self._fetch, traded=traded, engine=engine,
             spawn=self._spawn, on_control=self._control, on_stray=self._cancel_stray,
         )  # fmt: skip
+        self.inbox.on_orphans = self.truth.explain_soon
         self.outbox = Outbox(account, codec, wire, clock, self.inbox, self.truth, self._spawn)
         self.outbox.on_sent, self.outbox.on_control = on_sent, self._control
+        self.inbox.on_revived, self.inbox.on_foreign = self._cancel_stray, self._foreign_seen
+        self.inbox.engine = engine
+        self.standing = Standing(account, self._standing_changed)
+        self.on_audited: Callable[[], Awaitable[None]] = _nothing_more
+        self.exclusive = exclusive
         self.resyncs = 0
         self._on_failed = on_failed
         self._links_up: set[str] = set()
@@ -215,6 +228,10 @@ class Gateway:
         """Ask for an instrument's fills: the venue counts more than we saw."""
         self.truth.fetch_fills_soon(instrument)
 
+    def question(self, order_id: int, instrument: int) -> None:
+        """Ask for an order whose reports contradict each other."""
+        self.truth.question(order_id, instrument)
+
     async def _fetch(self, request: Request) -> tuple[int, Any, bytes]:
         await self.wire.take(request, urgent=False)
         return await self.wire.fetch(request)
@@ -229,8 +246,7 @@ class Gateway:
         if self.outbox.digest_frame(role, frame, ts_recv) < 0:
             # It may have been a fill. What it was about is in the venue's answers in any case.
             log.warning("frame_not_understood", account=self.account, role=role)
-            soon = self.clock.monotonic() + RECHECK_NS
-            self._audit_due_ns = min(self._audit_due_ns, soon)
+            self.audit_within(RECHECK_NS)
 
     def _control(self, control: Control, role: str = "http") -> None:
         kind = control.kind
@@ -255,6 +271,10 @@ class Gateway:
         elif kind == "foreign":
             self.inbox.foreign += 1
             log.warning("foreign_order_seen", account=self.account, what=control.value)
+            if control.key == "order":
+                self._foreign_seen(str(control.value))
+        elif kind == "forced":
+            self.standing.block(FORCED, str(control.value))
 
     # -- links and resync ------------------------------------------------------------------
 
@@ -310,21 +330,44 @@ class Gateway:
             log.info("account_resynced", account=self.account, live=len(self.live))
             return
 
+    def _foreign_seen(self, what: str) -> None:
+        if self.exclusive:
+            self.standing.block(FOREIGN, what)
+
+    def lift(self) -> None:
+        """Take new risk again after a person looked at what foreigners or the venue did."""
+        self.standing.lift(*FOR_A_PERSON)
+
+    def _standing_changed(self) -> None:
+        """Close the account at once, or open it when nothing else keeps it closed."""
+        if self._in_resync:
+            return
+        if self.standing.blocked:
+            self.inbox.push(self.inbox.blank(words.RESYNC_BEGIN))
+        else:
+            self._push_known()
+
     def _push_known(self) -> None:
-        """Say that the account is open for new risk, and until when everything is known."""
+        """Say until when everything is known, and that the account is open where nothing blocks."""
         row = self.inbox.blank(words.RESYNC_END)
         row["ts_event"] = self.truth.since_ns
+        row["flags"] = words.STILL_BLOCKED if self.standing.blocked else 0
         self.inbox.push(row)
+
+    def audit_within(self, duration_ns: int) -> None:
+        """Ask for everything that soon, if it is not done sooner."""
+        soon = self.clock.monotonic() + duration_ns
+        self._audit_due_ns = min(self._audit_due_ns, soon)
 
     async def _audit(self) -> None:
         """Ask for everything although nothing seems to be missing; lost frames come to light."""
         try:
             await self.truth.synchronise(settled=True)
+            if not self._in_resync:
+                self._push_known()
+                await self.on_audited()
         except VenueError as error:
             log.warning("account_audit_failed", account=self.account, error=str(error))
-            return
-        if not self._in_resync:
-            self._push_known()
 
     async def _housekeep(self) -> None:
         """Push the backlog, audit, watch the private link's confirmation, keep the login alive."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from alephtx.core import words
 from alephtx.core.clock import Clock
+from alephtx.core.identity import split_order_id
 from alephtx.core.log import logger
 from alephtx.core.ports import Rows
 from alephtx.core.records import UPDATE
@@ -25,12 +26,18 @@ ORPHAN_NS = 5_000_000_000
 ENDING = (words.CANCEL_ACK, words.EXPIRE, words.REJECT)
 MONEY = (words.FUNDING_PAID, words.MONEY_MOVED)
 WITHOUT_ORDER = (*MONEY, words.RESYNC_BEGIN, words.RESYNC_END)
+LOST_KEPT_MAX = 4_096
+FILLS_KEPT_MAX = 65_536
+
+PROOFS = (words.ACK, words.FILL, words.REPLACE_ACK, words.ORDER_STATE)
 
 
 class LiveOrder(msgspec.Struct):
     """An order that is not known to be over. sent_ns: 0 while it waits for its rate budget.
 
     doubt: it is being asked for. withdrawn: cancelled before it was sent, so it never will be.
+    heard_ns: when the venue last said that it is there. taken_back: the venue did not know it and
+    was sent a cancel, in case it is late.
     """
 
     order_id: int
@@ -40,11 +47,19 @@ class LiveOrder(msgspec.Struct):
     doubt: bool = False
     misses: int = 0
     withdrawn: bool = False
+    heard_ns: int = 0
+    taken_back: bool = False
 
 
 class Inbox:
     """What one account heard. push: appends one UPDATE row to the account's ring, False when full.
 
+    lost: orders that the venue did not know when their time to arrive was over; one that shows up
+    all the same is live again and handed to on_revived(order_id, instrument).
+    explaining: it is being asked whether unclaimed fills are of orders given up; they wait for the
+    answer. explained_ns: when the last such question that was answered began. on_orphans(): ask.
+    engine: our number, -1 where every order id counts as ours. on_foreign(text): a fill of somebody
+    else's; it is passed on without an order, for the account's books.
     opened_ns: since when the ledger counts, 0 = not yet. What happened before is in the opening
     balances already: fills of another run's orders, and funding.
     """
@@ -53,11 +68,19 @@ class Inbox:
         self.account = account
         self.clock = clock
         self.live: dict[int, LiveOrder] = {}
+        self.lost: dict[int, LiveOrder] = {}
         self.by_venue_id: dict[int, int] = {}
+        self.on_revived: Callable[[int, int], None] = lambda order_id, instrument: None
+        self.on_foreign: Callable[[str], None] = lambda text: None
+        self.engine = -1
+        self.on_orphans: Callable[[], None] = lambda: None
+        self.explaining = False
+        self.explained_ns = -1
         self.opened_ns = 0
         self.foreign = 0
-        self.fills = 0
+        self.fills = self.payments = 0
         self._push_row = push
+        self._passed_on: dict[tuple[int, int], None] = {}
         self._orphans: deque[tuple[int, Rows]] = deque()
         self._backlog: deque[Rows] = deque()
 
@@ -87,6 +110,10 @@ class Inbox:
             else:
                 self._orphans.append((since, orphan))
 
+    def orphaned(self) -> set[int]:
+        """Return the instruments of fills whose order is not known."""
+        return {int(row[0]["instrument"]) for _, row in self._orphans}
+
     def accept(self, row: Rows) -> None:
         """Give a row its order id and pass it on."""
         row["account"] = self.account
@@ -99,21 +126,62 @@ class Inbox:
         if kind == words.FILL:
             if not self.opened_ns:
                 return
+            if (int(row[0]["instrument"]), int(row[0]["trade_id"])) in self._passed_on:
+                return
+            if order_id and 0 <= self.engine != split_order_id(order_id)[0]:
+                self._book_foreign(row)
+                return
             if not order_id:
                 self._orphans.append((self.clock.monotonic(), row))
                 return
-            self.fills += 1
+            self._pass_on(row)
         elif kind in MONEY and not 0 < self.opened_ns <= row[0]["ts_event"]:
             return
+        self.payments += kind == words.FUNDING_PAID
         self._note(row, order_id, venue_id)
         if order_id or kind in WITHOUT_ORDER:
             self.push(row)
 
+    def _pass_on(self, row: Rows) -> None:
+        """Note a fill as told; audits bring every fill again, and the journal need not."""
+        while len(self._passed_on) >= FILLS_KEPT_MAX:
+            del self._passed_on[next(iter(self._passed_on))]
+        self._passed_on[int(row[0]["instrument"]), int(row[0]["trade_id"])] = None
+        self.fills += 1
+
+    def _book_foreign(self, row: Rows) -> None:
+        """Pass on a fill of an order that is not ours: the account's balances move by it too."""
+        self.foreign += 1
+        venue_id = int(row[0]["venue_order_id"])
+        log.warning("foreign_fill_seen", account=self.account, venue_order_id=venue_id)
+        self._pass_on(row)
+        row["order_id"], row["flags"] = 0, words.FOREIGN
+        self.push(row)
+        self.on_foreign(f"fill {int(row[0]['trade_id'])} of order {venue_id}")
+
+    def give_up(self, order: LiveOrder, row: Rows) -> None:
+        """Pass on the NOT_FOUND of an order that never came, and remember it in case it does."""
+        self.live.pop(order.order_id, None)
+        while len(self.lost) >= LOST_KEPT_MAX:
+            del self.lost[next(iter(self.lost))]
+        self.lost[order.order_id] = order
+        self.push(row)
+
+    def _revive(self, order: LiveOrder) -> None:
+        """Take up an order that came after it was given up: its strategy thinks it never was."""
+        log.warning("lost_order_appeared", account=self.account, order_id=order.order_id)
+        self.live[order.order_id] = order
+        self.on_revived(order.order_id, order.instrument)
+
     def _note(self, row: Rows, order_id: int, venue_id: int) -> None:
+        if row[0]["kind"] in PROOFS and (lost := self.lost.pop(order_id, None)) is not None:
+            self._revive(lost)
         order = self.live.get(order_id)
         if order is None:
             return
         order.venue_order_id = venue_id or order.venue_order_id
+        if row[0]["kind"] in PROOFS:
+            order.heard_ns = self.clock.now()
         if row[0]["status"] in words.TERMINAL or row[0]["kind"] in ENDING:
             del self.live[order_id]
 
@@ -122,13 +190,12 @@ class Inbox:
         while self._backlog and self._push_row(self._backlog[0]):
             self._backlog.popleft()
         now = self.clock.monotonic()
-        while self._orphans and now - self._orphans[0][0] > ORPHAN_NS:
-            _, row = self._orphans.popleft()
+        while not self.explaining and self._orphans and now - self._orphans[0][0] > ORPHAN_NS:
+            since, row = self._orphans[0]
+            if self.lost and self.explained_ns < since:
+                self.on_orphans()
+                return
+            self._orphans.popleft()
             if row[0]["ts_event"] < self.opened_ns:
                 continue  # of an earlier run: the opening balances hold it
-            self.foreign += 1
-            log.warning(
-                "foreign_fill_seen",
-                account=self.account,
-                venue_order_id=int(row[0]["venue_order_id"]),
-            )
+            self._book_foreign(row)

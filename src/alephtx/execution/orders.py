@@ -15,6 +15,8 @@ from alephtx.core.words import (
     CANCEL_REJECT,
     CANCELED,
     DENIED,
+    EXPIRE,
+    EXPIRED,
     FILL,
     FILLED,
     NEW,
@@ -311,7 +313,8 @@ def _clash(rows: Rows, k: Int, kind: Int, said: Int, cum: Int, out: Rows) -> int
         rows[k]["status"] = PARTIALLY_FILLED if filled > 0 else NEW
     elif cum > filled:  # it lived, filled and is over; wait for its fills
         rows[k]["status"], rows[k]["spare"] = UNKNOWN, cum - filled
-        rows[k]["next"] = FILLED if said == FILLED else CANCELED
+        expired = kind == EXPIRE or said == EXPIRED
+        rows[k]["next"] = FILLED if said == FILLED else EXPIRED if expired else CANCELED
     else:  # it lived and is over without a fill: nothing is open
         return STALE_REPORT
     out[0]["code"] = RESURRECTED

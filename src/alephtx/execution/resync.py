@@ -1,11 +1,13 @@
 """The truth after any doubt: ask the venue until everything about our orders is proven.
 
 An outcome that was not proven is asked for, never sent again. That the venue does not know an order
-is believed only when it was said twice and the order had time to arrive. Fills are asked for before
-the states that they explain, with the venue's ids learnt first, so that no fill is taken for
-somebody else's.
+is believed only when it was said twice, the order's time to arrive is over, and a cancel by its
+client id went ahead of the last question: a late order then meets its cancel. One that comes even
+after that is taken up again and cancelled (`inbox`). Fills are asked for before the states that
+they explain, with the venue's ids learnt first, so that no fill is taken for somebody else's.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -20,13 +22,28 @@ from alephtx.execution.inbox import Inbox, LiveOrder
 log = logger("gateway")
 
 GRACE_NS = 2_000_000_000
-"""How long after sending an order may still appear at the venue before NOT_FOUND is believed."""
+"""How long after sending an order's ordinary answer may still be under way."""
+
+HORIZON_NS = 6_000_000_000
+"""How long after sending an order may still arrive; longer than the window in which a venue that
+has one accepts it (Binance's recvWindow as we send it: 5 s). NOT_FOUND proves nothing before."""
 
 OVERLAP_NS = 60_000_000_000
 """How much further back than proven we ask: the venue's clock is not ours."""
 
 PAUSE_NS, PAUSE_MAX_NS = 100_000_000, 2_000_000_000
 PAGES_MAX = 200
+LOST_ASKED_AT_ONCE = 16
+ASK_TRIES = 8
+
+
+class _SharedFetch:
+    """One question for an instrument's fills that has not begun, and who waits for it."""
+
+    def __init__(self, since_ns: int) -> None:
+        self.since_ns = since_ns
+        self.over = asyncio.Event()
+        self.error: VenueError | None = None
 
 
 class Truth:
@@ -57,6 +74,8 @@ class Truth:
         self.balances: list[Balance] = []
         self.holdings: list[Holding] = []
         self._fetch = fetch
+        self._fetching = asyncio.Lock()
+        self._next_fetch: dict[int, _SharedFetch] = {}
         self._engine = engine
         self._spawn = spawn
         self._on_control = on_control
@@ -133,6 +152,15 @@ class Truth:
         if order is not None and not order.doubt:
             self._spawn(self.resolve(order))
 
+    def question(self, order_id: int, instrument: int) -> None:
+        """Ask for an order whose reports contradict each other, over or not by our count."""
+        if order_id not in self.inbox.live:
+            named = (v for v, known in self.inbox.by_venue_id.items() if known == order_id)
+            order = LiveOrder(order_id, instrument, self.since_ns, next(named, 0))
+            order.heard_ns = self.clock.now()
+            self.inbox.live[order_id] = order
+        self.resolve_soon(order_id)
+
     async def resolve(self, order: LiveOrder) -> None:
         """Ask for one order until its state is proven; backs off to one question in two seconds."""
         order.doubt, order.misses = True, 0
@@ -151,24 +179,73 @@ class Truth:
 
     async def _query_order(self, order: LiveOrder) -> bool:
         """Ask for one order; True when the answer proves something."""
+        known = order.venue_order_id
         rows = await self.query(What.ORDER, instrument=order.instrument, order_id=order.order_id)
         for row in rows:
-            missing = row[0]["kind"] == words.NOT_FOUND
-            if missing:
-                order.misses += 1
-                age = self.clock.now() - order.sent_ns
-                if order.misses < 2 or not order.sent_ns or age < GRACE_NS:
+            if row[0]["kind"] == words.NOT_FOUND:
+                if not self._surely_missing(order):
                     continue
-                row["order_id"], row["instrument"] = order.order_id, order.instrument
+                await self._fetch_fills_of(order)
+                if order.venue_order_id != known:
+                    order.misses = 0  # it came while we asked: the answer is older
+                    continue
+                self._give_up(order, row)
+                return True
+            if known and row[0]["status"] == words.REJECTED:
+                # It was on the book: refused afterwards means taken off it, fills and all.
+                row["kind"], row["status"] = words.CANCEL_ACK, words.CANCELED
             self.inbox.learn(row)
-            if missing or row[0]["status"] in words.TERMINAL or row[0]["cum_qty"] > 0:
-                since = min(order.sent_ns or self.since_ns, self.since_ns)
-                await self.fetch_fills([order.instrument], since)
+            if row[0]["status"] in words.TERMINAL or row[0]["cum_qty"] > 0:
+                await self._fetch_fills_of(order)
             self.inbox.accept(row)
-            if missing:
-                self.inbox.live.pop(order.order_id, None)
             return True
         return False
+
+    def _surely_missing(self, order: LiveOrder) -> bool:
+        """Tell whether one more NOT_FOUND is proof; sends the cancel that must come before it."""
+        order.misses += 1
+        late = self.clock.now() - max(order.sent_ns, order.heard_ns) >= HORIZON_NS
+        if order.misses < 2 or not order.sent_ns or not late:
+            return False
+        if order.taken_back:
+            return True
+        order.taken_back = True
+        self._on_stray(order.order_id, order.instrument)
+        return False
+
+    def _give_up(self, order: LiveOrder, row: Rows) -> None:
+        """Tell of an order that is not there: it never came, or is so long over that it is gone."""
+        row["order_id"], row["instrument"] = order.order_id, order.instrument
+        if order.order_id not in self.inbox.live:
+            return  # its end came meanwhile
+        if order.venue_order_id:
+            log.warning("confirmed_order_gone", account=self.inbox.account, order_id=order.order_id)
+            row["kind"], row["status"] = words.CANCEL_ACK, words.CANCELED
+            row["reason"], row["cum_qty"] = words.REASON_UNKNOWN_ORDER, -1
+            self.inbox.accept(row)
+        else:
+            self.inbox.give_up(order, row)
+
+    async def _fetch_fills_of(self, order: LiveOrder) -> None:
+        """Accept an order's fills; orders in doubt together share a question that begins after."""
+        since = min(order.sent_ns or self.since_ns, self.since_ns)
+        shared = self._next_fetch.get(order.instrument)
+        if shared is None:
+            shared = self._next_fetch[order.instrument] = _SharedFetch(since)
+            self._spawn(self._fetch_shared(order.instrument, shared))
+        shared.since_ns = min(shared.since_ns, since)
+        await shared.over.wait()
+        if shared.error is not None:
+            raise shared.error
+
+    async def _fetch_shared(self, instrument: int, shared: "_SharedFetch") -> None:
+        async with self._fetching:
+            del self._next_fetch[instrument]
+            try:
+                await self.fetch_fills([instrument], shared.since_ns)
+            except VenueError as error:
+                shared.error = error
+            shared.over.set()
 
     # -- everything ------------------------------------------------------------------------
 
@@ -185,29 +262,74 @@ class Truth:
         for row in rows:
             self.inbox.learn(row)
         await self.fetch_fills(self.traded, self.since_ns)
+        await self._explain_orphans()
         await self.fetch_funding()
         for row in rows:
             self.inbox.accept(row)
-        for order in list(self.inbox.live.values()):
-            young = settled and started - order.sent_ns < GRACE_NS
-            if order.order_id not in seen and order.sent_ns and not young:
-                await self.resolve(order)
+        unseen = [
+            order
+            for order in self.inbox.live.values()
+            if order.order_id not in seen
+            and order.sent_ns
+            and not (settled and started - order.sent_ns < GRACE_NS)
+        ]
+        await asyncio.gather(*(self.resolve(order) for order in unseen))
         if strays:
             self._refuse(strays)
         await self.refresh()
         self.since_ns = started
 
+    async def _explain_orphans(self) -> None:
+        """Ask whether fills that nobody claims are of orders given up: one came late and filled."""
+        started = self.clock.monotonic()
+        self.inbox.explaining = True
+        try:
+            lost = list(reversed(self.inbox.lost.values()))
+            for first in range(0, len(lost), LOST_ASKED_AT_ONCE):
+                there = self.inbox.orphaned()
+                asked = lost[first : first + LOST_ASKED_AT_ONCE]
+                await asyncio.gather(*(self._ask_again(o) for o in asked if o.instrument in there))
+            self.inbox.explained_ns = started
+        finally:
+            self.inbox.explaining = False
+
+    def explain_soon(self) -> None:
+        """Ask whose the unclaimed fills are, before they are held for somebody else's."""
+        self.inbox.explaining = True
+        self._spawn(self._quietly(self._explain_orphans()))
+
+    async def _ask_again(self, order: LiveOrder) -> None:
+        """Ask for an order that was given up; VenueError when there is no answer."""
+        asked = {"instrument": order.instrument, "order_id": order.order_id}
+        for tries_left in reversed(range(ASK_TRIES)):
+            try:
+                rows = await self.query(What.ORDER, **asked)
+            except VenueError:
+                if not tries_left:
+                    raise
+                await self.clock.sleep(PAUSE_NS)
+                continue
+            for row in rows:
+                if row[0]["kind"] != words.NOT_FOUND:
+                    self.inbox.accept(row)
+            return
+
     def _sort_out(self, rows: list[Rows]) -> tuple[list[Rows], list[Rows]]:
         """Tell open orders of ours that we never heard of from all others; returns (known, strays).
 
-        Strays are of a run whose journal is not this one, or of a journal that lost its end.
+        Strays are of a run whose journal is not this one, or of a journal that lost its end. An
+        order that is over by our count and open by the venue's is cancelled; most often the answer
+        is only older than the end.
         """
         known: list[Rows] = []
         strays: list[Rows] = []
         for row in rows:
             order_id, venue_id = int(row[0]["order_id"]), int(row[0]["venue_order_id"])
             ours = bool(order_id) and split_order_id(order_id)[0] == self._engine
-            heard = order_id in self.inbox.live or venue_id in self.inbox.by_venue_id
+            alive = order_id in self.inbox.live or order_id in self.inbox.lost
+            heard = alive or venue_id in self.inbox.by_venue_id
+            if ours and heard and not alive:
+                self._on_stray(order_id, int(row[0]["instrument"]))
             (strays if ours and not heard else known).append(row)
         return known, strays
 

@@ -219,6 +219,8 @@ class Ledger(Readings):
         if self._known((words.FILL, account, i, trade_id)):
             return False
         strategy = self.strategy_of.get(int(row["order_id"]), int(row["strategy"]))
+        if int(row["flags"]) & words.FOREIGN:
+            strategy = NOBODY
         ts = int(row["ts_event"]) or int(row["ts_recv"])
         fill = Fill(ts, account, strategy, i, side, price, qty, fee, fee_currency, trade_id)
         self._trade_own(fill, instrument)

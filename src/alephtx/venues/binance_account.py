@@ -47,6 +47,9 @@ _KINDS = {
     "TRADE": words.FILL,
     "CALCULATED": words.FILL,  # a liquidation's print
 }
+_FORCED = ("autoclose-", "adl_autoclose", "settlement_autoclose-")
+"""Client ids of orders that the venue itself places: liquidation, deleveraging, settlement."""
+
 _EXPIRY = {
     "INSUFFICIENT_LIQUIDITY": words.REASON_NOT_FILLED,
     "INSUFFICIENT_BALANCE": words.REASON_INSUFFICIENT,
@@ -242,8 +245,12 @@ class Account:
             out.controls.append(Control("error", error))
         return lots
 
-    def _foreign(self, text: str, out: Batch) -> None:
-        out.controls.append(Control("foreign", text))
+    def _foreign(self, text: str, out: Batch, client: str | None = None) -> None:
+        """Name what is not ours; client: the client id, where it is an order or a fill."""
+        if client is not None and client.startswith(_FORCED):
+            out.controls.append(Control("forced", text))
+        else:
+            out.controls.append(Control("foreign", text, "" if client is None else "order"))
 
     def put_report(self, report: Report, ts_recv: int, out: Batch) -> int:
         """Append the row of an order report; 0 rows for a report of another symbol."""
@@ -251,7 +258,8 @@ class Account:
         order_id = from_text(client)
         known = self.symbols.find(report.s)
         if not order_id or known is None:
-            self._foreign(f"{report.x} of order {report.i} {client[:40]} on {report.s[:40]}", out)
+            what = f"{report.x} of order {report.i} {client[:40]} on {report.s[:40]}"
+            self._foreign(what, out, client)
         if known is None:
             return 0
         index, price_scale, qty_scale = known
@@ -319,7 +327,8 @@ class Account:
         order_id = order_id or from_text(client)
         known = self.symbols.find(state.symbol)
         if not order_id or known is None:
-            self._foreign(f"order {state.order_id} {client[:40]} on {state.symbol[:40]}", out)
+            what = f"order {state.order_id} {client[:40]} on {state.symbol[:40]}"
+            self._foreign(what, out, client)
         if known is None:
             return
         index, price_scale, qty_scale = known

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from alephtx.core import words
-from alephtx.core.errors import ConfigError, ProtocolError, UnitError, VenueError
+from alephtx.core.errors import ConfigError, ProtocolError, UnitError
 from alephtx.core.identity import to_cloid
 from alephtx.core.instruments import Instrument, Instruments
 from alephtx.core.ports import (
@@ -327,7 +327,7 @@ class HyperliquidCodec:
                 self._rows.own_cancels(events.non_user_cancel, ts_recv, out)
                 if events.liquidation is not None:
                     said = f"the account was liquidated: {str(events.liquidation)[:200]}"
-                    out.controls.append(Control("error", VenueError(said, venue=wire.NAME)))
+                    out.controls.append(Control("forced", said))
             case wire.PostMessage(data=post):
                 out.controls.append(_post_control(post))
             case wire.SubscribedMessage(data=subscribed):

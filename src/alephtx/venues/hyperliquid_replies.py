@@ -65,7 +65,8 @@ class ReplyReader:
         elif what is What.ORDERS:
             for order in decode(body, type=list[wire.Order]):
                 if self.instruments.find(wire.NAME, order.coin) < 0:
-                    out.controls.append(Control("foreign", f"order {order.oid} {order.coin}"))
+                    said = f"order {order.oid} {order.coin}"
+                    out.controls.append(Control("foreign", said, "order"))
                 else:
                     self.rows.order_state(order, "open", order.timestamp, 0, out)
         elif what is What.ORDER:

@@ -188,7 +188,8 @@ class RowWriter:
 
     def _refuse(self, out: Batch, error: Exception, item: object) -> None:
         if isinstance(error, NotBound):
-            out.controls.append(Control("foreign", str(item)[:200]))
+            key = "" if isinstance(item, wire.Funding) else "order"
+            out.controls.append(Control("foreign", str(item)[:200], key))
             return
         message = f"{error} (in {str(item)[:200]})"
         out.controls.append(Control("error", ProtocolError(message, venue=wire.NAME)))
@@ -210,7 +211,7 @@ class RowWriter:
         order_id = from_cloid(order.cloid)
         if not order_id:
             said = f"order {order.oid} {order.coin} {update.status}"
-            out.controls.append(Control("foreign", said))
+            out.controls.append(Control("foreign", said, "order"))
         self.update(
             out,
             ts_recv,
@@ -241,7 +242,8 @@ class RowWriter:
             said = words.PARTIALLY_FILLED
         order_id = from_cloid(order.cloid)
         if not order_id:
-            out.controls.append(Control("foreign", f"order {order.oid} {order.coin} {status}"))
+            text = f"order {order.oid} {order.coin} {status}"
+            out.controls.append(Control("foreign", text, "order"))
         self.update(
             out,
             ts_recv,
@@ -278,7 +280,8 @@ class RowWriter:
         i, instrument = self._find(fill.coin)
         order_id = from_cloid(fill.cloid)
         if fill.cloid and not order_id:
-            out.controls.append(Control("foreign", f"fill {fill.tid} of order {fill.oid}"))
+            text = f"fill {fill.tid} of order {fill.oid}"
+            out.controls.append(Control("foreign", text, "order"))
         if fill.fee_token not in self.instruments.currencies:
             raise ProtocolError(f"fee in unknown token {fill.fee_token[:20]!r}", venue=wire.NAME)
         self.update(

@@ -36,7 +36,9 @@ class Material(msgspec.Struct):
     notes: list[str]
 
     def strategy(self, index: int) -> str:
-        """Name a strategy."""
+        """Name a strategy; -1 is nobody's, fills of orders that were not ours."""
+        if index < 0:
+            return "(foreign)"
         return self.strategies[index] if 0 <= index < len(self.strategies) else f"#{index}"
 
     def account(self, index: int) -> str:
