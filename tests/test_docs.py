@@ -30,7 +30,7 @@ LANGUAGES = {"console", "console run", "python", "python sketch", "toml", "json"
 TABLES = {"node", "matrix", "risk", "venues", "accounts", "strategies"}
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!!)\[[^\]\n]+\]\(([^)\s]+)\)|!\[[^\]\n]*\]\(([^)\s]+)\)")
-ELSEWHERE = ("git", "cd", "cp", "export", "chmod", "python3", "apt", "sudo", "printf")
+ELSEWHERE = ("git", "cd", "cp", "export", "chmod", "python", "python3", "apt", "sudo", "printf")
 
 
 def blocks(*languages):

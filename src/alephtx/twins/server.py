@@ -138,7 +138,7 @@ class VenueTwin:
         exchange.now_ms = self.now_ms
         self.faults = Faults(self.clock.monotonic)
         self.stats: Counter[str] = Counter()
-        self.clients: set[Client] = set()
+        self.clients: dict[Client, None] = {}  # in the order in which they came
         self.queue_max = CLIENT_QUEUE_MAX
         self.replay: Replay | None = None
         self.log = logger().bind(twin=self.name)
@@ -205,7 +205,7 @@ class VenueTwin:
         ws = web.WebSocketResponse(heartbeat=heartbeat_s, compress=False, max_msg_size=BODY_MAX)
         await ws.prepare(request)
         client = Client(self, ws, role)
-        self.clients.add(client)
+        self.clients[client] = None
         self.stats[f"links_opened_{role}"] += 1
         if on_open:
             on_open(client)
@@ -220,7 +220,7 @@ class VenueTwin:
         except TimeoutError:
             self.stats["idle_clients_cut"] += 1
         finally:
-            self.clients.discard(client)
+            self.clients.pop(client, None)
             self.on_gone(client)
             client.close()
             # The peer may be gone in the middle of a frame: that is its right, not our failure.

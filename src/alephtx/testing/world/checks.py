@@ -128,6 +128,8 @@ class Checker:
         if not world.exit_codes or world.exit_codes[-1] != 0:
             world.violate(f"the engine ended with {world.exit_codes[-1:]}")
         session = world.sessions[-1]
+        if not session.gateways:
+            return
         for name, differences in session.reconciled.items():
             if differences:
                 world.violate(f"account {name} is not reconciled: {differences}")

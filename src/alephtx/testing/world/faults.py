@@ -109,8 +109,6 @@ async def half_open(world: "World", source: random.Random) -> None:
     link.dropped = 3
     await _for(source, 500, 12_000)
     link.heal()
-    for end in list(link.ends):
-        end.reset()
 
 
 @fault(2)
@@ -120,8 +118,6 @@ async def asymmetric_loss(world: "World", source: random.Random) -> None:
     link.dropped = source.choice((1, 2))
     await _for(source, 200, 6_000)
     link.heal()
-    for end in list(link.ends):
-        end.reset()
 
 
 @fault(2)

@@ -181,8 +181,8 @@ def skip_the_position_rule() -> Any:
     """No position is too large."""
 
     def make(make_gate: Any) -> Any:
-        def open_gate(*given: Any) -> Any:
-            gate = make_gate(*given)
+        def open_gate(*given: Any, **names: Any) -> Any:
+            gate = make_gate(*given, **names)
             gate.position_max[:] = gate.account_position_max[:] = NO_LIMIT - 1
             return gate
 

@@ -25,7 +25,7 @@ class Process:
     def __init__(self, name: str) -> None:
         self.name = name
         self.alive = True
-        self.transports: set[MemoryTransport] = set()
+        self.transports: dict[MemoryTransport, None] = {}  # in order: a set has none to rely on
         self._held: list[tuple[Callable[..., Any], Any, contextvars.Context]] | None = None
 
     @property
@@ -72,7 +72,7 @@ class Link:
         self.delay_ns, self.jitter_ns = MS, MS // 2
         self.stalled = self.dropped = self.trickle = 0
         self.refuse = False
-        self.ends: set[MemoryTransport] = set()
+        self.ends: dict[MemoryTransport, None] = {}
 
     @property
     def calm(self) -> bool:
@@ -81,12 +81,19 @@ class Link:
         return not wrong and self.delay_ns <= 20 * MS
 
     def heal(self) -> None:
-        """Go back to an ordinary way; what was held arrives."""
+        """Go back to an ordinary way; what was held arrives at once.
+
+        A connection of which bytes have vanished cannot go on: its ends are reset.
+        """
+        lossy = self.dropped
         self.delay_ns, self.jitter_ns = MS, MS // 2
         self.stalled = self.dropped = self.trickle = 0
         self.refuse = False
         for end in list(self.ends):
-            end.flush()
+            if lossy:
+                end.reset()
+            else:
+                end.flush()
 
 
 class MemoryTransport(asyncio.Transport):
@@ -111,9 +118,9 @@ class MemoryTransport(asyncio.Transport):
         self.closing = self.closed = False
         self.socket: Any = None
         self.extra: dict[str, Any] = {}
-        link.ends.add(self)
+        link.ends[self] = None
         if owner is not None:
-            owner.transports.add(self)
+            owner.transports[self] = None
 
     # -- what protocols ask ----------------------------------------------------------------
 
@@ -215,9 +222,15 @@ class MemoryTransport(asyncio.Transport):
         self._timer = self.network.call_in(self.peer, wait, self._deliver)
 
     def flush(self) -> None:
-        """Go on after a stall."""
-        if self._queue and self._timer is None and not self.closed:
-            self._arm()
+        """Deliver what a stall or a trickle held."""
+        if not self._queue or self.closed:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        now = self.network.loop.now_ns
+        self._queue = deque((min(due, now + self._delay()), data) for due, data in self._queue)
+        self._last_due = max(due for due, _ in self._queue)
+        self._arm()
 
     def _deliver(self) -> None:
         self._timer = None
@@ -269,9 +282,9 @@ class MemoryTransport(asyncio.Transport):
 
     def _forget(self) -> None:
         self.closed = self.closing = True
-        self.link.ends.discard(self)
+        self.link.ends.pop(self, None)
         if self.owner is not None:
-            self.owner.transports.discard(self)
+            self.owner.transports.pop(self, None)
         if self.socket is not None:
             self.socket.close()
 

@@ -141,6 +141,7 @@ class World:
         self.steps = 0
         self.messages = 0
         self.ending = self.funded = False
+        self.ended_at = (0, 0, 0)
         self.engine_process: Process | None = None
         self.engine_task: Any = None
 
@@ -381,6 +382,7 @@ class World:
     async def _end(self) -> None:
         """Let the engine end as a user would, with everything healed."""
         self.ending = True
+        self.ended_at = (self.loop.now_ns, self.loop.turns, self.messages)
         if self.engine_process is not None and self.engine_process.stopped:
             self.engine_process.go_on()
         for link in self.network.links.values():
