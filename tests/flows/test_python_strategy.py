@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.river import River, prove
+from tests.flows.river import River, prove, until
 
 pytestmark = pytest.mark.flow
 
@@ -19,6 +19,11 @@ live_max = 3
 """
 
 
+def states(life):
+    """Return what each strategy remembers, by name."""
+    return {s["name"]: s["state"] for s in life.read("status.json").get("strategies", [])}
+
+
 def test_it_trades_survives_a_killed_engine_and_leaves_nothing_open(twins, tmp_path):
     text = QUOTER.read_text()
     assert "COMPILED = True" in text
@@ -31,11 +36,12 @@ def test_it_trades_survives_a_killed_engine_and_leaves_nothing_open(twins, tmp_p
         life.trading(6, 3)
         life.kill("engine")
         life.trading(4, 2, epoch=2)
-        shown = {s["name"]: s["state"] for s in life.read("status.json")["strategies"]}
+        heard = lambda: states(life).get("plain", {}).get("updates", 0) > 4  # noqa: E731
+        until(heard, 40, "the strategy hears of its orders")
+        shown = states(life)
         code, summary = life.end()
         assert code == 0, river.log.read_text()
         prove(life.run, twins, summary, orders=10, fills=5)
         assert shown["plain"]["started"] == 1
-        assert shown["plain"]["updates"] > 4
     finally:
         river.close()
