@@ -156,17 +156,18 @@ class World:
         self.loop.after_turn = self._turn
         self.checker = Checker(self)
         self.stepper = type("SeededStepper", (Stepper,), {"world": self})
-        try:
-            with _slower_rounds(), _logging(self.clock, self.verbose):
+        with _slower_rounds(), _logging(self.clock, self.verbose):
+            try:
                 asyncio.set_event_loop(self.loop)
                 self.loop.run_until_complete(self._play())
-        finally:
-            self._clear()
+            finally:
+                self._clear()
         return self.violations
 
     def _clear(self) -> None:
         """Let the world go. What hangs in an `await` is closed, and what that says is not news."""
-        for task in asyncio.all_tasks(self.loop):
+        # Once more for those that the closing of others made.
+        for task in (task for _ in range(2) for task in asyncio.all_tasks(self.loop)):
             pending: Any = task
             pending._log_destroy_pending = False  # noqa: SLF001 - it was left pending on purpose
             with contextlib.suppress(BaseException):
