@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from alephtx import cli
 from alephtx.core.config import load_config
 from alephtx.core.errors import ConfigError
+from alephtx.engine.outside import attach_to, find_run
 from alephtx.engine.resume import grown, unfinished_run
 from alephtx.engine.rundir import RunDirectory
 from alephtx.matrix.shm import Matrix
-from alephtx.serve.overview import attach_to, find_run, look
+from alephtx.serve.overview import look
 
 STATUS = {
     "ts": 5, "halted": False, "mode": "live", "counters": {"events": 1}, "denied": {},

@@ -12,6 +12,7 @@ from alephtx.core.errors import AlephError
 from alephtx.core.instruments import Instruments
 from alephtx.engine import supervisor as s
 from alephtx.engine.guard import end_with_parent
+from alephtx.engine.outside import HaltNote
 from alephtx.engine.run import sample, worst_latency
 from alephtx.engine.rundir import RunDirectory
 from alephtx.matrix.writers import halt_read
@@ -74,6 +75,18 @@ async def test_plan_is_a_feeder_per_venue_and_one_engine(crew):
     crew.trading = False
     assert [child.kind for child in s.Supervisor.plan(crew)] == ["feeder"]
     assert crew.mode == "feed"
+
+
+@pytest.mark.parametrize(
+    ("actions", "word"),
+    [(["halt"], s.HALT_KILLED), (["halt", "resume"], 0), (["resume", "halt"], s.HALT_KILLED)],
+)
+async def test_run_that_was_killed_begins_halted_until_a_person_lifts_it(crew, actions, word):
+    """A new life has a new matrix; the kill must not be lost with the old one."""
+    notes = [HaltNote(ts=k, action=action, reason="a test") for k, action in enumerate(actions)]
+    crew.run_directory.write_json(crew.run_directory.path / "halts.json", notes)
+    crew.open_matrix()
+    assert halt_read(crew.matrix.map) == word
 
 
 async def test_start_claims_the_run_and_says_what_runs(crew):

@@ -146,6 +146,34 @@ async def test_order_cancelled_while_it_waits_for_its_budget_is_never_sent(world
     assert world.kinds(1) == [words.REJECT]
 
 
+async def test_order_that_waits_for_its_budget_when_a_halt_comes_is_never_sent(world):
+    """The gate passed it before; no order may leave after a halt."""
+    world.wire.budget.clear()
+    world.place(1)
+    await world.passes(SECOND // 10)
+    world.gateway.outbox.halted = lambda: True
+    world.wire.budget.set()
+    await world.until(lambda: words.REJECT in world.kinds(1))
+    assert int(world.ring[-1]["reason"]) == words.REASON_HALTED
+    world.cancel(9)
+    await world.until(lambda: world.wire.sent == ["cancel 9"])
+
+
+async def test_order_whose_connection_comes_after_a_halt_is_refused_not_doubted(world):
+    halted = []
+    world.gateway.outbox.halted = lambda: bool(halted)
+
+    def connecting(request):
+        halted.append(True)
+        world.gateway.outbox.check_leaving(request)
+
+    world.wire.answers[What.INTENT] = connecting
+    world.place(1)
+    await world.until(lambda: words.REJECT in world.kinds(1))
+    assert int(world.ring[-1]["reason"]) == words.REASON_HALTED
+    assert words.AMBIGUOUS not in world.kinds(1)
+
+
 async def test_order_that_waits_too_long_for_its_budget_is_refused(world):
     world.wire.budget.clear()
     world.place(1)
@@ -182,6 +210,13 @@ async def test_answer_on_the_trade_link_settles_its_request(trading):
     assert trading.kinds(2) == [words.SENT, words.REJECT]
     trading.gateway.on_down("trade", "reset")
     assert words.AMBIGUOUS not in trading.kinds(), "both were settled"
+
+
+async def test_halted_order_does_not_go_over_the_trade_link(trading):
+    trading.gateway.outbox.halted = lambda: True
+    trading.place(1)
+    await trading.until(lambda: trading.kinds(1) == [words.REJECT])
+    assert trading.wire.sent == []
 
 
 async def test_no_answer_on_the_trade_link_in_time_is_doubt(trading):

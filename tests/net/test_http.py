@@ -6,9 +6,9 @@ import zlib
 import pytest
 from aiohttp import web
 
-from alephtx.core.errors import TransportError
+from alephtx.core.errors import OrderRejected, TransportError
 from alephtx.core.ports import Request, What
-from alephtx.net.http import HttpClient
+from alephtx.net.http import CONNECTIONS, HttpClient
 from alephtx.net.proxy import is_loopback, proxy_for
 from tests.net.servers import until
 
@@ -56,6 +56,29 @@ async def test_request_travels_exactly_as_signed():
     assert (method, path, data) == ("POST", "/a%2Fb?x=%E4%BD%A0&y=a+b", b"p=1")
     assert sent["X-MBX-APIKEY"] == "k"
     assert "Content-Type" not in sent
+
+
+async def test_request_that_may_not_leave_any_more_is_not_sent_and_its_connection_goes_on():
+    """Connections take time, in which a halt may come; the pool must not lose one by it."""
+    seen = []
+
+    async def handler(request):
+        seen.append(request.path)
+        return web.Response()
+
+    def refuse(request):
+        if request.path == "/order":
+            raise OrderRejected("halted")
+
+    async with Server(handler) as base, HttpClient(base) as client:
+        client.on_leaving = refuse
+        for _ in range(CONNECTIONS + 1):
+            with pytest.raises(OrderRejected, match="halted"):
+                await client.fetch(ask("/order"))
+        await client.fetch(ask("/cancel"))
+        connections = len(client._session.connector._conns)
+    assert seen == ["/cancel"]
+    assert connections == 1
 
 
 async def test_refused_connection_has_not_left():

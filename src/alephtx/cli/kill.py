@@ -19,8 +19,8 @@ from alephtx.cli.run import seconds
 from alephtx.core.errors import AlephError, ConfigError
 
 if TYPE_CHECKING:
+    from alephtx.engine.outside import EngineStatus
     from alephtx.engine.rundir import RunDirectory
-    from alephtx.serve.overview import EngineStatus
 
 POLL_NS = 50_000_000
 STIR_NS = 3_000_000_000
@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _wanted(options: argparse.Namespace) -> "list[RunDirectory]":
-    from alephtx.serve.overview import below, find_run
+    from alephtx.engine.outside import below, find_run
 
     if options.run:
         found = [find_run(options.run, options.runs)]
@@ -95,7 +95,7 @@ def _halt_all(found: "list[RunDirectory]", options: argparse.Namespace) -> list[
 
 def _unhalted(run: "RunDirectory", trouble: str) -> Killed:
     """Tell of a run whose halt word could not be set, and what its last status knew."""
-    from alephtx.serve.overview import status_of
+    from alephtx.engine.outside import status_of
 
     status = None if run.alive else status_of(run)
     if run.ended:
@@ -112,9 +112,9 @@ def _unhalted(run: "RunDirectory", trouble: str) -> Killed:
 def _set_halt(run: "RunDirectory", action: str, reason: str) -> None:
     """Set or lift the halt word of a run that lives, and keep who did it and why."""
     from alephtx.core.clock import MachineClock
+    from alephtx.engine.outside import HaltNote, attach_to, halts_of
     from alephtx.engine.supervisor import HALT_KILLED
     from alephtx.matrix.writers import halt_set
-    from alephtx.serve.overview import HaltNote, attach_to, halts_of
 
     if not run.alive:
         raise ConfigError(f"run {run.id} does not go")
@@ -125,7 +125,7 @@ def _set_halt(run: "RunDirectory", action: str, reason: str) -> None:
 
 
 def _resume(run: "RunDirectory", reason: str) -> Killed:
-    from alephtx.serve.overview import status_of
+    from alephtx.engine.outside import status_of
 
     _set_halt(run, "resume", reason)
     status = status_of(run)
@@ -136,7 +136,7 @@ def _resume(run: "RunDirectory", reason: str) -> Killed:
 def _wait(run: "RunDirectory", begun: int, deadline: int) -> Killed:
     """Wait until a status from after the halt shows no live order; restart an engine that hangs."""
     from alephtx.core.clock import MachineClock, pause_thread
-    from alephtx.serve.overview import owner_of, status_of
+    from alephtx.engine.outside import owner_of, status_of
 
     owner = owner_of(run)
     if owner is not None and owner.mode == "feed":

@@ -44,8 +44,8 @@ def _day(text: str) -> str:
 
 def run(options: argparse.Namespace) -> int:
     """Print the rows, or write them to a file."""
+    from alephtx.engine.outside import find_run
     from alephtx.serve.books import LOT_COLUMNS, Books, write_csv
-    from alephtx.serve.overview import find_run
 
     found = find_run(options.run, options.runs)
     books = Books(found, options.method)

@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
     if options.action == "key":
         say(_make_key(Path(options.file)), as_json=options.json, lines=_key_lines)
         return OK
-    from alephtx.serve.overview import find_run
+    from alephtx.engine.outside import find_run
 
     found = find_run(options.run, options.runs)
     current = _current(found)

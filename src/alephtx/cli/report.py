@@ -18,7 +18,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the report; exit code 3 for a run that did not end or cannot be read."""
-    from alephtx.serve.overview import find_run
+    from alephtx.engine.outside import find_run
     from alephtx.serve.report import write_report
 
     found = find_run(options.run, options.runs)

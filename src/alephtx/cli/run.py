@@ -4,9 +4,13 @@ import argparse
 import asyncio
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from alephtx.core.config import Config, load_config
 from alephtx.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from alephtx.engine.rundir import RunDirectory
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +66,7 @@ async def _run(config: Config, options: argparse.Namespace) -> int:
     begun = False
     try:
         directory.write_bytes(directory.instruments, instruments.to_json())
-        _say_what_begins(config, directory.id, taken=taken is not None)
+        _say_what_begins(config, directory, taken=taken is not None)
         with Viewer(f"AlephTX {config.node.mode}  {directory.id}", quiet=options.json) as viewer:
             driven = Run(config, directory, instruments, viewer.show)
             outcome = await driven.drive(options.seconds)
@@ -80,9 +84,17 @@ async def _run(config: Config, options: argparse.Namespace) -> int:
     return code
 
 
-def _say_what_begins(config: Config, run_id: str, *, taken: bool) -> None:
+def _say_what_begins(config: Config, run: "RunDirectory", *, taken: bool) -> None:
+    from alephtx.engine.outside import halts_of
+
     if taken:
-        print(f"alephtx: taking up run {run_id}, which did not end", file=sys.stderr)
+        print(f"alephtx: taking up run {run.id}, which did not end", file=sys.stderr)
+    if taken and (notes := halts_of(run)) and notes[-1].action == "halt":
+        print(
+            f"alephtx: it was killed ({notes[-1].reason}) and begins halted; "
+            "`alephtx kill --resume` lifts that",
+            file=sys.stderr,
+        )
     mainnet = [name for name, venue in config.venues.items() if venue.environment == "mainnet"]
     if config.node.mode == "live" and mainnet:
         print(f"alephtx: trading real money at {', '.join(mainnet)}", file=sys.stderr)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 from alephtx.cli import say
 
 if TYPE_CHECKING:
+    from alephtx.engine.outside import EngineStatus
     from alephtx.engine.rundir import RunDirectory
-    from alephtx.serve.overview import EngineStatus, Overview
+    from alephtx.serve.overview import Overview
 
 WATCH_NS = 1_000_000_000
 
@@ -27,7 +28,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print one picture of a run, or one a second."""
     from alephtx.core.clock import pause_thread
-    from alephtx.serve.overview import find_run, look
+    from alephtx.engine.outside import find_run
+    from alephtx.serve.overview import look
 
     found = find_run(options.run, options.runs)
     if options.watch and not options.json:

@@ -192,6 +192,7 @@ REASON_AUTH = 10
 REASON_NOT_FILLED = 11  # IOC or FOK found nothing
 REASON_CLOCK = 12
 REASON_SHADOW = 13  # shadow mode: signed, journaled, never sent
+REASON_HALTED = 14  # we were halted before it was sent
 REASON_NAMES = {
     0: "",
     REASON_OTHER: "other",
@@ -207,4 +208,5 @@ REASON_NAMES = {
     REASON_NOT_FILLED: "not_filled",
     REASON_CLOCK: "clock",
     REASON_SHADOW: "shadow",
+    REASON_HALTED: "halted",
 }

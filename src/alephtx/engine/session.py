@@ -25,6 +25,7 @@ from alephtx.engine import context as c
 from alephtx.engine import truth
 from alephtx.engine.assemble import Engine, assemble
 from alephtx.engine.epoch import next_epoch
+from alephtx.engine.halts import Halts
 from alephtx.engine.host import Host
 from alephtx.engine.ledger_watch import LedgerWatch
 from alephtx.engine.limit_commands import LimitDesk
@@ -55,7 +56,6 @@ from alephtx.matrix.journal import (
 from alephtx.matrix.ring import ring_head
 from alephtx.matrix.shm import Matrix
 from alephtx.matrix.tops import top_read
-from alephtx.matrix.writers import halt_read
 
 log = logger("engine")
 
@@ -63,7 +63,6 @@ AnyGateway = Gateway | PaperGateway | ShadowGateway
 
 READY_SECONDS = 20.0
 CANCEL_SECONDS = 12.0  # an order in doubt is given up after `resync.HORIZON_NS`
-CANCEL_EVERY_NS = 1_000_000_000
 SETTLE_SECONDS = 5.0
 READ_MAX = 4096
 PYTHON_EVERY_NS = 1_000_000
@@ -93,7 +92,7 @@ class Session:
         self.alarms: list[str] = []
         self.fault: BaseException | None = None
         self.loop_thread: Loop | None = None
-        self._halt_word, self._cancel_again = 0, 0
+        self.halts = Halts(self)
         self._intent_times: dict[int, int] = {}
         self._journal_tail: Any = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -125,7 +124,7 @@ class Session:
         )
         self._journal_tail = tail(run.journal)
         self.watch = LedgerWatch(
-            self.ledger, self.ctx, self.clock, self._command, self.alarms.append
+            self.ledger, self.ctx, self.clock, self.command, self.alarms.append
         )
         self.watch.recover(self.python.watch(self._records()))
         self.epoch = next_epoch(run.path.parent, config.node.engine, self.recovered.epoch + 1)
@@ -167,6 +166,7 @@ class Session:
         truth.keep_books(self, gateway, self._follow_journal, exclusive=section.exclusive)
         wire.on_frame, wire.on_up, wire.on_down = gateway.on_frame, gateway.on_up, gateway.on_down
         wire.on_failed = self._failed
+        self.halts.keep(gateway, wire)
         gateway.resume(
             self._live_orders(index), self.recovered.venue_ids.get(index, {}),
             self.recovered.since_ns.get(index, 0),
@@ -249,7 +249,7 @@ class Session:
         for strategy in self.engine.strategies:
             warm = self.clock.monotonic() + strategy.needs.warmup_ns
             self.ctx.gate.warm_until[strategy.index] = warm
-            self._command(c.COMMAND_ENABLE, strategy.index)
+            self.command(c.COMMAND_ENABLE, strategy.index)
         self._spawn(self._housekeep())
         if self.python:
             self.python.start()
@@ -348,7 +348,8 @@ class Session:
         for account, rows in waiting.items():
             self.gateways[account].submit(np.array(rows, INTENT))
 
-    def _command(self, kind: int, argument: int = 0) -> None:
+    def command(self, kind: int, argument: int = 0) -> None:
+        """Hand a command to the loop."""
         row = np.zeros(8, np.int64)
         row[0], row[1] = kind, argument
         self.engine.rings.commands.push(row)
@@ -387,7 +388,7 @@ class Session:
             self._follow_journal()
             self._answer_asks()
             self.limits.poll(self.engine.rings.commands.push)
-            self._obey_halt()
+            self.halts.obey()
             now = self.clock.monotonic()
             if now >= next_status:
                 next_status = now + self.host.status_ns
@@ -402,25 +403,6 @@ class Session:
 
     def _follow_journal(self) -> None:
         self.watch.follow(self.python.watch(self._records()))
-
-    def _obey_halt(self) -> None:
-        """Cancel what is open while halted, whoever halted us; go on when a person lifts it.
-
-        The gate blocks new orders itself. Cancels are repeated: one that overtook its order on the
-        way to the venue found nothing there.
-        """
-        word = int(halt_read(self.matrix.map))
-        if self._halt_word and not word:
-            log.warning("halt_lifted", word=self._halt_word)
-            self._command(c.COMMAND_RESUME)
-            truth.lift(self.gateways)
-        if word and not self._halt_word:
-            log.warning("engine_halted", word=word)
-        self._halt_word = word
-        now = self.clock.monotonic()
-        if self.ctx.control[c.X_HALTED] and now >= self._cancel_again:
-            self._cancel_again = now + CANCEL_EVERY_NS
-            self.cancel_everything()
 
     def cancel_everything(self) -> None:
         """Send a cancel for every order of ours that is not known to be over."""
@@ -447,7 +429,7 @@ class Session:
     async def _finish(self) -> int:
         """Stop strategies, cancel every order, reconcile with every venue, sum up."""
         self.python.stop()
-        self._command(c.COMMAND_STOP)
+        self.command(c.COMMAND_STOP)
         await self.clock.sleep(50_000_000)
         deadline = self.clock.monotonic() + int(CANCEL_SECONDS * 1e9)
         while self.clock.monotonic() < deadline:

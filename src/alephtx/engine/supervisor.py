@@ -21,6 +21,7 @@ from alephtx.core.config import Config
 from alephtx.core.errors import AlephError
 from alephtx.core.instruments import Instruments
 from alephtx.core.log import logger
+from alephtx.engine.outside import halts_of
 from alephtx.engine.rundir import RunDirectory
 from alephtx.matrix.layout import Geometry
 from alephtx.matrix.shm import Matrix
@@ -153,7 +154,15 @@ class Supervisor:
         self.matrix = Matrix.create(
             Path(section.path), self.instruments, geometry, clock_offset_ns=self.clock.offset_ns
         )
+        self._keep_kill()
         return self.matrix
+
+    def _keep_kill(self) -> None:
+        """Begin halted where the run was killed and nobody lifted it: a restart is no person."""
+        notes = halts_of(self.run_directory)
+        if notes and notes[-1].action == "halt":
+            log.warning("run_begins_halted", reason=notes[-1].reason)
+            self.halt(HALT_KILLED)
 
     def plan(self) -> list[Child]:
         """Return the children of this run: a feeder per venue, one engine where it trades."""

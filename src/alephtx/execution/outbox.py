@@ -3,7 +3,8 @@
 Nothing is ever sent twice. What surely did not leave, or was refused, is REJECT or CANCEL_REJECT;
 what may have arrived is AMBIGUOUS and asked for. A cancel waits for a link that is down. An order
 that waits for its rate budget is stale after PLACE_WAIT_NS and is refused by ourselves; one that is
-cancelled meanwhile is never sent.
+cancelled meanwhile is never sent. Nor is one that a halt found on its way here: the gate's verdict
+may be a moment old, or a minute where the process was stopped.
 """
 
 import asyncio
@@ -41,7 +42,10 @@ UPDATES_MAX = 2_048
 
 
 class Outbox:
-    """Sends one account's orders. on_sent(order_id, ns); on_control takes what is not an answer."""
+    """Sends one account's orders. on_sent(order_id, ns); on_control takes what is not an answer.
+
+    halted(): whether a new order must not leave any more.
+    """
 
     def __init__(
         self,
@@ -62,6 +66,7 @@ class Outbox:
         self.counts = {"sent": 0, "rejected": 0, "ambiguous": 0}
         self.on_sent: Callable[[int, int], None] = lambda order_id, ns: None
         self.on_control: Callable[[Control, str], None] = lambda control, role: None
+        self.halted: Callable[[], bool] = lambda: False
         self._spawn = spawn
         self._batch = Batch(events=16, updates=UPDATES_MAX)
         self._pending: dict[str, tuple[Request, asyncio.TimerHandle]] = {}
@@ -128,7 +133,7 @@ class Outbox:
         """Send one encoded intent; whatever goes wrong ends as an update."""
         try:
             await self._take(request)
-            self._check_withdrawn(request)
+            self.check_leaving(request)
         except VenueError as error:
             self._refused(request, error)
             return
@@ -145,6 +150,9 @@ class Outbox:
             else:
                 self._refused(request, error)
             return
+        except OrderRejected as error:
+            self._refused(request, error)
+            return
         self._answer(request, status, headers, body)
 
     async def _take(self, request: Request) -> None:
@@ -158,11 +166,19 @@ class Outbox:
         except TimeoutError:
             raise Throttled("no rate budget for a new order", retryable=True) from None
 
-    def _check_withdrawn(self, request: Request) -> None:
-        if request.op != words.PLACE:
+    def check_leaving(self, request: Request) -> None:
+        """Refuse a new order that nobody wants any more; asked when its bytes are about to leave.
+
+        Over HTTP it is asked twice: a connection may take long to come (`HttpClient.on_leaving`).
+        """
+        if request.op not in (words.PLACE, words.AMEND):
             return
+        if self.halted():
+            error = OrderRejected("halted before it was sent")
+            error.reason = words.REASON_HALTED
+            raise error
         orders = [self.inbox.live.get(order_id) for order_id in request.order_ids]
-        if orders and all(order is None or order.withdrawn for order in orders):
+        if request.op == words.PLACE and all(o is None or o.withdrawn for o in orders):
             raise OrderRejected("cancelled before it was sent")
 
     def _send_frame(self, request: Request) -> None:

@@ -7,7 +7,8 @@ not be), no cookies, bodies bounded, and neither query nor header in any error.
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import Any, Self
 
@@ -36,6 +37,22 @@ def _trace() -> aiohttp.TraceConfig:
     return config
 
 
+_leaves: ContextVar[Callable[[], None]] = ContextVar("leaves", default=lambda: None)
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Asks again whether a request may leave, once it has its connection: that can take long."""
+
+    async def connect(self, *args: Any, **kwargs: Any) -> aiohttp.connector.Connection:
+        connection = await super().connect(*args, **kwargs)
+        try:
+            _leaves.get()()
+        except BaseException:
+            connection.release()
+            raise
+        return connection
+
+
 def _proxy(url: str) -> tuple[URL | None, dict[str, str]]:
     """Return the proxy for a URL, without its credentials, and the header that carries them."""
     proxy = proxy_for(url)
@@ -49,7 +66,10 @@ def _proxy(url: str) -> tuple[URL | None, dict[str, str]]:
 
 
 class HttpClient:
-    """One venue's HTTP endpoint. Made in a running loop or before; closed with `close`."""
+    """One venue's HTTP endpoint. Made in a running loop or before; closed with `close`.
+
+    on_leaving(request): called when its bytes are about to leave; what it raises is fetch's end.
+    """
 
     def __init__(
         self,
@@ -64,13 +84,14 @@ class HttpClient:
         self._body_max = body_max
         self._ssl = ssl_context
         self._session: aiohttp.ClientSession | None = None
+        self.on_leaving: Callable[[Request], None] = lambda request: None
         self.requests = 0
         self.failures = 0
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
+                connector=_Connector(
                     limit=CONNECTIONS, ssl=self._ssl if self._ssl is not None else True
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -91,6 +112,7 @@ class HttpClient:
         self.requests += 1
         url = self.base + request.path
         context = SimpleNamespace(sent=False)
+        token = _leaves.set(lambda: self.on_leaving(request))
         try:
             async with asyncio.timeout(request.timeout_ns / 1e9):
                 return await self._fetch(url, request, context)
@@ -104,6 +126,8 @@ class HttpClient:
         except TransportError:
             self.failures += 1
             raise
+        finally:
+            _leaves.reset(token)
 
     async def _fetch(self, url: str, request: Request, context: SimpleNamespace) -> Answer:
         proxy, login = _proxy(url)
