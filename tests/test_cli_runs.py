@@ -193,7 +193,8 @@ def test_a_run_is_seen_refused_twice_killed_resumed_and_ended(world):
     assert world.open_orders()
     seen = world.look()
     assert (seen["state"], seen["mode"], seen["pid"]) == ("running", "live", process.pid)
-    assert {p["name"] for p in seen["processes"] if p["pid"]} == {"engine", "feeder:binance_usdm"}
+    running = {p["name"] for p in seen["processes"] if p["pid"]}
+    assert running == {"engine", "feeder:binance_usdm", "killer"}
     assert {b["key"]: b["state"] for b in seen["books"]}["binance_usdm:BTC-USDT-PERP"] == "ok"
     assert seen["status"]["accounts"][0]["name"] == "binance_usdm"
 
@@ -256,17 +257,22 @@ def test_a_run_that_died_is_taken_up_and_ends_in_order(world):
     process.wait()
     first = world.run.name
     assert world.look()["state"] == "crashed"
-    left = alephtx("kill", "--run", first, folder=world.folder)
-    assert left.returncode == cli.RISK
-    assert "`alephtx run` takes it up and cancels them" in left.stdout
+    assert world.open_orders()
+    left = alephtx("kill", "--run", first, "--wait", "60", folder=world.folder)
+    assert left.returncode == cli.OK, left.stdout + left.stderr
+    assert world.open_orders() == []
+    assert "no order is open; its engine is not there" in left.stdout
     refused = alephtx("report", folder=world.folder)
     assert refused.returncode == cli.CONFIG
     assert "did not end" in refused.stderr
 
-    moment = time.time_ns()
     process = world.start("run", "--json")
+    until(lambda: world.look()["state"] == "halted", "the run begins halted")
+    moment = time.time_ns()
+    assert alephtx("kill", "--resume", folder=world.folder).returncode == cli.OK
     world.quoting(after=moment)
     assert f"taking up run {first}" in world.said()
+    assert "it was killed (no reason given) and begins halted" in world.said()
     assert world.run.name == first
     assert (world.run / "instruments.json").exists()
     engine = engine_of(world)

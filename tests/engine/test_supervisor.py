@@ -67,11 +67,11 @@ async def watching(crew, *programs):
     return asyncio.ensure_future(crew.watch())
 
 
-async def test_plan_is_a_feeder_per_venue_and_one_engine(crew):
+async def test_plan_is_a_feeder_per_venue_one_engine_and_its_killer(crew):
     crew.open_matrix()
-    feeder, engine = s.Supervisor.plan(crew)
-    assert (feeder.name, engine.name) == ("feeder:alpha", "engine")
-    assert feeder.command[-1] == engine.command[-1] == str(os.getpid())
+    children = s.Supervisor.plan(crew)
+    assert [child.name for child in children] == ["feeder:alpha", "engine", "killer"]
+    assert {child.command[-1] for child in children} == {str(os.getpid())}
     crew.trading = False
     assert [child.kind for child in s.Supervisor.plan(crew)] == ["feeder"]
     assert crew.mode == "feed"

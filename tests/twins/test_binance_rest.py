@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 import ccxt
 import pytest
+from yarl import URL
 
 from alephtx.twins.accounts import TWIN_KEY, TWIN_SECRET
 from tests.twins.clients import AMOUNT, SYMBOLS, every_venue, rest_client, serving
@@ -21,7 +22,8 @@ async def signed(served, venue, method, path, params, *, key=TWIN_KEY, secret=TW
     query = urlencode({"timestamp": int(time.time() * 1000), **params})
     signature = hmac.new(secret.encode(), query.encode(), hashlib.sha256).hexdigest()
     url = served.url(venue, f"{API[venue]}{path}?{query}&signature={signature}")
-    async with served.session.request(method, url, headers={"X-MBX-APIKEY": key}) as answer:
+    where = URL(url, encoded=True)  # what is signed is what is sent
+    async with served.session.request(method, where, headers={"X-MBX-APIKEY": key}) as answer:
         return answer.status, await answer.json()
 
 
@@ -273,3 +275,39 @@ async def test_ccxt_reads_positions_leverage_fees_and_funding(venue):
         assert balance[settle]["used"] == pytest.approx(value / 10, rel=0.01)
         rate = await served.call(client.fetch_funding_rate, symbol)
         assert rate["fundingRate"] == 0.0001
+
+
+@pytest.mark.parametrize("venue", ["binance_usdm", "binance_coinm"])
+@pytest.mark.parametrize("by", ["ids", "client ids"])
+async def test_ccxt_cancels_ten_futures_orders_in_one_request(venue, by):
+    async with serving(venue) as served:
+        client, symbol = rest_client(served.ports), SYMBOLS[venue]
+        await served.call(client.load_markets)
+        bid = (await served.call(client.fetch_order_book, symbol, 100))["bids"][50][0]
+        placed = [
+            await served.call(client.create_order, symbol, "limit", "buy", AMOUNT[venue], bid)
+            for _ in range(10)
+        ]
+        named = [order["clientOrderId"] for order in placed]
+        if by == "ids":
+            found = await served.call(client.cancel_orders, [o["id"] for o in placed], symbol)
+        else:
+            words = {"origClientOrderIdList": named}
+            found = await served.call(client.cancel_orders, [], symbol, words)
+        assert [order["status"] for order in found] == ["canceled"] * 10
+        assert await served.call(client.fetch_open_orders, symbol) == []
+
+
+async def test_batch_of_cancels_answers_each_and_refuses_more_than_ten():
+    venue = "binance_usdm"
+    async with serving(venue) as served:
+        _, placed = await signed(served, venue, "POST", "/order", limit_order(venue))
+        mine = placed["clientOrderId"]
+        which = {"symbol": "BTCUSDT", "origClientOrderIdList": f'["nobody","{mine}"]'}
+        status, rows = await signed(served, venue, "DELETE", "/batchOrders", which)
+        assert status == 200
+        assert [row.get("code", row.get("status")) for row in rows] == [-2011, "CANCELED"]
+        for text, code in (("[]", -4082), (str(list(range(1, 12))), -4082), ("[", -1102)):
+            which = {"symbol": "BTCUSDT", "orderIdList": text}
+            status, body = await signed(served, venue, "DELETE", "/batchOrders", which)
+            assert (status, body["code"]) == (400, code)

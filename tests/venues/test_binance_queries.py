@@ -69,6 +69,31 @@ def test_request_path_and_method(market, what, args, method, path):
     assert (("X-MBX-APIKEY", "goldenApiKey") in request.headers) == private
 
 
+@pytest.mark.parametrize(
+    ("market", "instrument", "sizes"),
+    [("spot", SPOT, [1] * 12), ("usdm", USDM, [10, 2])],
+)
+def test_request_cancels_by_our_ids_in_as_few_requests_as_the_venue_takes(
+    market, instrument, sizes
+):
+    ids = [OURS + k for k in range(12)]
+    found = ask(market, What.CANCEL_OURS, instrument=instrument, order_ids=ids)
+    assert [len(request.order_ids) for request in found] == sizes
+    assert {request.method for request in found} == {"DELETE"}
+    query = dict(parse_qsl(urlsplit(found[0].path).query))
+    named = query.get("origClientOrderIdList") or query["origClientOrderId"]
+    assert to_text(OURS) in named
+    assert ask(market, What.CANCEL_OURS, instrument=instrument, order_ids=[]) == []
+
+
+def test_reply_to_a_cancel_of_ours_that_found_nothing_is_no_error():
+    none = {"code": -2011, "msg": "Unknown order sent."}
+    out = answered("spot", What.CANCEL_OURS, none, status=400, instrument=SPOT, order_ids=[OURS])
+    assert not updates(out)
+    rows = [none, {"symbol": "BTCUSDT", "orderId": 7}]
+    assert not updates(answered("usdm", What.CANCEL_OURS, rows, instrument=USDM, order_ids=[OURS]))
+
+
 @pytest.mark.parametrize("what", [What.KEEPALIVE, What.POSITIONS, What.FUNDING_SINCE, What.DEADMAN])
 def test_request_spot_has_no_such_thing(what):
     args = {What.FUNDING_SINCE: {"since_ns": 1}, What.DEADMAN: {"timeout_ns": 1}}.get(what, {})

@@ -269,6 +269,17 @@ def test_deadman_is_a_time_in_the_future_and_off_without_one():
         bound.request(What.DEADMAN, NOW, timeout_ns=10**9)
 
 
+def test_cancel_ours_names_all_of_an_instrument_in_one_action():
+    bound, ours = codec(), [(3 << 54) + k for k in range(45)]
+    assert bound.request(What.CANCEL_OURS, NOW, instrument=1, order_ids=[]) == []
+    (request,) = bound.request(What.CANCEL_OURS, NOW, instrument=1, order_ids=ours)
+    action = body_of(request)["action"]
+    assert action["type"] == "cancelByCloid"
+    assert [c["cloid"] for c in action["cancels"]] == [to_cloid(order_id) for order_id in ours]
+    assert request.order_ids == tuple(ours)
+    assert [cost for _, cost in request.weights] == [2], "forty cost one more"
+
+
 def test_cancel_all_names_the_orders_or_asks_nothing():
     bound = codec()
     assert bound.request(What.CANCEL_ALL, NOW, instrument=1) == []

@@ -92,6 +92,9 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     key: the API key, where the venue has one. address: the public account address, where orders are
     signed by an agent's key. exclusive: nobody else trades here, so a foreign order halts trading.
     paper: opening balances by currency in paper mode; the venue is not asked for any.
+    deadman_s: how long the venue waits for a sign of life before it cancels everything, where it
+    offers that and nobody else trades here; 0 = off. flatten_bps: how far beyond the touch an order
+    may go that closes a position after a kill.
     """
 
     venue: Annotated[str, Meta(pattern=NAME)]
@@ -100,6 +103,8 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     address: Annotated[str, Meta(pattern=r"^(0x[0-9a-fA-F]{40})?$")] = ""
     exclusive: bool = True
     paper: dict[str, Decimal] = {}
+    deadman_s: Annotated[int, Meta(ge=0, le=3_600)] = 60
+    flatten_bps: Annotated[int, Meta(ge=1, le=1_000)] = 50
 
 
 class Strategy(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,10 @@ from alephtx.core.errors import ConfigError
 
 PREFIX = "ax"
 CLOID_PREFIX = 0x616C657068747831  # "alephtx1": the high 8 bytes of a 16-byte client id
+KILLER_NONCE_LEAD_MS = 2_000
+"""How far a killer's nonces are ahead of its engine's, where both sign with one key (Hyperliquid
+takes each nonce once, up to a day ahead)."""
+
 COUNTER_BITS, EPOCH_BITS = 40, 14
 ENGINES_MAX = 512
 
@@ -31,6 +35,21 @@ def split_order_id(order_id: int) -> tuple[int, int, int]:
     counter = order_id & ((1 << COUNTER_BITS) - 1)
     epoch = order_id >> COUNTER_BITS & ((1 << EPOCH_BITS) - 1)
     return order_id >> (COUNTER_BITS + EPOCH_BITS), epoch, counter
+
+
+def killers_order_id(engine: int, epoch: int, n: int) -> int:
+    """Return the n-th order id of the killer beside one start of an engine: the counter's top half.
+
+    No strategy's order: the engine books its fills to the account only.
+    """
+    if not 0 < n < 1 << (COUNTER_BITS - 1):
+        raise ConfigError(f"the killer's order number {n} is outside 1..{(1 << 39) - 1}")
+    return first_order_id(engine, epoch) | 1 << (COUNTER_BITS - 1) | n
+
+
+def is_killers(order_id: int) -> bool:
+    """Tell whether an order id is the killer's, not a strategy's."""
+    return bool(order_id >> (COUNTER_BITS - 1) & 1)
 
 
 def to_text(order_id: int) -> str:

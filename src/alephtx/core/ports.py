@@ -34,6 +34,7 @@ class What(enum.Enum):
     BALANCES = "balances"
     FUNDING_SINCE = "funding_since"  # args: since_ns
     CANCEL_ALL = "cancel_all"  # args: instrument; takes the account's other orders too
+    CANCEL_OURS = "cancel_ours"  # args: instrument, order_ids; over HTTP, in few requests
     DEADMAN = "deadman"  # args: timeout_ns; 0 = off
     INTENT = "intent"  # an encoded order, amend or cancel
 
@@ -121,6 +122,7 @@ class VenueSpec(msgspec.Struct, frozen=True, kw_only=True):
     post_only: bool = True
     amend: bool = False
     deadman: bool = False
+    bulk_cancel: bool = False  # CANCEL_ALL needs no names
     snapshot_limit: int = 1000
     money_currency: str = ""
 

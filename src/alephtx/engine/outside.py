@@ -13,6 +13,16 @@ from alephtx.engine.rundir import RunDirectory, runs
 from alephtx.matrix.shm import Matrix
 
 
+class ProcessState(msgspec.Struct):
+    """What `alephtx status` shows of a child; started: wall time in ns."""
+
+    name: str
+    pid: int
+    restarts: int
+    exit_code: int | None
+    started: int = 0
+
+
 class Owner(msgspec.Struct):
     """supervisor.json: who runs it, and where its matrix is."""
 

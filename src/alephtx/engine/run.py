@@ -77,6 +77,7 @@ class Run:
         loop = asyncio.get_running_loop()
         for name in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(name, self.interrupt)
+        loop.add_signal_handler(signal.SIGUSR1, self.supervisor.kill)
         try:
             await self.supervisor.start()
             tasks = [
@@ -99,7 +100,7 @@ class Run:
         finally:
             self.supervisor.force()
             await self.supervisor.stop()
-            for name in (signal.SIGINT, signal.SIGTERM):
+            for name in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
                 loop.remove_signal_handler(name)
         return self._outcome()
 

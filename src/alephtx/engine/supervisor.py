@@ -1,9 +1,9 @@
-"""The process that owns a run: makes the matrix, starts feeders and engine, restarts what dies.
+"""The process that owns a run: makes the matrix, starts its children, restarts what dies.
 
 It runs in its own session, holds the matrix lock for life, and can stop everything without the
 engine's help: `halt` sets the halt word that the gate reads before every order. Children end
 themselves when their supervisor is gone. Order of a stop: halt new orders, engine (cancels,
-reconciles, sums up), feeders, matrix.
+reconciles, sums up), feeders, killer, matrix.
 """
 
 import asyncio
@@ -14,14 +14,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from alephtx.core.clock import MachineClock
 from alephtx.core.config import Config
 from alephtx.core.errors import AlephError
 from alephtx.core.instruments import Instruments
 from alephtx.core.log import logger
-from alephtx.engine.outside import halts_of
+from alephtx.engine import kill_door
+from alephtx.engine.kill_door import HALT_KILLED, HALT_STOPPING
+from alephtx.engine.outside import ProcessState, halts_of
 from alephtx.engine.rundir import RunDirectory
 from alephtx.matrix.layout import Geometry
 from alephtx.matrix.shm import Matrix
@@ -32,9 +32,6 @@ log = logger("supervisor")
 RESTARTS_MAX = 20
 """Restarts of one child in a row, none of which held, before the run is given up."""
 
-HALT_STOPPING, HALT_KILLED = 1, 2
-"""What stands in the halt word: the run is being stopped, or `alephtx kill` was called."""
-
 ENGINE_UNFIT = (2, 3)
 FEEDER_UNFIT = (2,)
 """Exit codes of a child that would not do better if it were started again."""
@@ -42,7 +39,7 @@ FEEDER_UNFIT = (2,)
 STEADY_NS = 30_000_000_000
 SETTLE_NS = 60_000_000_000
 LAST_WORDS_BYTES = 2_048
-STOP_SECONDS = {"engine": 25.0, "feeder": 5.0}
+STOP_SECONDS = {"engine": 25.0, "feeder": 5.0, "killer": 10.0}
 
 
 class Child:
@@ -102,16 +99,6 @@ class Child:
         return said.partition(" ")[2] if said[:4].isdigit() else said
 
 
-class ProcessState(msgspec.Struct):
-    """What `alephtx status` shows of a child; started: wall time in ns."""
-
-    name: str
-    pid: int
-    restarts: int
-    exit_code: int | None
-    started: int = 0
-
-
 class Supervisor:
     """Owns one run from matrix to last report."""
 
@@ -165,7 +152,7 @@ class Supervisor:
             self.halt(HALT_KILLED)
 
     def plan(self) -> list[Child]:
-        """Return the children of this run: a feeder per venue, one engine where it trades."""
+        """Return the children: a feeder per venue; where it trades, an engine and a killer."""
         assert self.matrix is not None
         run, logs = str(self.run_directory.path), self.run_directory.logs
         base, matrix = [sys.executable, "-m"], str(self.matrix.path)
@@ -177,6 +164,8 @@ class Supervisor:
         if self.trading:
             command = [*base, "alephtx.engine.main", run, matrix, ours]
             children.append(Child("engine", "engine", command, logs / "engine.log"))
+            command = [*base, "alephtx.engine.killer_main", run, ours]
+            children.append(Child("killer", "killer", command, logs / "killer.log"))
         return children
 
     async def start(self) -> None:
@@ -223,6 +212,7 @@ class Supervisor:
                     await self._attend(child)
             if self.failure:
                 return
+            kill_door.heed_files(self.run_directory)
             try:
                 await asyncio.wait_for(self._stopping.wait(), 0.05)
             except TimeoutError:
@@ -274,10 +264,10 @@ class Supervisor:
             self.killed = True
 
     async def stop_children(self) -> None:
-        """Stop the engine first (it cancels and reconciles), then the feeders."""
+        """Stop the engine first (it cancels and reconciles), then the feeders, last the killer."""
         self._stopping.set()
         self._note_kill()
-        for kind in ("engine", "feeder"):
+        for kind in ("engine", "feeder", "killer"):
             wanted = [child for child in self.children if child.kind == kind]
             await asyncio.gather(*(child.stop(STOP_SECONDS[kind]) for child in wanted))
         if self.children:
@@ -314,12 +304,19 @@ class Supervisor:
             self.matrix.close()
             self.matrix = None
 
+    def kill(self) -> None:
+        """Use the kill switch; for SIGUSR1."""
+        kill_door.ask(self.run_directory, "SIGUSR1", "signal")
+
     def force(self) -> None:
-        """Kill every child at once; for a second Ctrl-C."""
+        """Kill every child at once, for a second Ctrl-C; the killer ends what it is at."""
         self.forced = True
         for child in self.children:
             if child.process is not None and child.process.returncode is None:
-                child.process.kill()
+                if child.kind == "killer":
+                    child.process.terminate()
+                else:
+                    child.process.kill()
 
     def check(self) -> None:
         """Raise what made the run fail."""

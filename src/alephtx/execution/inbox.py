@@ -13,7 +13,7 @@ import numpy as np
 
 from alephtx.core import words
 from alephtx.core.clock import Clock
-from alephtx.core.identity import split_order_id
+from alephtx.core.identity import is_killers, split_order_id
 from alephtx.core.log import logger
 from alephtx.core.ports import Rows
 from alephtx.core.records import UPDATE
@@ -128,8 +128,9 @@ class Inbox:
                 return
             if (int(row[0]["instrument"]), int(row[0]["trade_id"])) in self._passed_on:
                 return
-            if order_id and 0 <= self.engine != split_order_id(order_id)[0]:
-                self._book_foreign(row)
+            ours = self.engine < 0 or split_order_id(order_id)[0] == self.engine
+            if order_id and (not ours or is_killers(order_id)):
+                self._book_foreign(row, ours=ours)
                 return
             if not order_id:
                 self._orphans.append((self.clock.monotonic(), row))
@@ -137,6 +138,8 @@ class Inbox:
             self._pass_on(row)
         elif kind in MONEY and not 0 < self.opened_ns <= row[0]["ts_event"]:
             return
+        elif is_killers(order_id):
+            return  # of its other reports nobody here is waiting for one
         self.payments += kind == words.FUNDING_PAID
         self._note(row, order_id, venue_id)
         if order_id or kind in WITHOUT_ORDER:
@@ -149,14 +152,19 @@ class Inbox:
         self._passed_on[int(row[0]["instrument"]), int(row[0]["trade_id"])] = None
         self.fills += 1
 
-    def _book_foreign(self, row: Rows) -> None:
-        """Pass on a fill of an order that is not ours: the account's balances move by it too."""
-        self.foreign += 1
+    def _book_foreign(self, row: Rows, *, ours: bool = False) -> None:
+        """Pass on a fill of no strategy's order: the account's balances move by it too.
+
+        ours: the killer's, closing what strategies hold; nobody is alarmed by it.
+        """
         venue_id = int(row[0]["venue_order_id"])
-        log.warning("foreign_fill_seen", account=self.account, venue_order_id=venue_id)
         self._pass_on(row)
         row["order_id"], row["flags"] = 0, words.FOREIGN
         self.push(row)
+        if ours:
+            return
+        self.foreign += 1
+        log.warning("foreign_fill_seen", account=self.account, venue_order_id=venue_id)
         self.on_foreign(f"fill {int(row[0]['trade_id'])} of order {venue_id}")
 
     def give_up(self, order: LiveOrder, row: Rows) -> None:

@@ -13,13 +13,13 @@ from alephtx.core.errors import ConfigError, MatrixError
 from alephtx.engine.outside import (
     EngineStatus,
     HaltNote,
+    ProcessState,
     attach_to,
     halts_of,
     owner_of,
     status_of,
 )
 from alephtx.engine.rundir import RunDirectory
-from alephtx.engine.supervisor import ProcessState
 from alephtx.engine.watch import books_of, feeders_of
 from alephtx.matrix.writers import halt_read
 

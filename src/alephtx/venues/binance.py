@@ -201,6 +201,7 @@ class BinanceCodec:
             What.POSITIONS: ask.positions,
             What.BALANCES: ask.balances,
             What.CANCEL_ALL: ask.cancel_all,
+            What.CANCEL_OURS: ask.cancel_ours,
             What.DEADMAN: ask.deadman,
         }
         if what not in calls:

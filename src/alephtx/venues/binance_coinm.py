@@ -45,6 +45,7 @@ class BinanceCoinm(BinanceVenue):
         ),
         signer="hmac_sha256",
         transport="http",
+        bulk_cancel=True,
         amend=True,
         deadman=True,
     )

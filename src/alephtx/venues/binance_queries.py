@@ -5,6 +5,7 @@ the functions here are shared. Weights are those of the documents and only steer
 the venue's counters come back as `limits` controls and correct them.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -40,6 +41,7 @@ from alephtx.venues.binance_wire import UNREADABLE, put_snapshot
 
 DAY_NS = 86_400_000_000_000
 PAGE = 1000
+CANCELS_MAX = 10  # of one batch of cancels
 
 
 class Dialect(Struct, frozen=True, kw_only=True):
@@ -210,8 +212,13 @@ class Asker:
         params: Params = {} if self.dialect.futures else {"omitZeroBalances": "true"}
         return [self.signed(What.BALANCES, "GET", self.dialect.balances, params, now_ns)]
 
-    def cancel_all(self, now_ns: int, instrument: int = -1) -> list[Request]:
-        """Cancel every order of an instrument, or of all our instruments: foreign ones go too."""
+    def cancel_all(
+        self, now_ns: int, instrument: int = -1, venue_order_ids: Sequence[int] = ()
+    ) -> list[Request]:
+        """Cancel every order of an instrument, or of all our instruments: foreign ones go too.
+
+        venue_order_ids: not needed here, whatever is open goes.
+        """
         every = self.account.instruments.of_venue(self.venue)
         return [
             self.signed(
@@ -225,6 +232,34 @@ class Asker:
             )
             for index in (every if instrument < 0 else [instrument])
         ]
+
+    def cancel_ours(self, now_ns: int, instrument: int, order_ids: Sequence[int]) -> list[Request]:
+        """Cancel orders of an instrument by our ids: ten a request on futures, one on spot."""
+        futures = self.dialect.futures
+        symbol = self.account.instruments[instrument].symbol
+        size = CANCELS_MAX if futures else 1
+        requests = []
+        for first in range(0, len(order_ids), size):
+            ids = tuple(order_ids[first : first + size])
+            params: Params = {"symbol": symbol}
+            if futures:
+                names = msgspec.json.encode([to_text(order_id) for order_id in ids])
+                params["origClientOrderIdList"] = names.decode()
+            else:
+                params["origClientOrderId"] = to_text(ids[0])
+            requests.append(
+                self.signed(
+                    What.CANCEL_OURS,
+                    "DELETE",
+                    "batchOrders" if futures else "order",
+                    params,
+                    now_ns,
+                    instrument=instrument,
+                    order_ids=ids,
+                    op=words.CANCEL,
+                )
+            )
+        return requests
 
     def deadman(self, now_ns: int, timeout_ns: int, instrument: int = -1) -> list[Request]:
         """Arm the venue's timer that cancels everything, per instrument; 0 disarms it."""
@@ -265,7 +300,7 @@ class Asker:
                 code=code,
             )
             return
-        if code == CANCEL_REJECTED and request.what is What.CANCEL_ALL:
+        if code == CANCEL_REJECTED and request.what in (What.CANCEL_ALL, What.CANCEL_OURS):
             return  # spot's way to say that there was nothing to cancel
         if code == NO_SUCH_LISTEN_KEY:
             out.controls.append(Control("login_expired", message))

@@ -44,6 +44,7 @@ class BinanceSpot(BinanceVenue):
         ),
         signer="hmac_sha256",
         transport="trade",
+        bulk_cancel=True,
     )
     dialect = Dialect(
         api="/api/v3",

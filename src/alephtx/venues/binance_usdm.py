@@ -45,6 +45,7 @@ class BinanceUsdm(BinanceVenue):
         ),
         signer="hmac_sha256",
         transport="trade",
+        bulk_cancel=True,
         amend=True,
         deadman=True,
     )

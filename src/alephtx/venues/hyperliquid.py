@@ -238,6 +238,9 @@ class HyperliquidCodec:
         if what is What.CANCEL_ALL:
             named = args.get("venue_order_ids", ())
             return self._orders.cancel_named(now_ns, int(args["instrument"]), named)
+        if what is What.CANCEL_OURS:
+            ours = args.get("order_ids", ())
+            return self._orders.cancel_ours(now_ns, int(args["instrument"]), ours)
         if what is What.DEADMAN:
             return [self._orders.deadman(now_ns, int(args["timeout_ns"]))]
         if not self.user:

@@ -12,7 +12,7 @@ import msgspec
 
 from alephtx.core import words
 from alephtx.core.errors import ConfigError, OrderRejected
-from alephtx.core.identity import to_cloid
+from alephtx.core.identity import KILLER_NONCE_LEAD_MS, to_cloid
 from alephtx.core.instruments import Instrument, Instruments
 from alephtx.core.ports import Request, Rows, What
 from alephtx.core.units import format_scaled
@@ -40,6 +40,11 @@ class ActionSigner(Protocol):
     ) -> dict[str, str | int]:
         """Return r, s and v."""
         ...
+
+
+def _beside(now_ns: int) -> int:
+    """Return a nonce for what a killer does beside the engine that signs with the same key."""
+    return now_ns // MS + KILLER_NONCE_LEAD_MS
 
 
 def unsayable(row: Any) -> str:
@@ -140,7 +145,17 @@ class OrderWriter:
         cancels = [{"a": asset, "o": int(oid)} for oid in venue_order_ids]
         action = {"type": "cancel", "cancels": cancels}
         count, op = len(cancels), words.CANCEL_ALL
-        return [self._signed(What.CANCEL_ALL, action, now_ns // MS, count, instrument, op)]
+        return [self._signed(What.CANCEL_ALL, action, _beside(now_ns), count, instrument, op)]
+
+    def cancel_ours(self, now_ns: int, instrument: int, order_ids: Sequence[int]) -> list[Request]:
+        """Return the request that cancels orders of an instrument by our ids; none for none."""
+        if not order_ids:
+            return []
+        asset, ids = self.instruments[instrument].venue_index, tuple(order_ids)
+        cancels = [{"asset": asset, "cloid": to_cloid(order_id)} for order_id in ids]
+        action = {"type": "cancelByCloid", "cancels": cancels}
+        nonce, op = _beside(now_ns), words.CANCEL
+        return [self._signed(What.CANCEL_OURS, action, nonce, len(ids), instrument, op, ids)]
 
     def deadman(self, now_ns: int, timeout_ns: int) -> Request:
         """Return the request that cancels everything after timeout_ns; 0 takes it back."""
@@ -151,7 +166,7 @@ class OrderWriter:
                     f"dead-man time-out of {timeout_ns} ns", remedy="the venue takes 5 s or more"
                 )
             action["time"] = (now_ns + timeout_ns) // MS
-        return self._signed(What.DEADMAN, action, now_ns // MS, 1, -1, 0)
+        return self._signed(What.DEADMAN, action, _beside(now_ns), 1, -1, 0)
 
     def _signed(
         self,
