@@ -1,7 +1,8 @@
 """There is one way to a send: strategy, gate, journal, outbox ring, gateway; read off the source.
 
 Each link of the chain may be called from the functions named here and from nowhere else; whoever
-adds a caller has to say so in this file. One door stands beside the chain, the killer's flatten. A planted detour is caught (the test of the test).
+adds a caller has to say so in this file. One door stands beside the chain: the killer's flatten. A
+planted detour is caught (the test of the test).
 """
 
 import ast
@@ -35,7 +36,7 @@ MAY = {
     "submit": CANCELLING | {
         "engine/session.py:_pump", "engine/tryout.py:_run_step", "execution/gateway.py:submit",
     },
-    # flatten is a person's: it closes positions with the engine hung; tests/execution/test_flatten.py
+    # Flatten is a person's: it closes positions with the engine hung. tests/engine/test_killer.py
     # shows that it can only make them smaller.
     "encode": {
         "execution/outbox.py:_encode", "engine/shadow.py:submit", "execution/flatten.py:_send",

@@ -12,6 +12,7 @@ neither a Ctrl-C nor the death of its supervisor ends it while the engine lives.
 import asyncio
 import os
 import signal
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -204,8 +205,8 @@ class Killer:
             return "halted, no order is open" if report.confirmed else f"its engine {report.engine}"
         report.confirmed = all(account.confirmed for account in report.accounts)
         shown = sum(len(account.open) + account.unproven for account in report.accounts)
-        failed = [account.account for account in report.accounts if account.error]
-        report.live_orders = 0 if report.confirmed else shown if not failed else max(shown, -1)
+        blind = any(account.error for account in report.accounts if not account.confirmed)
+        report.live_orders = 0 if report.confirmed else -1 if blind else shown
         if report.request.flatten:
             report.flat = all(account.flat for account in report.accounts)
         if not report.confirmed:
@@ -248,7 +249,8 @@ class Killer:
         """Return what to close, instrument -> signed lots.
 
         Contracts: what the venue states; where others trade too, what our own books say, as far as
-        the venue has it. Spot: what our own fills left, never what was there before.
+        the venue has it. Spot: what our own fills left, never what was there before, and no more
+        than is there: fees may have been taken from it.
         """
         ledger = Ledger(self.instruments)
         ledger.fold(read(self.run.journal))
@@ -257,11 +259,16 @@ class Killer:
             if account == bound.index:
                 ours[i] = ours.get(i, 0) + position.qty
         await bound.kill.ask(What.POSITIONS)
+        await bound.kill.ask(What.BALANCES)
         at_venue = {holding.instrument: holding.qty for holding in bound.kill.holdings}
+        free = {balance.currency: balance.free for balance in bound.kill.balances}
         held = {}
         for i in self.instruments.of_venue(bound.section.venue):
-            lots = ours.get(i, 0)
-            if self.instruments[i].contract != words.SPOT:
+            lots, instrument = ours.get(i, 0), self.instruments[i]
+            if instrument.contract == words.SPOT:
+                there = free.get(instrument.base, Decimal(0)) * 10**instrument.qty_scale
+                lots = min(lots, int(there))
+            else:
                 theirs = at_venue.get(i, 0)
                 same_side = lots * theirs > 0
                 shared = min(abs(lots), abs(theirs)) * (1 if theirs > 0 else -1) if same_side else 0

@@ -18,7 +18,7 @@ from alephtx.core.clock import Clock
 from alephtx.core.errors import Throttled, VenueError
 from alephtx.core.identity import split_order_id
 from alephtx.core.log import logger
-from alephtx.core.ports import Batch, Codec, Holding, Request, Rows, What
+from alephtx.core.ports import Balance, Batch, Codec, Holding, Request, Rows, What
 from alephtx.execution.open_orders import OpenOrder
 from alephtx.execution.resync import HORIZON_NS
 
@@ -76,6 +76,7 @@ class AccountKill:
         self.exclusive = exclusive
         self.report = AccountReport(name, codec.spec.name)
         self.holdings: list[Holding] = []
+        self.balances: list[Balance] = []
         self.left_ns = 0
         self.on_limits: Callable[[dict[str, int]], None] = lambda used: None
         self._fetch, self._orders, self._engine = fetch, orders, engine
@@ -184,13 +185,15 @@ class AccountKill:
         return found
 
     async def read(self, request: Request) -> Rows:
-        """Do a request and return its answer's UPDATE rows; holdings are kept."""
+        """Do a request, return its answer's rows; holdings and balances are kept."""
         status, headers, body = await self._fetch(request)
         batch = Batch(events=16_384 if request.what is What.SNAPSHOT else 16, updates=ROWS_MAX)
         self.codec.reply(request, status, headers, body, batch)
         for control in batch.controls:
             if control.kind == "positions":
                 self.holdings = list(control.value)
+            elif control.kind == "balances":
+                self.balances = list(control.value)
             elif control.kind == "limits":
                 self.on_limits(control.value)
         if request.what is What.SNAPSHOT:

@@ -14,6 +14,7 @@ from alephtx.core.records import INTENT, UPDATE
 from alephtx.matrix import journal
 
 ENDING = (words.CANCEL_ACK, words.EXPIRE, words.REJECT, words.NOT_FOUND)
+OVER = (words.FILLED, words.CANCELED, words.REJECTED, words.EXPIRED)
 PROOFS = (words.ACK, words.FILL, words.REPLACE_ACK, words.ORDER_STATE)
 ENDED_KEPT_MAX = 65_536
 
@@ -45,7 +46,7 @@ class OpenOrders:
     def __init__(self) -> None:
         self.epoch = 0
         self._open: dict[int, OpenOrder] = {}
-        self._ended: dict[int, bool] = {}  # order id -> by "not found", which the venue may revoke
+        self._ended: dict[int, bool] = {}  # order id -> held for one that never was
 
     def take(self, record: Entry) -> None:
         """Apply one record; what is not about orders changes nothing."""
@@ -71,18 +72,21 @@ class OpenOrders:
         order_id, kind = int(row["order_id"]), int(row["kind"])
         if not order_id:
             return
-        if kind in ENDING or int(row["status"]) in words.TERMINAL:
+        status, order = int(row["status"]), self._open.get(order_id)
+        if kind in ENDING or status in OVER:
+            never_was = kind in (words.REJECT, words.NOT_FOUND) or status == words.REJECTED
+            if order is not None and order.proven and never_was:
+                return  # it was seen on the book: a contradiction, and no end
             self._open.pop(order_id, None)
             while len(self._ended) >= ENDED_KEPT_MAX:
                 del self._ended[next(iter(self._ended))]
-            self._ended[order_id] = kind == words.NOT_FOUND
+            self._ended[order_id] = never_was
             return
         if kind not in PROOFS:
             return
-        order = self._open.get(order_id)
         if order is not None:
             order.proven = True
-        elif self._ended.pop(order_id, False):  # it came after it had been given up
+        elif self._ended.pop(order_id, False):  # it came all the same
             self._open[order_id] = OpenOrder(
                 order_id, int(row["account"]), int(row["instrument"]), ts, proven=True
             )

@@ -1,0 +1,179 @@
+"""The kill door: one request is one kill, however it came, and none is lost."""
+
+import json
+import os
+import threading
+
+import pytest
+
+from alephtx.core.errors import ConfigError
+from alephtx.engine import kill_door as door
+from alephtx.engine.kill_words import KillReport
+from alephtx.engine.outside import halts_of
+from alephtx.engine.rundir import RunDirectory
+from alephtx.execution.killing import AccountReport
+from alephtx.matrix.layout import Geometry
+from alephtx.matrix.shm import Matrix
+from alephtx.matrix.writers import halt_read, halt_set
+from tests.engine.bench import instrument
+
+
+@pytest.fixture
+def run(tmp_path):
+    made = RunDirectory.create(tmp_path / "runs", "n", "")
+    made.claim()
+    yield made
+    made.release()
+
+
+@pytest.fixture
+def matrix(run, tmp_path):
+    from alephtx.core.instruments import Instruments
+
+    geometry = Geometry(instruments_max=4, depth=4, ring_slots=64)
+    table = Instruments([instrument("alpha")])
+    made = Matrix.create(tmp_path / "matrix", table, geometry, clock_offset_ns=0)
+    owner = {"pid": os.getpid(), "matrix": str(made.path), "epoch": made.epoch, "mode": "live"}
+    run.write_json(run.path / "supervisor.json", owner)
+    yield made
+    made.unlink()
+    made.close()
+
+
+def test_request_halts_at_once_and_is_kept_with_its_reason(run, matrix):
+    request = door.ask(run, "a test", "api", flatten=True)
+    assert halt_read(matrix.map) == door.HALT_KILLED
+    assert [(n.action, n.reason) for n in halts_of(run)] == [("halt", "a test")]
+    assert door.waits(run)
+    assert door.take(run) == request
+    assert not door.waits(run)
+
+
+def test_halt_word_is_set_although_the_supervisor_is_gone(run, matrix):
+    """An engine may have outlived it, hung, with orders open."""
+    run.release()
+    assert not run.alive
+    door.ask(run, "a test")
+    assert halt_read(matrix.map) == door.HALT_KILLED
+
+
+def test_halt_word_of_another_run_that_has_the_matrix_now_is_left_alone(run, matrix):
+    owner = {"pid": 1, "matrix": str(matrix.path), "epoch": matrix.epoch + 1, "mode": "live"}
+    run.write_json(run.path / "supervisor.json", owner)
+    assert not door.block(run)
+    assert halt_read(matrix.map) == 0
+
+
+def test_request_is_taken_by_one_of_many(run):
+    for _ in range(20):
+        door.ask(run, "a test")
+    taken, start = [], threading.Barrier(4)
+
+    def race():
+        start.wait()
+        while (request := door.take(run)) is not None:
+            taken.append(request.id)
+
+    threads = [threading.Thread(target=race) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert len(taken) == len(set(taken)) == 20
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"id": 3}', b"\xff\xfe", b"null"])
+def test_request_that_cannot_be_read_is_a_request_all_the_same(run, body):
+    place = door.folder(run)
+    place.mkdir()
+    (place / f"x{door.ASKED}").write_bytes(body)
+    request = door.take(run)
+    assert request.id == "x"
+    assert "unreadable" in request.reason
+    assert door.take(run) is None
+
+
+def test_request_whose_taker_died_is_found_until_it_is_reported(run):
+    request = door.ask(run, "a test")
+    assert door.unfinished(run) == []
+    assert door.take(run) == request
+    assert door.unfinished(run) == [request]
+    report = KillReport(run.id, request, confirmed=True)
+    door.finish(run, report)
+    assert door.unfinished(run) == []
+    assert door.report_of(run, request.id) == door.last_report(run) == report
+
+
+# -- kill files ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("whose", [0, 1])
+def test_kill_file_asks_once_for_each_time_it_is_laid(run, matrix, whose):
+    file = door.kill_files(run)[whose]
+    assert not door.heed_files(run)
+    for times in (1, 2):
+        file.touch()
+        os.utime(file, ns=(times, times))
+        assert door.heed_files(run)
+        assert door.heed_files(run)
+        assert halt_read(matrix.map) == door.HALT_KILLED
+        request = door.take(run)
+        assert (request.by, str(file) in request.reason) == ("file", True)
+        assert door.take(run) is None
+        assert len(halts_of(run)) == times
+
+
+def test_halt_is_not_lifted_while_a_kill_file_lies(run, matrix):
+    file = door.kill_files(run)[1]
+    file.touch()
+    door.heed_files(run)
+    with pytest.raises(ConfigError, match="remove it first"):
+        door.resume(run, "a test")
+    assert halt_read(matrix.map) == door.HALT_KILLED
+    file.unlink()
+    door.resume(run, "a test")
+    assert halt_read(matrix.map) == 0
+    assert [note.action for note in halts_of(run)] == ["halt", "resume"]
+
+
+def test_flattened_run_is_not_resumed(run, matrix):
+    """Its strategies believe in positions that are gone."""
+    request = door.ask(run, "a test", flatten=True)
+    account = AccountReport("a", "alpha")
+    door.finish(run, KillReport(run.id, request, flat=True, accounts=[account]))
+    with pytest.raises(ConfigError, match="--fresh"):
+        door.resume(run, "a test")
+    assert halt_read(matrix.map) == door.HALT_KILLED
+
+
+def test_run_that_does_not_go_is_not_resumed(run, matrix):
+    halt_set(matrix.map, door.HALT_KILLED)
+    run.release()
+    with pytest.raises(ConfigError, match="does not go"):
+        door.resume(run, "a test")
+
+
+def test_nobody_at_the_door_is_told_as_such(run, matrix, monkeypatch):
+    monkeypatch.setattr(door, "_start_killer", lambda run: None)
+    report = door.kill(run, "a test", wait_s=0.1)
+    assert (report.halted, report.confirmed, report.live_orders) == (True, False, -1)
+    assert "orders may be open" in report.said
+
+
+def test_helper_outlives_whoever_started_it(run, matrix):
+    """It is in a session of its own: a Ctrl-C at the CLI does not reach it."""
+    run.config.write_text("nonsense = ")
+    run.save_instruments(matrix.instruments)
+    door.ask(run, "a test")
+    helper = door._start_killer(run)
+    assert os.getsid(helper.pid) == helper.pid
+    assert helper.wait(30) == 2, "its config cannot be used"
+    assert "killer_cannot_stand_by" in (run.logs / "killer.log").read_text()
+
+
+def test_report_reads_back_as_json(run):
+    request = door.ask(run, "a test")
+    door.finish(run, KillReport(run.id, request, accounts=[AccountReport("a", "alpha")]))
+    told = json.loads((door.folder(run) / f"{request.id}{door.REPORT}").read_bytes())
+    assert told["accounts"][0]["venue"] == "alpha"
+    assert told["request"]["by"] == "api"
