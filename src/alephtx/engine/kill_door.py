@@ -7,12 +7,12 @@ new order at once; a request on disk; and a killer process that takes it, cancel
 reports (`engine.killer`). A run whose killer is gone gets one for the occasion.
 """
 
-import os
 import secrets
 import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -20,7 +20,7 @@ from alephtx.core.clock import MachineClock, pause_thread
 from alephtx.core.errors import AlephError, ConfigError
 from alephtx.core.log import logger
 from alephtx.engine.kill_words import By, KillReport, KillRequest
-from alephtx.engine.outside import HaltNote, attach_to, halts_of
+from alephtx.engine.outside import HaltNote, attach_to, halts_of, status_of
 from alephtx.engine.rundir import RunDirectory
 from alephtx.matrix.writers import halt_read, halt_set
 
@@ -30,8 +30,9 @@ HALT_STOPPING, HALT_KILLED = 1, 2
 """What stands in the halt word: the run is being stopped, or the kill switch was used."""
 
 KILL_FILE = "KILL"
-TAKE_NS = 500_000_000
-"""How long a standing killer may take to notice; one that lives takes a fiftieth of a second."""
+TAKE_NS, REPORT_NS = 200_000_000, 1_000_000_000
+"""How long a standing killer may take to notice (one that lives takes a fiftieth of a second; two
+do no harm), and how much longer than it was given to report."""
 
 POLL_NS = 10_000_000
 ASKED, TAKEN, REPORT = ".asked.json", ".taken.json", ".report.json"
@@ -90,6 +91,15 @@ def is_halted(run: RunDirectory) -> bool:
             return int(halt_read(matrix.map)) != 0
     except AlephError:
         return False
+
+
+def _why_not(run: RunDirectory) -> str:
+    """Say why a run's halt word cannot be reached."""
+    try:
+        attach_to(run).close()
+    except AlephError as error:
+        return str(error)
+    return "somebody lifted it"
 
 
 def note(run: RunDirectory, action: str, reason: str) -> None:
@@ -223,24 +233,64 @@ def kill_all(
 
 def ended(run: RunDirectory) -> bool:
     """Tell whether a run is over with nothing open, so that there is nothing to kill."""
-    return run.ended and not run.alive
+    if run.alive or not run.ended:
+        return False
+    return not (run.read_as(run.summary, dict[str, Any]) or {}).get("left_open")
 
 
 def wait(run: RunDirectory, request: KillRequest) -> KillReport:
     """Wait for a report; starts a killer where none has taken the request."""
-    clock, helper = MachineClock(), None
-    deadline = request.asked_ns + int(request.wait_s * 1e9) + 2 * TAKE_NS
+    clock = MachineClock()
+    deadline = request.asked_ns + int(request.wait_s * 1e9) + REPORT_NS
     waiting = folder(run) / f"{request.id}{ASKED}"
+    helper: subprocess.Popen[bytes] | None = None
     while clock.monotonic() < deadline:
         report = report_of(run, request.id)
         if report is not None:
-            return report
+            break
+        if helper is not None and helper.poll() is not None:
+            report = report_of(run, request.id) or _unreported(run, request, _last_words(run))
+            break
         late = clock.monotonic() - request.asked_ns > TAKE_NS
         if late and helper is None and waiting.exists():
             helper = _start_killer(run)
         pause_thread(POLL_NS)
-    said = "no killer reported; orders may be open"
-    return KillReport(run.id, request, halted=is_halted(run), took_ns=-1, said=said)
+    else:
+        report = _unreported(run, request, "no killer reported")
+    if helper is not None:
+        try:
+            helper.wait(REPORT_NS / 1e9)
+        except subprocess.TimeoutExpired:
+            _helpers.append(helper)  # it goes on without us
+    return report
+
+
+def _unreported(run: RunDirectory, request: KillRequest, why: str) -> KillReport:
+    """Return what can be said when no killer did anything: what the engine last knew."""
+    report = KillReport(run.id, request, halted=is_halted(run))
+    if run.alive and not report.halted:
+        why += f"; not halted: {_why_not(run)}"
+    known = "orders may be open"
+    try:
+        summary = run.read_as(run.summary, dict[str, Any]) or {}
+        status = status_of(run)
+        if left := summary.get("left_open"):
+            report.live_orders, known = len(left), f"left open: {left}"
+        elif status is not None:
+            report.live_orders = status.live_orders or -1
+            known = f"{status.live_orders} orders may be open by its engine's last word"
+    except ConfigError as error:
+        known += f"; {error}"
+    report.said = f"{why}; {known}"
+    return report
+
+
+def _last_words(run: RunDirectory) -> str:
+    lines = (run.logs / "killer.log").read_text(errors="replace").strip().splitlines() or [""]
+    return f"no killer could be started: {lines[-1].partition(' ')[2][:300]}"
+
+
+_helpers: list["subprocess.Popen[bytes]"] = []
 
 
 def _start_killer(run: RunDirectory) -> "subprocess.Popen[bytes]":
@@ -248,6 +298,6 @@ def _start_killer(run: RunDirectory) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "alephtx.engine.killer_main", str(run.path), "--once"]
     with (run.logs / "killer.log").open("ab") as output:
         return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=os.environ,
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             start_new_session=True,
         )  # fmt: skip
