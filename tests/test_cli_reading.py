@@ -294,3 +294,20 @@ def test_a_twin_on_a_busy_port_says_so(folder, capsys):
         port = taken.getsockname()[1]
         assert cli.main(["twin", "binance_usdm", "--port", f"binance_usdm={port}"]) == cli.CONFIG
     assert "cannot open a loopback port" in last_line(capsys)
+
+
+def test_a_kill_is_told_by_account():
+    from alephtx.cli.kill import Killed, _lines
+    from alephtx.engine.kill_words import KillReport
+    from alephtx.execution.killing import AccountReport
+
+    plain = AccountReport("a", "x", cancels=3, requests=1, sent_ns=5_000_000, confirmed=True,
+                          confirmed_ns=9_000_000)  # fmt: skip
+    worse = AccountReport("b", "y", open=["7 on y:Z"], positions={"y:Z": "-3"}, error="HTTP 503")
+    report = KillReport("r", KillRequest("1", 0, 0, "a test"), accounts=[plain, worse])
+    lines = _lines(Killed("r", halted=True, live_orders=-1, said="not confirmed", report=report))
+    assert lines == [
+        "r: not confirmed",
+        "  a (x): 3 cancelled in 1 requests, the last sent after 5 ms; nothing open after 9 ms",
+        "  b (y): 0 cancelled in 0 requests; not confirmed: 7 on y:Z; left: -3 y:Z; HTTP 503",
+    ]

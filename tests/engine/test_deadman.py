@@ -130,3 +130,38 @@ async def test_account_has_timers_where_it_may_and_the_venue_offers_them(
         killer = Killer(desk.run)
         assert (killer.accounts[0].deadman is not None) == has
         await killer.close()
+
+
+async def test_timer_that_cannot_be_stopped_is_told_and_kept(tmp_path, capfd):
+    venue = "binance_usdm"
+    async with standing(tmp_path, venue) as desk:
+        desk.intend(venue)
+        desk.journal.sync()
+        killer = Killer(desk.run)
+        killer.follow()
+        made = deadman_of(killer, 60_000)
+        await made.tick()
+        await desk.served.fault(venue, kind="5xx", target="http")
+        await made.disarm()
+        assert len(made.armed) == 1
+        assert "deadman_not_disarmed" in capfd.readouterr().err
+        await made.disarm()
+        assert made.armed == []
+        await killer.close()
+
+
+async def test_timer_that_was_not_renewed_in_time_is_tried_again_at_once(tmp_path):
+    venue = "binance_usdm"
+    async with standing(tmp_path, venue) as desk:
+        desk.intend(venue)
+        desk.journal.sync()
+        killer = Killer(desk.run)
+        killer.follow()
+        made = deadman_of(killer, 60_000)
+        await desk.served.fault(venue, kind="5xx", target="http")
+        await made.tick()
+        assert made.armed == []
+        await made.tick()
+        assert len(made.armed) == 1
+        await made.disarm()
+        await killer.close()

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -158,6 +160,58 @@ def test_nobody_at_the_door_is_told_as_such(run, matrix, monkeypatch):
     report = door.kill(run, "a test", wait_s=0.1)
     assert (report.halted, report.confirmed, report.live_orders) == (True, False, -1)
     assert "orders may be open" in report.said
+
+
+def test_what_a_killer_that_never_came_leaves_unsaid(run, matrix):
+    request = door.ask(run, "a test")
+    assert "by its engine's last word" not in door._unreported(run, request, "nobody").said
+    run.write_json(run.status, {"ts": 1, "halted": False, "accounts": []})
+    told = door._unreported(run, request, "nobody")
+    assert (told.halted, told.live_orders) == (True, -1)
+    assert "0 orders may be open by its engine's last word" in told.said
+    halt_set(matrix.map, 0)
+    assert "somebody lifted it" in door._unreported(run, request, "nobody").said
+    run.write_json(run.summary, {"left_open": [7, 8]})
+    assert door._unreported(run, request, "nobody").live_orders == 2
+    run.status.write_bytes(b"{")
+    assert "damaged" in door._unreported(run, request, "nobody").said
+    run.write_json(run.path / "supervisor.json", {"pid": 1, "matrix": "/no/such"})
+    assert "not halted: there is no matrix" in door._unreported(run, request, "nobody").said
+
+
+def test_ended_run_has_nothing_to_kill_unless_it_left_orders(run):
+    assert not door.ended(run)
+    run.write_json(run.summary, {"left_open": []})
+    assert not door.ended(run), "somebody still runs it"
+    run.release()
+    assert door.ended(run)
+    run.write_json(run.summary, {"left_open": [7]})
+    assert not door.ended(run)
+
+
+def test_helper_that_goes_on_is_left_alone(run, matrix, monkeypatch):
+    """It reported, and still lets its connections go."""
+    monkeypatch.setattr(door, "REPORT_NS", 50_000_000)
+    monkeypatch.setattr(door, "TAKE_NS", 0)
+    processes = []
+
+    def slow(run):
+        processes.append(
+            subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(30)"])
+        )
+        door.finish(run, KillReport(run.id, door.take(run), confirmed=True))
+        return processes[0]
+
+    monkeypatch.setattr(door, "_start_killer", slow)
+    assert door.kill(run, "a test", wait_s=5).confirmed
+    (helper,) = processes
+    assert helper.poll() is None
+    helper.kill()
+    helper.wait()
+
+
+def test_request_that_vanished_is_one_all_the_same(run):
+    assert "unreadable" in door._read(run, door.folder(run) / f"x{door.TAKEN}").reason
 
 
 def test_helper_outlives_whoever_started_it(run, matrix):

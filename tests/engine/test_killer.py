@@ -6,6 +6,7 @@ import pytest
 
 from alephtx.core import identity, words
 from alephtx.engine import kill_door
+from alephtx.engine.killer import Killer
 from tests.engine.killing import ENGINE, EPOCH_NUMBER, VENUES, standing
 
 every_venue = pytest.mark.parametrize("venue", VENUES)
@@ -115,13 +116,53 @@ async def test_venue_that_does_not_answer_is_named_and_nothing_is_claimed(tmp_pa
         assert desk.open_at("hyperliquid") == [], "the other venue does not wait for it"
 
 
-async def test_wrong_key_is_no_proof(tmp_path):
-    async with standing(tmp_path, "binance_spot") as desk:
-        desk.rest("binance_spot", desk.intend("binance_spot"))
+async def test_account_whose_key_is_gone_is_named_and_spares_no_other(tmp_path):
+    async with standing(tmp_path, "binance_spot", "binance_usdm") as desk:
+        for venue in ("binance_spot", "binance_usdm"):
+            desk.rest(venue, desk.intend(venue))
         text = desk.run.config.read_text()
-        desk.run.config.write_text(text.replace('"twin:key"', '"env:NO_SUCH_KEY"'))
-        with pytest.raises(Exception, match="NO_SUCH_KEY"):
-            await desk.kill(wait_s=1.0)
+        account = text.index("[accounts.binance_spot]")
+        text = text[:account] + text[account:].replace('"twin:key"', '"file:/no/such/key"', 1)
+        desk.run.config.write_text(text)
+        report = await desk.kill(wait_s=1.0)
+        assert desk.open_at("binance_usdm") == []
+        assert not report.confirmed
+        assert report.said.startswith("not confirmed at binance_spot")
+        assert report.live_orders == -1
+        assert "/no/such/key" in report.accounts[-1].error
+
+
+async def test_journal_that_is_damaged_stops_no_kill(tmp_path, capfd):
+    """What it does not tell, the venue does."""
+    venue = "binance_usdm"
+    async with standing(tmp_path, venue, exclusive=False) as desk:
+        for _ in range(3):
+            desk.rest(venue, desk.intend(venue))
+        desk.journal.sync()
+        (segment,) = desk.run.journal.glob("*.seg")
+        data = bytearray(segment.read_bytes())
+        data[:64] = bytes(64)
+        segment.write_bytes(data)
+        report = await desk.kill(flatten=True)
+        assert desk.open_at(venue) == []
+        assert report.confirmed
+        assert report.flat is False, "nobody knows what is ours"
+        killer = Killer(desk.run)
+        killer.follow()
+        killer.follow()
+        assert capfd.readouterr().err.count("journal_not_followed") == 2, "once for each killer"
+        await killer.close()
+
+
+async def test_run_without_a_journal_is_killed_by_the_venues_word(tmp_path):
+    venue = "binance_usdm"
+    async with standing(tmp_path, venue, exclusive=False) as desk:
+        desk.rest(venue, desk.intend(venue))
+        for segment in desk.run.journal.glob("*.seg"):
+            segment.unlink()
+        report = await desk.kill()
+        assert desk.open_at(venue) == []
+        assert report.confirmed
 
 
 # -- flattening ----------------------------------------------------------------------------

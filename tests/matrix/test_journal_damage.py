@@ -144,6 +144,18 @@ def test_flipped_bit_of_a_header_is_never_believed(tmp_path_factory, bit):
         check_records(records, COUNT)
 
 
+@pytest.mark.parametrize(("first", "last"), [(0, 64), (0, 4096), (8, 16), (12, 16)])
+def test_header_that_lost_its_first_words_is_refused(tmp_path_factory, first, last):
+    """Zeros are what a hole in a file reads as; a size of zero must not upset the reader."""
+    directory = tmp_path_factory.mktemp("hole")
+    data = bytearray(killed_bytes())
+    data[first:last] = bytes(last - first)
+    place(directory, data)
+    for opening in (open_journal, lambda place: list(read(place))):
+        with pytest.raises(JournalError, match=r"00000001\.seg"):
+            opening(directory)
+
+
 @pytest.mark.parametrize("stored", range(1, 14))
 def test_writer_killed_between_any_two_stores_leaves_a_whole_journal(tmp_path, killed, stored):
     """The stores of an append in their order: seq, input_seq, ts, payload words, crc; then head."""

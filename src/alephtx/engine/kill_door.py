@@ -248,8 +248,8 @@ def wait(run: RunDirectory, request: KillRequest) -> KillReport:
         report = report_of(run, request.id)
         if report is not None:
             break
-        if helper is not None and helper.poll() is not None:
-            report = report_of(run, request.id) or _unreported(run, request, _last_words(run))
+        if helper is not None and helper.poll() is not None and waiting.exists():
+            report = _unreported(run, request, _last_words(run))
             break
         late = clock.monotonic() - request.asked_ns > TAKE_NS
         if late and helper is None and waiting.exists():

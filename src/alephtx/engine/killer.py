@@ -23,7 +23,7 @@ from alephtx.core import words
 from alephtx.core.clock import MachineClock
 from alephtx.core.config import load_config
 from alephtx.core.config_schema import Account, Config
-from alephtx.core.errors import AlephError
+from alephtx.core.errors import AlephError, ConfigError, JournalError
 from alephtx.core.identity import killers_order_id
 from alephtx.core.instruments import Instruments
 from alephtx.core.ports import Request, What
@@ -35,7 +35,7 @@ from alephtx.engine.outside import owner_of, status_of
 from alephtx.engine.rundir import RunDirectory
 from alephtx.engine.venues import bind_account
 from alephtx.execution.flatten import Flatten
-from alephtx.execution.killing import AccountKill
+from alephtx.execution.killing import AccountKill, AccountReport
 from alephtx.execution.open_orders import OpenOrders
 from alephtx.ledger.book import Ledger
 from alephtx.matrix.journal import read, tail
@@ -74,6 +74,17 @@ class Bound:
         return await self.http.fetch(msgspec.structs.replace(request, timeout_ns=TIMEOUT_NS))
 
 
+def _config_of(run: RunDirectory) -> tuple[Config, str]:
+    """Return a run's config and mode; keys that are not to be found are a matter of accounts."""
+    try:
+        config = load_config(run.config)
+    except ConfigError as error:
+        config = load_config(run.config, mode="paper")  # which is the mode that needs no keys
+        log.error("config_incomplete", run=run.id, error=str(error))
+        return config, "live"
+    return config, config.node.mode
+
+
 def _deadman(kill: AccountKill, section: Account, killer: "Killer", index: int) -> DeadMan | None:
     if not (section.exclusive and section.deadman_s and kill.codec.spec.deadman):
         return None
@@ -86,18 +97,28 @@ class Killer:
 
     def __init__(self, run: RunDirectory) -> None:
         self.run, self.clock = run, MachineClock()
-        self.config = load_config(run.config)
+        self.config, mode = _config_of(run)
         owner = owner_of(run)
-        self.mode = (owner.mode if owner is not None else "") or self.config.node.mode
+        self.mode = (owner.mode if owner is not None else "") or mode
         self.instruments: Instruments = run.load_instruments()
         self.open_orders = OpenOrders()
         self._tail: Any = None
+        self._journal_trouble = ""
         self.accounts: list[Bound] = []
+        self.unbound: list[AccountReport] = []
         if self.mode == "live":
-            names = enumerate(self.config.accounts)
-            self.accounts = [Bound(name, k, self.config, self) for k, name in names]
+            self._bind()
         self._numbers = 0
         self.stopping = False
+
+    def _bind(self) -> None:
+        """Bind every account that can be bound: one key that is missing must not spare the rest."""
+        for index, (name, section) in enumerate(self.config.accounts.items()):
+            try:
+                self.accounts.append(Bound(name, index, self.config, self))
+            except AlephError as error:
+                log.error("account_not_bound", account=name, error=str(error))
+                self.unbound.append(AccountReport(name, section.venue, error=str(error)))
 
     # -- standing by -----------------------------------------------------------------------
 
@@ -134,14 +155,22 @@ class Killer:
         return done
 
     def follow(self) -> None:
-        """Bring our view of open orders up to the journal's end."""
-        if self._tail is None:
-            if not any(self.run.journal.glob("*.seg")):
-                return
-            self._tail = tail(self.run.journal)
-        while records := self._tail.poll(READ_MAX):
-            for record in records:
-                self.open_orders.take(record)
+        """Bring our view of open orders up to the journal's end, or as far as it can be read.
+
+        What a damaged journal does not tell, the venue does.
+        """
+        try:
+            if self._tail is None:
+                if not any(self.run.journal.glob("*.seg")):
+                    return
+                self._tail = tail(self.run.journal)
+            while records := self._tail.poll(READ_MAX):
+                for record in records:
+                    self.open_orders.take(record)
+        except JournalError as error:
+            if not self._journal_trouble:
+                log.error("journal_not_followed", run=self.run.id, error=str(error))
+            self._journal_trouble = str(error)
 
     async def _keep_deadmen(self) -> None:
         while True:
@@ -184,7 +213,7 @@ class Killer:
             return self._finish(report, "market data only, nothing to stop")
         engine = asyncio.ensure_future(see_to_engine(self.run, self.clock, request.ts, deadline))
         kills = (bound.kill.kill(request.asked_ns, deadline) for bound in self.accounts)
-        report.accounts = list(await asyncio.gather(*kills))
+        report.accounts = [*await asyncio.gather(*kills), *self.unbound]
         if request.flatten:
             closing = (self._flatten(bound, deadline) for bound in self.accounts)
             await asyncio.gather(*closing)
@@ -195,7 +224,7 @@ class Killer:
 
     def _judge(self, report: KillReport) -> str:
         """Say what the accounts' reports and the engine's word come to."""
-        if not self.accounts:
+        if not report.accounts:
             report.confirmed = report.engine in ("", "was hung, and was started again")
             status = None if report.confirmed else status_of(self.run)
             report.live_orders = status.live_orders if status is not None else 0

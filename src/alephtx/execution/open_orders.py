@@ -80,7 +80,7 @@ class OpenOrders:
             self._open.pop(order_id, None)
             while len(self._ended) >= ENDED_KEPT_MAX:
                 del self._ended[next(iter(self._ended))]
-            self._ended[order_id] = never_was
+            self._ended.setdefault(order_id, never_was)
             return
         if kind not in PROOFS:
             return

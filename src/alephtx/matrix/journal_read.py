@@ -85,7 +85,8 @@ def read_header(path: Path) -> SegmentHeader:
         with path.open("rb") as file:
             data = file.read(4096)
             if len(data) >= 16:
-                data += file.read(min(int.from_bytes(data[12:16], "little"), 1 << 28) - len(data))
+                size = min(int.from_bytes(data[12:16], "little"), 1 << 28)
+                data += file.read(max(0, size - len(data)))
     except OSError as error:
         raise JournalError(f"{path} cannot be read: {error.strerror}") from error
     header = decode_header(data, str(path))
