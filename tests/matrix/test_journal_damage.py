@@ -144,14 +144,12 @@ def test_flipped_bit_of_a_header_is_never_believed(tmp_path_factory, bit):
         check_records(records, COUNT)
 
 
-@pytest.mark.parametrize(("first", "last"), [(0, 64), (0, 4096), (8, 16), (12, 16)])
-def test_header_that_lost_its_first_words_is_refused(tmp_path_factory, first, last):
-    directory = tmp_path_factory.mktemp("hole")  # which reads as zeros: a size of zero too
-    data = bytearray(killed_bytes())
-    data[first:last] = bytes(last - first)
-    place(directory, data)
+@pytest.mark.parametrize("last", [16, 64, 4096])
+def test_header_that_begins_with_zeros_is_refused(tmp_path, last):
+    """Zeros are what a hole in a file reads as; the header's size is then zero too."""
+    place(tmp_path, bytes(last) + killed_bytes()[last:])
     with pytest.raises(JournalError, match=r"00000001\.seg"):
-        list(read(directory))
+        list(read(tmp_path))
 
 
 @pytest.mark.parametrize("stored", range(1, 14))
