@@ -41,7 +41,9 @@ MAY = {
     "encode": {
         "execution/outbox.py:_encode", "engine/shadow.py:submit", "execution/flatten.py:_send",
     },
-    "emit by address": {"engine/emit.py:enter", "engine/step.py:_drain_commands"},
+    "emit by address": {
+        "engine/emit.py:enter", "engine/step.py:_drain_commands", "engine/leg_guard.py:_send",
+    },
 }  # fmt: skip
 
 

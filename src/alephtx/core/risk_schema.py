@@ -87,7 +87,8 @@ class Risk(msgspec.Struct, frozen=True, kw_only=True):
     (None: the mean of the strategy's own) an order may be. duplicate_ms: no equal order within.
     messages_per_s: orders, amends and cancels of an account. order_trade_ratio_max: orders for one
     trade in order_trade_window_s, from order_trade_orders_min orders on. self_trade: whether an
-    order may meet our own. hours: when to trade, UTC, such as "Mon-Fri 08:00-16:30". officers:
+    order may meet our own. leg_deadline_ms: by when the legs of a trade are even, or its strategy
+    is halted. hours: when to trade, UTC, such as "Mon-Fri 08:00-16:30". officers:
     who may change limits while an engine runs, by public key (`alephtx limits key`).
     """
 
@@ -98,6 +99,7 @@ class Risk(msgspec.Struct, frozen=True, kw_only=True):
     orders_per_s: PerSecond = 10
     stale_ms: StaleMs = 1_500
     open_orders_max: OpenOrders = 64
+    leg_deadline_ms: Annotated[int, Meta(ge=20, le=600_000)] = 4_000
     drawdown_max: Decimal = Decimal(250)
     rates: dict[str, Decimal] = {}
     firm_gross_max: Decimal | None = None

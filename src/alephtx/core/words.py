@@ -52,6 +52,9 @@ POST_ONLY, REDUCE_ONLY, HEDGE = 1, 2, 4
 """HEDGE is said to our gate alone: the order closes what another leg opened, so limits on new risk
 do not hold it back. It never reaches a wire; a venue's own hedge mode is not used."""
 
+LEG_GROUP = -1
+"""Group of the leg guard's orders and of hedges that name none; strategies use positive ones."""
+
 # Order status, as FIX OrdStatus, plus DENIED (our gate; it never left) and UNKNOWN (sent, outcome
 # unproven; its full quantity counts as open exposure).
 PENDING_NEW, NEW, PARTIALLY_FILLED, FILLED = 1, 2, 3, 4
@@ -149,6 +152,7 @@ DENY_NOT_TRADING = 22
 DENY_COLLAR = 23
 DENY_FAT_FINGER = 24
 DENY_LEVERAGE = 25
+DENY_LEGS = 26  # the leg guard is closing an open leg, or halted the strategy for one
 VERDICT_NAMES = {
     PASS: "pass",
     DENY_HALTED: "halted",
@@ -176,6 +180,7 @@ VERDICT_NAMES = {
     DENY_COLLAR: "collar",
     DENY_FAT_FINGER: "fat_finger",
     DENY_LEVERAGE: "leverage",
+    DENY_LEGS: "legs",
 }
 
 # Reasons of a venue's REJECT, mapped from its own codes by the venue file.

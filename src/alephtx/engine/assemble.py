@@ -18,6 +18,7 @@ from alephtx.engine import context as c
 from alephtx.engine._call import NO_ENTRIES, compile_strategy, stage_address
 from alephtx.engine.context import Context, Rows, make_context, view_of
 from alephtx.engine.emit import emit, enter
+from alephtx.engine.leg_guard import guard_legs
 from alephtx.engine.updates import apply_update
 from alephtx.execution.orders import OUTCOME, make_order_table
 from alephtx.matrix.shm import Matrix
@@ -142,7 +143,8 @@ def lay_out(
 def place_stages(ctx: Context) -> list[Any]:
     """Compile the step's stages, give it their addresses; returns what keeps them alive."""
     owners = []
-    for word, stage in ((c.A_EMIT, emit), (c.A_ENTER, enter), (c.A_APPLY, apply_update)):
+    stages = (c.A_EMIT, emit), (c.A_ENTER, enter), (c.A_APPLY, apply_update), (c.A_LEGS, guard_legs)
+    for word, stage in stages:
         ctx.addresses[word], owner = stage_address(stage)
         owners.append(owner)
     return owners
@@ -185,10 +187,13 @@ def place_strategy(
             remedy=f"set matrix.depth = {needs.depth}",
         )
     row[c.S_TIMER_NS], row[c.S_TRADES], row[c.S_DEPTH] = needs.timer_ns, needs.trades, needs.depth
+    row[c.S_LEG_NS] = config.risk.leg_deadline_ms * 1_000_000
     ctx.data[index] = (params.ctypes.data, params.nbytes, state.ctypes.data, state.nbytes)
     for i in indices:
         ctx.routes[i, index] = int(compiled)
         ctx.depth_wanted[i] |= int(needs.depth > 0)
+        ctx.legs[index, i] = 1
+        ctx.lanes[index, int(ctx.instruments[i]["underlying"]), c.L_RISK] = 1
     _give_accounts(config, instruments, ctx, name, index)
     return Loaded(
         name=name, index=index, module=module, needs=needs, params=params, state=state,

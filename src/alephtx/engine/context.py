@@ -35,17 +35,19 @@ INTENTS_MAX = 64
 # Columns of `strategies`.
 S_ON_EVENT, S_ON_UPDATE, S_ON_TIMER, S_ON_START, S_ON_STOP = 0, 1, 2, 3, 4
 S_ENABLED, S_TIMER_NS, S_TIMER_NEXT, S_TRADES, S_DEPTH, S_WARM_UNTIL = 5, 6, 7, 8, 9, 10
-S_EVENTS, S_INTENTS, S_DENIED = 11, 12, 13
+S_EVENTS, S_INTENTS, S_DENIED, S_LEG_NS = 11, 12, 13, 14
 STRATEGY_WORDS = 16
 
 # Words of `control`.
 X_NEXT_ORDER, X_HALTED, X_REASON, X_UPDATE_COUNT, X_COMMAND_COUNT, X_JOURNAL_FULL = 0, 1, 2, 3, 4, 5
 X_INPUTS_FULL, X_INPUT_SEQ, X_STOPPING, X_UPDATE_STRATEGY = 6, 7, 8, 9
+X_LANES_OPEN, X_GUARDING = 10, 11
 CONTROL_WORDS = 16
 
 # Words of `counters`.
 C_EVENTS, C_TRADES, C_UPDATES, C_INTENTS, C_DENIED, C_ORDERS, C_FILLS, C_LAPPED = range(8)
 C_STRATEGY_ERRORS, C_OVERFLOWS, C_BAD_ROWS, C_ALARMS, C_STALE = 8, 9, 10, 11, 12
+C_LEG_CLOSINGS, C_LEG_ORDERS, C_LEG_HALTS = 13, 14, 15
 C_DENIED_BY = 16  # + verdict code, up to 32
 COUNTER_WORDS = 64
 
@@ -59,7 +61,13 @@ R_IDLE, R_BUSY, R_OUTBOX, R_JOURNAL, R_COMMAND, R_ASK = 0, 1, 2, 4, 8, 16
 # Ring numbers in the input log: venues come first.
 RING_UPDATES, RING_COMMAND, RING_TIMER, RING_PYTHON, RING_STALE = 64, 128, 129, 130, 131
 RING_ECHO = 132  # a denial told back to its strategy
+RING_LEGS = 133  # the leg guard acts for a strategy
 RING_LAPPED = 160  # + venue
+
+# Words of a lane; stages.
+L_NET, L_STAGE, L_SINCE, L_UNTIL, L_NEXT, L_TRIES, L_CROSS, L_RISK, L_WHY = range(9)
+LANE_WORDS = 12
+LANE_REST, LANE_OPEN, LANE_CLOSING, LANE_BROKEN = 0, 1, 2, 3
 
 # Commands: int64 (8,): kind, argument, ...
 COMMAND_HALT, COMMAND_RESUME, COMMAND_ENABLE, COMMAND_DISABLE, COMMAND_STOP = 1, 2, 3, 4, 5
@@ -101,6 +109,8 @@ class Context(NamedTuple):
     realized: Rows  # int64 (1,)
     command: Rows  # int64 (8,)
     addresses: Rows  # int64 (16,): of scratch rows, rings and stages, see A_*
+    lanes: Rows  # int64 (S, currencies, LANE_WORDS): what grouped orders left open, see leg_lanes
+    legs: Rows  # int64 (S, I): 1 = the leg guard may close the strategy's legs here
     table: OrderTable
     gate: GateState
 
@@ -109,12 +119,13 @@ class Context(NamedTuple):
     F_MAP, F_JOURNAL, F_INPUTS, F_NOW, F_TOP, F_LEVELS, F_SIGNALS, F_INSTRUMENTS, F_POSITIONS,
     F_ACCOUNT_POSITIONS, F_STRATEGIES, F_DATA, F_ROUTES, F_ACCOUNT_OF, F_VENUE_OF, F_DEPTH_WANTED,
     F_NEXT_SLOT, F_BEATS, F_UPDATE_RINGS, F_CONTROL, F_COUNTERS, F_HISTOGRAMS, F_SLOT, F_EVENT,
-    F_UPDATE, F_DENIAL, F_INTENTS, F_OUTCOME, F_REALIZED, F_COMMAND, F_ADDRESSES, F_TABLE,
-) = range(32)  # fmt: skip
+    F_UPDATE, F_DENIAL, F_INTENTS, F_OUTCOME, F_REALIZED, F_COMMAND, F_ADDRESSES, F_LANES,
+    F_LEGS, F_TABLE,
+) = range(34)  # fmt: skip
 F_GATE = F_TABLE + len(OrderTable._fields)
-F_GATE_RESYNC, F_GATE_FIRM, F_GATE_ACCOUNTS, F_GATE_CELLS, F_GATE_MARKET = (
+F_GATE_RESYNC, F_GATE_FIRM, F_GATE_ACCOUNTS, F_GATE_CELLS, F_GATE_MARKET, F_GATE_STALE = (
     F_GATE + GateState._fields.index(name)
-    for name in ("resync", "firm", "accounts", "cells", "market")
+    for name in ("resync", "firm", "accounts", "cells", "market", "stale_ns")
 )
 """Numbers of the packed arrays: Context's order, table and gate flattened at the end."""
 
@@ -129,7 +140,7 @@ POSITIONS, ORDERS = np.zeros((1, 1), POSITION), np.zeros((1, 1), ORDER)
 A_UPDATE, A_INTENTS, A_COMMAND, A_OUTCOME = 0, 1, 2, 3
 A_OUTBOX, A_COMMANDS, A_PYTHON, A_ASKS = 4, 5, 6, 7
 A_EMIT, A_ENTER, A_APPLY = 8, 9, 10
-A_ECHO, A_DENIAL = 11, 12
+A_ECHO, A_DENIAL, A_LEGS = 11, 12, 13
 
 
 def pack(ctx: Context) -> Rows:
@@ -225,4 +236,6 @@ def make_context(
         command=command,
         addresses=addresses,
         beats=np.zeros(venues, np.int64),
+        lanes=np.zeros((strategies, len(instruments.currencies), LANE_WORDS), np.int64),
+        legs=np.zeros((strategies, count), np.int64),
     )

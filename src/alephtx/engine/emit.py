@@ -34,8 +34,10 @@ from alephtx.engine.context import (
     F_DENIAL,
     F_EVENT,
     F_HISTOGRAMS,
+    F_INSTRUMENTS,
     F_INTENTS,
     F_JOURNAL,
+    F_LANES,
     F_NOW,
     F_STRATEGIES,
     F_UPDATE,
@@ -43,6 +45,8 @@ from alephtx.engine.context import (
     HIST_MATRIX_TO_INTENT,
     I1,
     I2,
+    I3,
+    INSTRUMENTS,
     INTENTS,
     INTENTS_MAX,
     POSITIONS,
@@ -60,6 +64,7 @@ from alephtx.engine.context import (
     X_REASON,
 )
 from alephtx.engine.fields import gate_of, table_of, view_for
+from alephtx.engine.leg_lanes import judge_groups, lane_opened
 from alephtx.execution.orders import orders_cancelling, orders_denied, orders_place
 from alephtx.matrix.journal import INTENT as INTENT_RECORD
 from alephtx.matrix.journal import journal_append
@@ -139,6 +144,8 @@ def emit(x: Rows, s: Int, n: Int) -> int:
         if intents[k]["op"] == PLACE:
             intents[k]["order_id"] = control[X_NEXT_ORDER]
             control[X_NEXT_ORDER] += 1
+    lanes, instruments = field(x, F_LANES, I3), field(x, F_INSTRUMENTS, INSTRUMENTS)
+    judge_groups(intents, n, lanes[s], control, instruments)
     gate_check(
         intents, n, view_for(x, s), gate_of(x), table_of(x),
         field(x, F_ACCOUNT_POSITIONS, POSITIONS), control[X_HALTED],
@@ -185,6 +192,10 @@ def _commit(x: Rows, k: Int) -> int:
         return 0
     # The outbox holds more than every order that can be live, so it is never full.
     spsc_push(addresses[A_OUTBOX], address)
+    if op == PLACE and intents[k]["group_id"] != 0:
+        s, i = np.int64(intents[k]["strategy"]), np.int64(intents[k]["instrument"])
+        underlying = np.int64(field(x, F_INSTRUMENTS, INSTRUMENTS)[i]["underlying"])
+        lane_opened(field(x, F_LANES, I3)[s, underlying], control, now[0])
     counters[C_ORDERS] += 1
     control[X_REASON] |= R_OUTBOX
     return 1

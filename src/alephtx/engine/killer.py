@@ -44,7 +44,7 @@ from alephtx.net.http import HttpClient
 
 log = logs.logger("kill")
 
-ROUND_NS = 20_000_000
+ROUND_NS, ALONE_ROUNDS = 20_000_000, 10
 READ_MAX = 4_096
 TIMEOUT_NS = 3_000_000_000
 """How long one request may hang; what it was about is seen at the next look."""
@@ -110,6 +110,7 @@ class Killer:
             self._bind()
         self._numbers = 0
         self.stopping = False
+        self._alone = 0
 
     def _bind(self) -> None:
         """Bind every account that can be bound: one key that is missing must not spare the rest."""
@@ -140,7 +141,10 @@ class Killer:
             await self.close()
 
     def _over(self, supervisor: int) -> bool:
-        return self.stopping or (os.getppid() != supervisor and not engine_pid(self.run))
+        """Tell whether there is nothing left to stand by; a process that just begins may hide."""
+        alone = os.getppid() != supervisor and not engine_pid(self.run)
+        self._alone = self._alone + 1 if alone else 0
+        return self.stopping or self._alone >= ALONE_ROUNDS
 
     def stop(self) -> None:
         """End after what is being done."""

@@ -14,6 +14,7 @@ from alephtx.core import words
 from alephtx.core.instruments import Instruments
 from alephtx.core.records import INTENT, UPDATE
 from alephtx.engine.context import Context, Rows, pack
+from alephtx.engine.leg_lanes import lane_opened
 from alephtx.engine.opening import take_up
 from alephtx.engine.updates import replay_update
 from alephtx.execution.orders import orders_cancelling, orders_place
@@ -94,6 +95,9 @@ def _intent(row: Rows, ctx: Context) -> None:
         return
     if row[0]["op"] == words.PLACE:
         orders_place(ctx.table, row, int(row[0]["ts_intent"]))
+        if row[0]["group_id"]:
+            underlying = int(ctx.instruments[int(row[0]["instrument"])]["underlying"])
+            lane_opened(ctx.lanes[int(row[0]["strategy"]), underlying], ctx.control, 0)
     elif row[0]["op"] == words.CANCEL:
         orders_cancelling(ctx.table, int(row[0]["target_order_id"]), int(row[0]["ts_intent"]))
 

@@ -22,7 +22,7 @@ from alephtx.core.instruments import Instruments
 from alephtx.core.log import logger
 from alephtx.core.records import INTENT
 from alephtx.engine import context as c
-from alephtx.engine import truth
+from alephtx.engine import leg_guard, truth
 from alephtx.engine.assemble import Engine, assemble
 from alephtx.engine.epoch import next_epoch
 from alephtx.engine.halts import Halts
@@ -330,7 +330,7 @@ class Session:
 
     async def _until_no_orders(self, seconds: float) -> bool:
         deadline = self.clock.monotonic() + int(seconds * 1e9)
-        while any(gateway.live for gateway in self.gateways):
+        while any(g.live for g in self.gateways) or leg_guard.closes(self.ctx):
             if self.clock.monotonic() > deadline:
                 return False
             await self.clock.sleep(5_000_000)

@@ -7,8 +7,10 @@ import numpy as np
 
 from alephtx.core import words
 from alephtx.core.histogram import summary
+from alephtx.core.units import MONEY_SCALE, format_scaled
 from alephtx.engine import context as c
 from alephtx.engine.assemble import Engine
+from alephtx.engine.leg_guard import WHY_TEXT
 
 
 def status_of(session: Any) -> dict[str, Any]:
@@ -34,7 +36,12 @@ def status_of(session: Any) -> dict[str, Any]:
             }
             for gateway in session.gateways
         ],
-        "alarms": [*session.alarms[-20:], *session.python.alarms, *strategy_alarms(engine)],
+        "alarms": [
+            *session.alarms[-20:],
+            *session.python.alarms,
+            *strategy_alarms(engine),
+            *leg_alarms(engine, session.instruments),
+        ],
         **ledger_of(session.ledger, engine, session.instruments),
     }
 
@@ -96,6 +103,20 @@ def strategy_alarms(engine: Engine) -> list[str]:
     return raised
 
 
+def leg_alarms(engine: Engine, instruments: Any) -> list[str]:
+    """Return what the leg guard could not close: which strategy is halted, how far off, and why."""
+    raised = []
+    for strategy in engine.strategies:
+        for u, lane in enumerate(engine.ctx.lanes[strategy.index]):
+            if lane[c.L_STAGE] == c.LANE_BROKEN:
+                net = format_scaled(int(lane[c.L_NET]), MONEY_SCALE, trim=True)
+                raised.append(
+                    f"strategy {strategy.name} halted by the leg guard: {net} "
+                    f"{instruments.currencies[u]} open, {WHY_TEXT[int(lane[c.L_WHY])]}"
+                )
+    return raised
+
+
 def state_of(state: np.ndarray[Any, Any]) -> dict[str, int | float]:
     """Return the scalar fields of a strategy's state."""
     return {
@@ -113,6 +134,8 @@ def counters_of(engine: Engine) -> dict[str, int]:
         "intents": c.C_INTENTS, "denied": c.C_DENIED, "orders": c.C_ORDERS, "fills": c.C_FILLS,
         "lapped": c.C_LAPPED, "alarms": c.C_ALARMS, "bad_rows": c.C_BAD_ROWS,
         "overflows": c.C_OVERFLOWS, "strategy_errors": c.C_STRATEGY_ERRORS,
+        "leg_closings": c.C_LEG_CLOSINGS, "leg_orders": c.C_LEG_ORDERS,
+        "leg_halts": c.C_LEG_HALTS,
     }  # fmt: skip
     return {name: int(counters[at]) for name, at in names.items()}
 

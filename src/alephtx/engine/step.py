@@ -1,9 +1,10 @@
 """The compiled heart: inputs in one total order, strategies, gate, journal, orders out.
 
 `step` returns after at most `budget` inputs. Order of service: commands, updates of all accounts
-(money before prices), market events round robin over venues, timers. Every input is numbered in the
-input log before it is looked at; every intent and update is in the journal before it has an effect
-outside. The step reads no clock: F_NOW is set by the loop or by the simulated world.
+(money before prices), market events round robin over venues, timers, the leg guard. Every input is
+numbered in the input log before it is looked at; every intent and update is in the journal before
+it has an effect outside. The step reads no clock: F_NOW is set by the loop or by the simulated
+world.
 
 The same function serves live, shadow, paper and twins; only what fills the rings and what drains
 the outbox differ.
@@ -29,6 +30,7 @@ from alephtx.engine.context import (
     A_EMIT,
     A_ENTER,
     A_INTENTS,
+    A_LEGS,
     A_PYTHON,
     A_UPDATE,
     C_BAD_ROWS,
@@ -53,6 +55,7 @@ from alephtx.engine.context import (
     F_INPUTS,
     F_INTENTS,
     F_JOURNAL,
+    F_LANES,
     F_LEVELS,
     F_MAP,
     F_NEXT_SLOT,
@@ -66,6 +69,7 @@ from alephtx.engine.context import (
     F_VENUE_OF,
     I1,
     I2,
+    I3,
     I4,
     INTENTS,
     R_BUSY,
@@ -93,10 +97,12 @@ from alephtx.engine.context import (
     X_COMMAND_COUNT,
     X_HALTED,
     X_INPUT_SEQ,
+    X_LANES_OPEN,
     X_REASON,
     X_STOPPING,
     X_UPDATE_STRATEGY,
 )
+from alephtx.engine.leg_lanes import rearm_lanes
 from alephtx.engine.limit_apply import apply_change
 from alephtx.engine.updates import pop_update, room_left
 from alephtx.matrix.inputlog import input_append
@@ -332,6 +338,7 @@ def _drain_commands(x: Rows) -> int:
             control[X_HALTED] = 1 if halt_read(field(x, F_MAP, I1)) != 0 else 0
         elif kind == COMMAND_ENABLE:
             strategies[argument, S_ENABLED] = 1
+            rearm_lanes(field(x, F_LANES, I3)[argument], now[0])
             _enter(x, argument, S_ON_START)
         elif kind == COMMAND_DISABLE:
             _enter(x, argument, S_ON_STOP)
@@ -378,6 +385,8 @@ def step(x: Rows, budget: Int) -> int:
     done += _drain_events(x, budget)
     done += check_beats(x)
     done += _timers(x)
+    if control[X_LANES_OPEN] != 0:
+        done += call_stage(field(x, F_ADDRESSES, I1)[A_LEGS], x, 0, 0)
     if done:
         control[X_REASON] |= R_BUSY
     return control[X_REASON]

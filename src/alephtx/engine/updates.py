@@ -28,6 +28,8 @@ from alephtx.engine.context import (
     F_INPUTS,
     F_INSTRUMENTS,
     F_JOURNAL,
+    F_LANES,
+    F_LEGS,
     F_NOW,
     F_OUTCOME,
     F_POSITIONS,
@@ -36,7 +38,10 @@ from alephtx.engine.context import (
     F_UPDATE_RINGS,
     I1,
     I2,
+    I3,
     INSTRUMENTS,
+    L_STAGE,
+    LANE_REST,
     OUTCOMES,
     POSITIONS,
     R_ASK,
@@ -44,11 +49,13 @@ from alephtx.engine.context import (
     UPDATES,
     X_HALTED,
     X_INPUT_SEQ,
+    X_LANES_OPEN,
     X_REASON,
     X_UPDATE_COUNT,
     X_UPDATE_STRATEGY,
 )
-from alephtx.engine.fields import table_of
+from alephtx.engine.fields import table_of, view_for
+from alephtx.engine.leg_lanes import fill_moves, lane_settles
 from alephtx.engine.settle import settle_positions
 from alephtx.execution.orders import (
     DUPLICATE,
@@ -66,6 +73,7 @@ from alephtx.matrix.journal import journal_append, journal_failed, journal_room
 from alephtx.matrix.spsc import spsc_pop, spsc_push
 from alephtx.risk.gate import note_fill
 from alephtx.risk.state import RESCAN
+from alephtx.strategies.legs import position_base
 
 UPDATE_BYTES = 160
 ROOM_BYTES = 2 << 20
@@ -104,6 +112,8 @@ def apply_update(x: Rows, a: Int, b: Int) -> int:
         return -1
     if outcome[0]["fill_qty"] > 0:
         _book_fill(x, account)
+    if outcome[0]["group_id"] != 0 and control[X_LANES_OPEN] != 0:
+        _settle_lanes(x)
     if outcome[0]["code"] != NOTHING:
         counters[C_ALARMS] += 1
         spsc_push(addresses[A_ASKS], addresses[A_OUTCOME])
@@ -144,7 +154,13 @@ def _book_fill(x: Rows, account: Int) -> None:
     side = outcome[0]["side"]
     price, qty = outcome[0]["fill_price"], outcome[0]["fill_qty"]
     instrument = instruments[i : i + 1]
+    before = position_base(positions[s], instruments, i)
     bad = position_fill(positions[s, i : i + 1], instrument, side, price, qty, realized)
+    if outcome[0]["group_id"] != 0:
+        after, now = position_base(positions[s], instruments, i), field(x, F_NOW, I1)[0]
+        base = OVERFLOW if bad != 0 or OVERFLOW in (before, after) else after - before
+        lanes = field(x, F_LANES, I3)[s]
+        fill_moves(lanes, field(x, F_CONTROL, I1), instrument, side, price, qty, base, now)
     bad += position_fill(
         account_positions[account, i : i + 1], instrument, side, price, qty, realized
     )
@@ -158,6 +174,19 @@ def _book_fill(x: Rows, account: Int) -> None:
         field(x, F_GATE_CELLS, I2), field(x, F_GATE_FIRM, I1), field(x, F_GATE_ACCOUNTS, I2),
         account, i, field(x, F_NOW, I1)[3],
     )  # fmt: skip
+
+
+@kernel
+def _settle_lanes(x: Rows) -> None:
+    """Let the lanes that the report in F_OUTCOME touched rest, if they are even and done."""
+    outcome = field(x, F_OUTCOME, OUTCOMES)
+    s, i = outcome[0]["strategy"], outcome[0]["instrument"]
+    lanes, control = field(x, F_LANES, I3)[s], field(x, F_CONTROL, I1)
+    instrument, legs = field(x, F_INSTRUMENTS, INSTRUMENTS)[i], field(x, F_LEGS, I2)[s]
+    view = view_for(x, s)
+    for u in (np.int64(instrument["underlying"]), np.int64(instrument["quote"])):
+        if lanes[u, L_STAGE] != LANE_REST:
+            lane_settles(view, lanes, legs, control, u)
 
 
 @kernel

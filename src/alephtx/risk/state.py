@@ -49,12 +49,12 @@ RULE_STALE, RULE_GRID, RULE_BAND, RULE_SIZE, RULE_NOTIONAL = 6, 7, 8, 9, 10
 RULE_POSITION, RULE_OPEN_ORDERS, RULE_RATE, RULE_KNOWN, RULE_GROUP = 11, 12, 13, 14, 15
 RULE_DUPLICATE, RULE_SELF_TRADE, RULE_EXPOSURE, RULE_FIRM_GROSS, RULE_MESSAGES = 16, 17, 18, 19, 20
 RULE_ORDER_RATIO, RULE_ALLOWED, RULE_HOURS, RULE_STATUS, RULE_ACCOUNT_DRAWDOWN = 21, 22, 23, 24, 25
-RULE_FIRM_DRAWDOWN, RULE_COLLAR, RULE_FAT_FINGER, RULE_LEVERAGE = 26, 27, 28, 29
+RULE_FIRM_DRAWDOWN, RULE_COLLAR, RULE_FAT_FINGER, RULE_LEVERAGE, RULE_LEGS = 26, 27, 28, 29, 30
 RULE_NAMES = (
     "", "shape", "halted", "drawdown", "warmup", "resync", "stale", "grid", "band", "size",
     "notional", "position", "open_orders", "rate", "known", "group", "duplicate", "self_trade",
     "exposure", "firm_gross", "messages", "order_ratio", "allowed", "hours", "status",
-    "account_drawdown", "firm_drawdown", "collar", "fat_finger", "leverage",
+    "account_drawdown", "firm_drawdown", "collar", "fat_finger", "leverage", "legs",
 )  # fmt: skip
 
 

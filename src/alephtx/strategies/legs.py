@@ -22,13 +22,19 @@ BASE_MAX = 1 << 58
 
 
 @inline_kernel
-def held_base(view: View, i: Int) -> Int:
-    """Return a position as signed base coin in 10^-8, or OVERFLOW."""
-    if view.instruments[i]["contract"] == INVERSE:
-        base: Int = np.int64(view.positions[i]["cost"])
+def position_base(positions: Rows, instruments: Rows, i: Int) -> Int:
+    """Return a position as signed base coin in 10^-8, or OVERFLOW; both arrays by instrument."""
+    if instruments[i]["contract"] == INVERSE:
+        base: Int = np.int64(positions[i]["cost"])
     else:
-        base = base_value(view.instruments, i, 0, view.positions[i]["qty"], NEAREST)
+        base = base_value(instruments, i, 0, positions[i]["qty"], NEAREST)
     return OVERFLOW if abs(base) >= BASE_MAX else base
+
+
+@inline_kernel
+def held_base(view: View, i: Int) -> Int:
+    """Return the strategy's own position as signed base coin in 10^-8, or OVERFLOW."""
+    return position_base(view.positions, view.instruments, i)
 
 
 @inline_kernel
