@@ -27,11 +27,16 @@ from alephtx.matrix.journal import read
 from alephtx.serve.demo import SYMBOLS, endpoints
 
 BINANCE = ("binance_spot", "binance_usdm", "binance_coinm")
-ACCOUNTS = {"binance_spot": "spot", "binance_usdm": "usdm", "binance_coinm": "coinm"}
+ALL = (*BINANCE, "hyperliquid")
+ACCOUNTS = {
+    "binance_spot": "spot", "binance_usdm": "usdm", "binance_coinm": "coinm",
+    "hyperliquid": "hyper",
+}  # fmt: skip
 PERP = {
     "binance_spot": ("BTC-USDT", "ETH-USDT"),
     "binance_usdm": ("BTC-USDT-PERP", "ETH-USDT-PERP"),
     "binance_coinm": ("BTC-USD-PERP", "ETH-USD-PERP"),
+    "hyperliquid": ("BTC-USD-PERP",),
 }
 
 NODE = """\
@@ -221,12 +226,14 @@ class River:
             parts.append(
                 f'[venues.{venue}]\nsymbols = [{symbols}]\nenvironment = "twin"\n{where}\n'
                 'maker_fee_bps = "0"\ntaker_fee_bps = "0"\n'
-                f'[accounts.{ACCOUNTS[venue]}]\nvenue = "{venue}"\nkey = "twin:key"\n'
-                'secret = "twin"\n'
+                f'[accounts.{ACCOUNTS[venue]}]\nvenue = "{venue}"\nsecret = "twin"\n'
+                + ("" if venue == "hyperliquid" else 'key = "twin:key"\n')
             )
+        # Hyperliquid's recording is of another day: it is quoted there, and paired with nothing.
+        paired = [venue for venue in self.twins.venues if venue in BINANCE]
         for k, coin in enumerate(("btc", "eth")):
             if coin in coins:
-                keys = ", ".join(f'"{venue}:{PERP[venue][k]}"' for venue in self.twins.venues)
+                keys = ", ".join(f'"{venue}:{PERP[venue][k]}"' for venue in paired)
                 qty, most = (("0.01", "0.1"), ("0.2", "2"))[k]
                 parts.append(ARBITRAGE.format(coin=coin, instruments=keys, qty=qty, most=most))
         for venue in makers:
@@ -243,7 +250,8 @@ class River:
     def close(self):
         """End what still runs, by its own process ids."""
         for life in self.lives:
-            pids = [life.pid(f"feeder:{venue}") for venue in BINANCE] + [life.pid("engine")]
+            pids = [life.pid(f"feeder:{venue}") for venue in self.twins.venues]
+            pids += [life.pid("engine"), life.pid("killer")]
             if life.process.poll() is None:
                 life.process.kill()
             life.process.wait()
@@ -321,7 +329,8 @@ def prove(run, twins, summary, *, orders, fills):
     for venue in twins.venues:
         journal = twins.journal(venue)
         for row in journal:
-            order_id = identity.from_text(row.get("client_id", ""))
+            name = row.get("client_id", "")
+            order_id = identity.from_text(name) or identity.from_cloid(name)
             assert order_id in books.intents, f"{venue}: {row} has no intent in our journal"
             ts, intent = books.intents[order_id]
             if row["kind"] == "ACCEPTED":
