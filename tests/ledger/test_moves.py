@@ -177,6 +177,17 @@ def test_market_that_resolves_to_nothing_is_worth_nothing():
     assert ledger.position(0, LINEAR) == 0
 
 
+def test_settlement_passes_over_a_strategy_that_is_flat_already():
+    ledger = opened(("USDT", "100"))
+    ledger.apply_fill(fill(LINEAR, 1, 10_000, 1_000, 1, strategy=1))
+    ledger.apply_fill(fill(LINEAR, 1, 10_000, 1_000, 2, strategy=2))
+    ledger.apply_fill(fill(LINEAR, -1, 10_000, 1_000, 3, strategy=1))
+    ledger.apply_update(moved(words.MONEY_SETTLEMENT, "1", 5, instrument=LINEAR, price=10_100))
+    assert ledger.realized(strategy=1) == {"USDT": D(0)}
+    assert ledger.realized(strategy=2) == {"USDT": D(1)}
+    ledger.check()
+
+
 def test_settlement_of_what_is_not_held_moves_only_the_wallet():
     ledger = opened(("USDT", "1"))
     ledger.apply_update(moved(words.MONEY_SETTLEMENT, "1", 2, instrument=ODD, price=5))

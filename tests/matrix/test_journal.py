@@ -340,6 +340,26 @@ def test_failed_sync_halts_for_good(tmp_path, background):
         assert journal.last_seq == 1
 
 
+def test_segment_that_is_finished_while_it_is_synced_keeps_its_hash(tmp_path, monkeypatch):
+    """Its header is part of what the next segment's hash covers: nobody writes into it any more."""
+    journal = open_journal(tmp_path, durability="order")
+    fill(journal, 5)
+    sync, rolled = os.fdatasync, []
+
+    def slow(descriptor):
+        if not rolled:
+            rolled.append(descriptor)
+            journal.roll()
+        sync(descriptor)
+
+    monkeypatch.setattr("alephtx.matrix.journal.os.fdatasync", slow)
+    journal.sync()
+    fill(journal, 5)
+    journal.close()
+    assert verify_chain(tmp_path) == 1
+    assert len(list(read(tmp_path))) == 10
+
+
 def test_failed_sync_in_a_roll_halts(tmp_path):
     journal = open_journal(tmp_path, durability="order")
     fill(journal, 5)
