@@ -4,11 +4,22 @@ import numpy as np
 import pytest
 
 from alephtx.core import words
+from alephtx.core.exposure import quote_value
 from alephtx.core.records import INTENT as INTENT_ROW
 from alephtx.core.risk_schema import Risk
+from alephtx.core.units import NEAREST
 from alephtx.engine import context as c
 from alephtx.engine.assemble import assemble
-from alephtx.engine.leg_lanes import BROKEN_NET, lane_moved
+from alephtx.engine.context import view_of
+from alephtx.engine.leg_guard import closes
+from alephtx.engine.leg_lanes import (
+    BROKEN_NET,
+    closing_lots,
+    fill_moves,
+    is_dust,
+    judge_groups,
+    lane_moved,
+)
 from alephtx.engine.recovery import fold
 from alephtx.matrix.journal import INTENT, read
 from alephtx.testing.legs.story import Story
@@ -201,3 +212,180 @@ def test_even_lanes_rest_after_a_restart(world):
 def test_deadline_is_the_configs(world):
     assert world.ctx.strategies[0, c.S_LEG_NS] == DEADLINE_MS * MS
     assert Risk().leg_deadline_ms == 4_000
+
+
+# -- kernels alone -------------------------------------------------------------------------
+
+
+def test_session_waits_for_legs_that_are_being_closed_unless_it_is_halted(world):
+    assert not closes(world.ctx)
+    half_open(world)
+    assert closes(world.ctx)
+    world.ctx.control[c.X_HALTED] = 1
+    assert not closes(world.ctx)
+
+
+def judged(world, **fields):
+    """Return an intent after the guard judged it."""
+    row = np.zeros(1, INTENT_ROW)
+    row["op"] = words.PLACE
+    for name, value in fields.items():
+        row[name] = value
+    judge_groups(row, 1, world.ctx.lanes[0], world.ctx.control, world.ctx.instruments)
+    return row[0]
+
+
+def test_hedge_without_a_group_is_counted_with_the_guards(world):
+    assert judged(world, flags=words.HEDGE)["group_id"] == words.LEG_GROUP
+    assert judged(world, flags=words.HEDGE, group_id=3)["group_id"] == 3
+    assert judged(world)["group_id"] == 0
+
+
+@pytest.mark.parametrize(
+    ("stage", "guarding", "fields", "verdict"),
+    [
+        (c.LANE_OPEN, 0, {}, words.PASS),
+        (c.LANE_CLOSING, 0, {}, words.DENY_LEGS),
+        (c.LANE_BROKEN, 0, {}, words.DENY_LEGS),
+        (c.LANE_CLOSING, 1, {}, words.PASS),
+        (c.LANE_CLOSING, 0, {"op": words.CANCEL}, words.PASS),
+        (c.LANE_CLOSING, 0, {"op": words.AMEND}, words.DENY_LEGS),
+        (c.LANE_CLOSING, 0, {"instrument": 99}, words.PASS),
+        (c.LANE_CLOSING, 0, {"verdict": words.DENY_SIZE}, words.DENY_SIZE),
+    ],
+)  # fmt: skip
+def test_strategy_sends_nothing_into_a_lane_that_is_being_closed(
+    world, stage, guarding, fields, verdict
+):
+    world.lane[c.L_STAGE] = stage
+    world.ctx.control[c.X_LANES_OPEN], world.ctx.control[c.X_GUARDING] = 1, guarding
+    assert judged(world, **fields)["verdict"] == verdict
+
+
+def moved(world, instrument, *, side=1, price=2_000, qty=50, risk=1, base=50_000):
+    """Return how a fill moves the lanes of its coin and of the coin it is paid in."""
+    lanes = np.zeros((4, c.LANE_WORDS), np.int64)
+    lanes[2, c.L_RISK] = risk
+    control = np.zeros(c.CONTROL_WORDS, np.int64)
+    fill_moves(lanes, control, instrument, side, price, qty, base, 5)
+    return int(lanes[1, c.L_NET]), int(lanes[2, c.L_NET])
+
+
+def test_triangle_counts_the_coin_that_was_paid_with_too(world):
+    """ETH bought with BTC leaves the BTC lane that much shorter."""
+    row = world.ctx.instruments[SPOT : SPOT + 1].copy()
+    row["underlying"], row["quote"] = 1, 2
+    paid = int(quote_value(row, 0, 2_000, 50, NEAREST))
+    assert paid > 0
+    assert moved(world, row) == (50_000, -paid)
+    assert moved(world, row, side=-1, base=-50_000) == (-50_000, paid)
+    assert moved(world, row, risk=0) == (50_000, 0), "it trades nothing in that coin"
+    assert moved(world, row, price=1 << 61, qty=1 << 61)[1] == BROKEN_NET
+    row["contract"] = words.LINEAR
+    assert moved(world, row) == (50_000, 0), "a contract moves no second coin"
+    row["contract"], row["quote"] = words.SPOT, 1
+    assert moved(world, row) == (50_000, 0)
+
+
+def test_order_that_closes_is_bounded_by_the_venue_and_does_not_cross_flat(world):
+    world.top(SPOT)
+    world.top(PERP)
+    world.tick()
+    world.ctx.positions[0]["qty"] = 0
+    view = view_of(world.ctx, 0)
+    assert closing_lots(view, SPOT, words.SELL, 300_000) == 300
+    world.ctx.instruments["qty_max"][SPOT] = 120
+    assert closing_lots(view, SPOT, words.SELL, 300_000) == 120
+    world.ctx.positions[0]["qty"][SPOT] = 40
+    assert closing_lots(view, SPOT, words.SELL, 300_000) == 40, "what it holds there, first"
+    world.ctx.positions[0]["qty"][SPOT] = 2
+    assert closing_lots(view, SPOT, words.SELL, 300_000) == 120, "two lots are too few to sell"
+    world.ctx.instruments["qty_max"][SPOT] = 10**9
+
+
+def test_dust_is_what_no_leg_takes(world):
+    world.top(SPOT)
+    world.top(PERP)
+    world.tick()
+    view, legs, coin = view_of(world.ctx, 0), world.ctx.legs[0].copy(), 0
+    coin = int(world.ctx.instruments[PERP]["underlying"])
+    assert is_dust(view, legs, coin, 0)
+    assert not is_dust(view, legs, coin, BROKEN_NET)
+    assert not is_dust(view, legs, coin, 100_000)
+    assert not is_dust(view, legs, coin, -100_000)
+    assert is_dust(view, legs, coin, 8_000), "less than five dollars"
+    legs[:] = 0
+    assert is_dust(view, legs, coin, 100_000), "nobody may close it there"
+    legs[PERP] = 1
+    assert is_dust(view, legs, coin, 99_000)
+    world.ctx.top[PERP]["aux"] = words.STALE
+    assert not is_dust(view, legs, coin, 100_000), "a price may come that lets it"
+    assert is_dust(view, legs, coin, 99_000)
+    contract = int(world.ctx.instruments[PERP]["contract"])
+    world.ctx.instruments["contract"][PERP] = words.INVERSE
+    assert not is_dust(view, legs, coin, 99_000), "without a price nobody knows its lots"
+    world.ctx.instruments["contract"][PERP] = contract
+
+
+def test_order_beyond_the_band_starts_over_near_the_touch(world):
+    half_open(world)
+    world.lane[c.L_CROSS] = 9
+    world.ctx.gate.band_bps[...] = 20
+    wait(world, DEADLINE_MS // 2)
+    assert wait_for(world, DEADLINE_MS // 2), "the next one is within the band"
+    assert world.lane[c.L_CROSS] <= 2
+
+
+def test_account_that_is_being_asked_for_is_not_traded_on(world):
+    half_open(world)
+    world.update(SPOT, kind=words.RESYNC_BEGIN)
+    (order,) = wait_for(world, DEADLINE_MS)
+    assert int(order["instrument"]) == PERP
+    world.ctx.account_of[0, PERP] = -1
+    hear(world, order, words.EXPIRE, cum_qty=0)
+    assert wait(world, 100) == [], "nowhere is left"
+
+
+def test_many_resting_orders_are_cancelled_in_turns(world):
+    """An emission holds so many intents; the others wait for the next look."""
+    state = world.engine.strategies[0].state[0]
+    state["tif"] = words.GTC
+    opened(world)
+    view = view_of(world.ctx, 0)
+    count = int(view.open_count[0])
+    assert count == 2
+    world.command(c.COMMAND_DISABLE, 0)
+    left = wait(world, 30)
+    assert [int(intent["op"]) for intent in left] == [words.CANCEL, words.CANCEL]
+
+
+def test_lane_rests_once_what_is_open_is_too_little_for_anybody(world):
+    """The venue raised its minimum meanwhile."""
+    half_open(world)
+    world.ctx.instruments["notional_min"] = 1 << 60
+    assert wait(world, 20) == []
+    assert world.lane[c.L_STAGE] == c.LANE_REST
+
+
+def test_lane_of_the_journal_gets_its_time_from_the_first_look(world):
+    half_open(world)
+    world.lane[c.L_SINCE] = 0
+    world.tick()
+    assert world.lane[c.L_SINCE] == world.now
+
+
+def test_orders_without_a_group_are_none_of_its_business(world):
+    world.engine.strategies[0].state[0]["tif"] = words.GTC
+    opened(world)
+    view_of(world.ctx, 0).orders["group_id"][0] = 0
+    world.command(c.COMMAND_DISABLE, 0)
+    (cancel,) = wait(world, 30)
+    assert int(cancel["instrument"]) == PERP
+
+
+def test_leg_of_an_instrument_that_is_not_the_strategys_is_not_touched(world):
+    half_open(world)
+    world.ctx.legs[0, SPOT] = 0
+    world.command(c.COMMAND_DISABLE, 0)
+    (order,) = wait_for(world, 100)
+    assert int(order["instrument"]) == PERP

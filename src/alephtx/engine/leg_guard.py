@@ -209,16 +209,16 @@ def _choose(x: Rows, s: Int, u: Int, view: View) -> int:
         count += 1 if _candidate(x, s, u, i, view, net) else 0
     if count == 0:
         return -1
-    wanted = (lane[L_TRIES] >> 1) % count
+    wanted, chosen = (lane[L_TRIES] >> 1) % count, -1
     for other in range(2):  # 0: reduces a position, 1: opens or adds to one
         for i in range(view.instruments.shape[0]):
             reduces = view.positions[i]["qty"] != 0 and (view.positions[i]["qty"] > 0) == (net > 0)
             if reduces == (other == 1) or not _candidate(x, s, u, i, view, net):
                 continue
             if wanted == 0:
-                return i
+                chosen = i
             wanted -= 1
-    return -1
+    return chosen
 
 
 @kernel
