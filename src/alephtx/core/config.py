@@ -26,6 +26,7 @@ from alephtx.core.config_schema import (
     MatrixConfig,
     Node,
     Risk,
+    Shared,
     Strategy,
     VenueConfig,
 )
@@ -128,6 +129,8 @@ class _Reader:
         made: dict[str, Any] = {
             name: self._struct((name,), raw.get(name, {}), kind) for name, kind in single.items()
         }
+        if "shared" in raw:
+            made["shared"] = self._struct(("shared",), raw["shared"], Shared)
         many = {"venues": VenueConfig, "accounts": Account, "strategies": Strategy}
         for name, kind in many.items():
             made[name] = self._named(name, raw.get(name, {}), kind)
@@ -200,8 +203,12 @@ class _Reader:
         return values
 
     def _field(self, at: Key, value: Any, kind: Any) -> Any:
-        if at[0] == "accounts" and at[-1] in SECRET_KEYS:
+        if (at[0] == "accounts" and at[-1] in SECRET_KEYS) or at == ("shared", "password"):
             return self._reference(at, value)
+        if at == ("shared", "pool") and isinstance(value, str) and "@" in value:
+            said = "an address takes no user and no password (not shown)"
+            self.find(at, said, "set password to env:NAME or file:/path")
+            return None
         if kind == dict[str, Decimal]:
             return self._amounts(at, value)
         if typing.get_origin(kind) is dict and isinstance(typing.get_args(kind)[1], type):

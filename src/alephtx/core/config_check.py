@@ -6,11 +6,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from alephtx.core.config_schema import LIMITS_STATED_LIVE, Account, Config, Strategy, VenueConfig
+from alephtx.core.config_schema import (
+    LIMITS_STATED_LIVE,
+    Account,
+    Config,
+    Shared,
+    Strategy,
+    VenueConfig,
+)
 from alephtx.core.config_words import Key, near, shown
 from alephtx.core.errors import ConfigError
 from alephtx.core.risk_check import RiskCheck
 from alephtx.core.secrets import resolve
+
+SHARED_MOST = 10**12
+"""Dollars; cents of it are exact in a double, which Redis counts scripts' numbers in."""
 
 SECRET_KEYS = ("secret", "key")
 URL_SCHEMES = {
@@ -45,6 +55,8 @@ class CrossCheck:
             self._account(name, account)
         for name, strategy in self.config.strategies.items():
             self._strategy(name, strategy)
+        if self.config.shared is not None:
+            self._shared(self.config.shared)
 
     def _matrix_and_limits(self) -> None:
         slots = self.config.matrix.ring_slots
@@ -113,6 +125,28 @@ class CrossCheck:
                     resolve(reference, self.environment)
                 except ConfigError as error:
                     self.find((*at, field), str(error))
+
+    def _shared(self, shared: Shared) -> None:
+        risk, node = self.config.risk, self.config.node
+        if node.engine not in shared.engines:
+            remedy = f"add {node.engine} to it, in every engine's config"
+            self.find(("shared", "engines"), f"node.engine {node.engine} is not among them", remedy)
+        if len(set(shared.engines)) < len(shared.engines):
+            self.find(("shared", "engines"), "an engine is listed twice")
+        local = (shared.local_share or 0) * len(shared.engines)
+        if local > shared.firm_gross_max:
+            said = f"all local shares are {local} together, more than firm_gross_max"
+            self.find(("shared", "local_share"), f"{said} {shared.firm_gross_max}")
+        if shared.firm_gross_max >= SHARED_MOST:
+            self.find(("shared", "firm_gross_max"), f"at most {SHARED_MOST:,}")
+        if risk.firm_gross_max is not None:
+            said = "cannot be set beside [shared], whose share takes its place"
+            self.find(("risk", "firm_gross_max"), said, "remove it")
+        if shared.password and node.mode != "paper":
+            try:
+                resolve(shared.password, self.environment)
+            except ConfigError as error:
+                self.find(("shared", "password"), str(error))
 
     def _strategy(self, name: str, strategy: Strategy) -> None:
         at = ("strategies", name)

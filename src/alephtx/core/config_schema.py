@@ -14,7 +14,9 @@ from alephtx.core.errors import ConfigError
 from alephtx.core.identity import ENGINES_MAX
 from alephtx.core.risk_schema import SCOPES, Risk
 
-__all__ = ["Account", "Config", "MatrixConfig", "Node", "Risk", "Strategy", "VenueConfig"]
+__all__ = [
+    "Account", "Config", "MatrixConfig", "Node", "Risk", "Shared", "Strategy", "VenueConfig",
+]  # fmt: skip
 
 Mode = Literal["paper", "shadow", "live"]
 Environment = Literal["twin", "testnet", "mainnet"]
@@ -22,6 +24,8 @@ Environment = Literal["twin", "testnet", "mainnet"]
 CURRENCY = r"[A-Z0-9][A-Z0-9._-]{0,23}"
 NAME = r"^[a-z][a-z0-9_]{0,31}$"
 INSTRUMENT_KEY = r"^[a-z][a-z0-9_]{0,31}:[A-Z0-9][A-Z0-9._:/@-]{0,47}$"
+
+POOL = r"^(rediss?://[A-Za-z0-9.:\[\]-]+(/\d+)?|file:/.+)$"
 
 Text = Annotated[str, Meta(min_length=1, max_length=255)]
 Symbol = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:/@-]{1,48}$")]
@@ -107,6 +111,26 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     flatten_bps: Annotated[int, Meta(ge=1, le=1_000)] = 50
 
 
+class Shared(msgspec.Struct, frozen=True, kw_only=True):
+    """[shared]: a gross limit that several engines have together.
+
+    pool: where it is kept, redis://host:port/db, rediss://... or file:/dev/shm/NAME for one host;
+    password is a reference. firm_gross_max: dollars, for all of them. engines: the node.engine
+    numbers of every one that may take part; nobody gets more until each has said what it has.
+    local_share: what each may use while the pool cannot be reached, None = nothing that adds risk.
+    lost_ms: how long it may be out of reach before that.
+    """
+
+    pool: Annotated[str, Meta(pattern=POOL)]
+    firm_gross_max: Decimal
+    engines: Annotated[
+        tuple[Annotated[int, Meta(ge=0, le=511)], ...], Meta(min_length=1, max_length=512)
+    ]
+    password: Reference = ""
+    local_share: Decimal | None = None
+    lost_ms: Annotated[int, Meta(ge=200, le=60_000)] = 3_000
+
+
 class Strategy(msgspec.Struct, frozen=True, kw_only=True):
     """[strategies.NAME]: what trades what, and with which accounts.
 
@@ -140,6 +164,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     venues: dict[str, VenueConfig]
     accounts: dict[str, Account] = {}
     strategies: dict[str, Strategy] = {}
+    shared: Shared | None = None
     path: str = ""
 
     def venue_of(self, instrument_key: str) -> str:
@@ -168,6 +193,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             for scope, tables in scoped.items():
                 for key, table in tables.items():
                     lines += _dump_table(f"[{name}.{scope}.{_key(key)}]", _plain(table))
+        if self.shared is not None:
+            lines += _dump_table("[shared]", _plain(self.shared))
         for name in ("venues", "accounts", "strategies"):
             for key, table in getattr(self, name).items():
                 fields = _plain(table)

@@ -16,6 +16,7 @@ AlephError
 │   ├── LayoutMismatch
 │   └── Gap
 ├── JournalError         a journal that cannot be written or believed
+├── PoolError            a pool of shared limits that does not answer, or cannot be believed
 ├── LedgerMismatch       our books differ from the venue's
 │   └── AccountingError  our books differ from themselves
 └── SimulationError      the simulated world was asked for the impossible
@@ -142,6 +143,10 @@ class Gap(MatrixError):
 
 class JournalError(AlephError):
     """A journal that cannot be written or believed."""
+
+
+class PoolError(AlephError):
+    """A pool of shared limits that does not answer, or cannot be believed."""
 
 
 class LedgerMismatch(AlephError):

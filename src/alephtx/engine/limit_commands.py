@@ -268,6 +268,10 @@ class LimitDesk:
             if change.old != LATCHED_TEXT or change.new != ARMED_TEXT:
                 raise ConfigError(f"a latch goes from latched to armed, not from {change.old}")
             return self.risk, clearing(self._place(change))
+        if change.limit == "firm_gross_max" and not change.scope and self.config.shared:
+            raise ConfigError(
+                "firm_gross_max is shared with other engines", remedy="[shared] says how much"
+            )
         risk = with_limit(self.risk, change.limit, change.scope, change.new)
         return risk, differences(self._gate(self.risk), self._gate(risk))
 

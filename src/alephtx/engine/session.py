@@ -36,6 +36,7 @@ from alephtx.engine.python_strategies import PythonStrategies
 from alephtx.engine.recovery import Recovered, fold
 from alephtx.engine.rundir import RunDirectory
 from alephtx.engine.shadow import ShadowGateway
+from alephtx.engine.share_desk import ShareDesk, pool_of
 from alephtx.engine.status import status_of
 from alephtx.engine.updates import ROOM_BYTES, ROOM_ROWS
 from alephtx.engine.venues import bind_account
@@ -117,7 +118,13 @@ class Session:
         )
         self.ctx = self.engine.ctx
         self.limits = LimitDesk(config, run.path, self.clock, self.ctx, self.instruments)
-        replay = self.limits.replay
+        self.shares = ShareDesk(config, self.clock, self.ctx, self.engine.rings.commands.push)
+        self.shares.alarm = self.alarms.append
+
+        def replay(payload: memoryview) -> None:
+            self.limits.replay(payload)
+            self.shares.replay(payload)
+
         self.recovered: Recovered = fold(run.journal, self.ctx, self.instruments, replay)
         self.python = PythonStrategies(
             config, self.instruments, self.matrix, self.engine, self.clock
@@ -251,6 +258,8 @@ class Session:
             self.ctx.gate.warm_until[strategy.index] = warm
             self.command(c.COMMAND_ENABLE, strategy.index)
         self._spawn(self._housekeep())
+        if self.config.shared is not None:
+            self._spawn(self.shares.run(pool_of(self.config)))
         if self.python:
             self.python.start()
             self._spawn(self._run_python())

@@ -42,6 +42,7 @@ def status_of(session: Any) -> dict[str, Any]:
             *strategy_alarms(engine),
             *leg_alarms(engine, session.instruments),
         ],
+        "shares": session.shares.told(),
         **ledger_of(session.ledger, engine, session.instruments),
     }
 

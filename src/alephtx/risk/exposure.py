@@ -175,6 +175,33 @@ def survey(
     return 0
 
 
+@kernel
+def gross_now(
+    top: Rows, instruments: Rows, cells: Rows, firm: Rows, market: Rows, rate_e8: Rows,
+    open_account: Rows, account_positions: Rows,
+) -> int:  # fmt: skip
+    """Return the worst-case gross over all accounts as it is, or OVERFLOW; `survey`'s arithmetic.
+
+    May be read beside the loop: a hint of how much of a share is in use.
+    """
+    total = 0
+    for n in range(firm[CELL_COUNT]):
+        b, j = cells[n, 0] >> 32, cells[n, 0] & 0xFFFFFFFF
+        held = account_positions[b, j]["qty"]
+        bids, asks = open_account[b, j, 0], open_account[b, j, 1]
+        most = max(abs(held + bids), abs(held - asks))
+        if most == 0:
+            continue
+        price = middle(top, j)
+        if price <= 0:
+            price = market[j, MIDDLE]
+        value = worth(instruments, j, price, most, rate_e8[j])
+        if value == OVERFLOW or total >= NO_LIMIT:
+            return OVERFLOW
+        total += value
+    return total
+
+
 @inline_kernel
 def check_exposure(found: Rows, most: Rows, firm_gross_max: Rows) -> tuple[int, int]:
     """Refuse what `survey` found beyond a limit; returns (verdict, rule). most: of the base.
