@@ -70,6 +70,13 @@ def test_a_broken_build_is_noticed(name):
     assert not play(KILLED_BY[name], 30.0, None, "", loud=False).violations
 
 
+def test_an_order_in_doubt_near_the_end_is_asked_for_before_the_world_stops_its_engine():
+    """A second kill at 56 s left an order that no venue knows: its proof takes until 65 s."""
+    world = World(20340, faults=[Planned(54.613, "engine_killed_twice", 484588297)])
+    assert world.run() == []
+    assert world.loop.now_ns > 65_000_000_000
+
+
 def test_every_broken_build_has_its_seed():
     assert set(KILLED_BY) == set(MUTANTS)
 

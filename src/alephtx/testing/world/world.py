@@ -35,7 +35,7 @@ from alephtx.engine import context as c
 from alephtx.engine.context import Context, pack
 from alephtx.engine.host import Host
 from alephtx.engine.rundir import RunDirectory
-from alephtx.engine.session import Session
+from alephtx.engine.session import READY_SECONDS, Session
 from alephtx.engine.step import step
 from alephtx.engine.venues import load_venue
 from alephtx.execution import gateway as gateway_module
@@ -394,6 +394,7 @@ class World:
             self.start_engine()
             self.ending = True
             await asyncio.sleep(5)
+        await self._until_agreed()
         self.sessions[-1].stop_asked.set()
         try:
             async with asyncio.timeout(60):
@@ -403,6 +404,19 @@ class World:
         for process in self.feeders.values():
             process.kill()
         await self._as(self.venues, self.server.stop())
+
+    async def _until_agreed(self) -> None:
+        """Wait for what a restart shortly before left to be asked.
+
+        What a killed engine may or may not have sent is proven missing after the horizon
+        and two more questions. Stopped sooner, the engine ends with an error, rightly.
+        """
+        until = self.loop.now_ns + int(READY_SECONDS * SECOND)
+        while self.loop.now_ns < until and not self.engine_task.done():
+            gateways = self.sessions[-1].gateways
+            if gateways and all(gateway.ready.is_set() for gateway in gateways):
+                return
+            await asyncio.sleep(0.25)
 
 
 def abandon(session: Session) -> None:
