@@ -11,6 +11,7 @@ from alephtx.engine.ledger_watch import (
     ALARMS_MAX,
     PATIENCE,
     PROFIT_EVERY_NS,
+    WALLET_PATIENCE,
     LedgerWatch,
     row_difference,
 )
@@ -223,11 +224,29 @@ def test_loss_or_gain_that_only_one_sees_halts_and_sells_nothing(watched, loss):
 
 
 def test_account_whose_wallet_tells_another_story_halts(watched):
+    """Not at once: a fill that the venue counts may still be on its way to us."""
     watched.trade(realized=5 * USDT)
-    watched.look(1)
+    for _ in range(WALLET_PATIENCE - 1):
+        watched.judge()
     assert watched.watch.verdicts == [FINE]
+    assert watched.alarms == []
+    watched.judge()
     assert "profit of account 0" in watched.alarms[0]
     assert watched.halted
+
+
+def test_trade_of_somebody_else_is_no_accounting_error(watched):
+    """It is the account's and no strategy's: what a person did by hand must not halt for ever."""
+    watched.trade(qty=100)
+    watched.bench.update(
+        kind=words.FILL, order_id=0, flags=words.FOREIGN, trade_id=77, side=words.BUY, price=BID,
+        qty=30, fee=USDT, fee_currency=watched.bench.instruments.currency("USDT"),
+    )  # fmt: skip
+    watched.bench.step()
+    for _ in range(WALLET_PATIENCE):
+        watched.judge()
+    assert watched.ledger.position(0, 0) == 130
+    assert (watched.alarms, watched.watch.troubles, watched.halted) == ([], {}, False)
 
 
 def test_profit_without_a_price_is_unknown_and_no_error(watched):

@@ -257,6 +257,19 @@ def test_positions_from_before_the_run_count_from_their_entry():
     assert kernel == (10 + 250) * E8
 
 
+def test_fills_booked_in_another_order_make_an_account_unknown_until_it_is_flat():
+    """What the venue realized is by its average cost: bought at 100, at 110, and sold half."""
+    ledger = opened(("USDT", "1000"))
+    ledger.apply_fill(fill(LINEAR, 1, 10_000, 500, 1, ts_event=1))
+    ledger.apply_fill(fill(LINEAR, -1, 12_000, 500, 3, ts_event=3, realized="75"))
+    ledger.apply_fill(fill(LINEAR, 1, 11_000, 500, 2, ts_event=2))
+    assert account_profit(ledger, 0, MARKS) is None
+    ledger.apply_fill(fill(LINEAR, -1, 11_000, 500, 4, ts_event=4, realized="25"))
+    assert account_profit(ledger, 0, MARKS) is not None
+    ledger.apply_fill(fill(LINEAR, 1, 11_000, 500, 5, ts_event=5))
+    assert account_profit(ledger, 0, MARKS) is not None
+
+
 def test_what_the_gate_does_not_count_is_held_against_the_limit():
     """Funding of 3 USDT paid, 0.01 BNB of fees: BNB has no price here, BTC has."""
     INSTRUMENTS.currency("BNB")

@@ -18,7 +18,7 @@ from alephtx.core.clock import Clock
 from alephtx.core.errors import AlephError
 from alephtx.core.log import logger
 from alephtx.engine import context as c
-from alephtx.ledger.book import Ledger
+from alephtx.ledger.book import NOBODY, Ledger
 from alephtx.ledger.cost import Position
 from alephtx.ledger.two_sources import (
     ACCOUNTING,
@@ -40,6 +40,11 @@ PATIENCE = 3
 
 PROFIT_EVERY_NS = 250_000_000
 """Time between two judgements of the profits."""
+
+WALLET_PATIENCE = 40
+"""Judgements in a row before an account's profit by its wallet is believed to be wrong: what the
+venue realized counts fills that may be on their way to us, for as long as they wait for an owner
+(`inbox.ORPHAN_NS`) and longer."""
 
 ALARMS_MAX = 20
 
@@ -140,7 +145,7 @@ class LedgerWatch:
                     self._over(what)
         for what, said in found.items():
             self._suspected[what] = self._suspected.get(what, 0) + 1
-            if self._suspected[what] >= PATIENCE or what.startswith("profit"):
+            if self._suspected[what] >= _patience(what):
                 self._trouble(what, said)
 
     def _trouble(self, what: str, said: str) -> None:
@@ -189,6 +194,12 @@ class LedgerWatch:
         return Marks(dict(enumerate(middle.tolist())), dict(enumerate(rates.tolist())))
 
 
+def _patience(what: str) -> int:
+    if what.startswith("profit of account"):
+        return WALLET_PATIENCE
+    return 1 if what.startswith("profit") else PATIENCE
+
+
 def position_differences(
     ledger: Ledger, positions: Any, account_positions: Any, ctx: c.Context
 ) -> dict[str, str]:
@@ -199,6 +210,8 @@ def position_differences(
     found: dict[str, str] = {}
     strategies: dict[tuple[int, int], Position] = {}
     for (account, s, i), position in ledger.strategies.items():
+        if s == NOBODY:
+            continue  # a person's trades, or the venue's by force: the account has them
         if s < len(positions) and ctx.account_of[s, ctx.venue_of[i]] == account:
             strategies[s, i] = position
         elif position.qty:

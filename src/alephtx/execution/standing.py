@@ -20,13 +20,15 @@ FOR_A_PERSON = (FOREIGN, FORCED)
 class Standing:
     """One account's reasons against new risk.
 
-    on_change() when the first reason came or the last went; on_alarm(text) for a person.
+    on_change() when the first reason came or the last went; on_alarm(text) for a person; on_kept()
+    when what waits for a person changed.
     """
 
     def __init__(self, account: int, on_change: Callable[[], None]) -> None:
         self.account = account
         self.reasons: dict[str, str] = {}
         self.on_alarm: Callable[[str], None] = lambda text: None
+        self.on_kept: Callable[[], None] = lambda: None
         self._on_change = on_change
 
     @property
@@ -42,6 +44,8 @@ class Standing:
         self.reasons[reason] = what
         log.error("account_blocked", account=self.account, reason=reason, what=what)
         self.on_alarm(f"account {self.account} takes no new risk: {reason}: {what}")
+        if reason in FOR_A_PERSON:
+            self.on_kept()
         if first:
             self._on_change()
 
@@ -51,5 +55,7 @@ class Standing:
         for reason in gone:
             log.warning("account_block_lifted", account=self.account, reason=reason)
             self.on_alarm(f"account {self.account}: no longer so: {reason}")
+        if not set(gone).isdisjoint(FOR_A_PERSON):
+            self.on_kept()
         if gone and not self.reasons:
             self._on_change()

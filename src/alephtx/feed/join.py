@@ -23,7 +23,8 @@ VERDICT_NAMES = {APPLY: "apply", SKIP: "skip", GAP: "gap", WAIT: "wait"}
 PHASE, LAST, SKIPPED, WORDS = 0, 1, 2, 3
 # Phases: no book; a snapshot whose first delta is to come; a book that grows by deltas.
 BLANK, SEEDED, LIVE = 0, 1, 2
-SKIPS_MAX = 64
+SKIPS_MAX = 8
+"""Repeats and swaps bring one or two in a row. At ten messages a second it is a dead second."""
 
 _SPOT, _FUTURES, _FULL = 1, 2, 3  # ports.JoinRule as plain ints, which kernels freeze
 

@@ -242,7 +242,9 @@ class Ledger(Readings):
     def _trade(self, fill: Fill, instrument: Instrument) -> tuple[Position, int]:
         """Move the account's position; returns it and what the fill changed of its cost."""
         position = self.accounts.setdefault((fill.account, fill.instrument), Position())
-        return position, position.fill(instrument, fill.side, fill.price, fill.qty)
+        cost = position.fill(instrument, fill.side, fill.price, fill.qty)
+        position.came(fill.ts)
+        return position, cost
 
     def _trade_own(self, fill: Fill, instrument: Instrument) -> None:
         """Move the strategy's own position, and count what it earned."""

@@ -91,7 +91,8 @@ class Position(msgspec.Struct):
     method. fifo_qty and fifo_cost: of what is open, kept beside the lots. fees: as the gate counts
     them, in 10^-MONEY_SCALE of settle. rounded: partial closes since it was flat, each of which
     rounded its share of the cost. wallet: what the venue's wallet gained through it, in settle
-    (spot: the quote leg).
+    (spot: the quote leg). newest: the time of its newest fill. disordered: a fill was booked after
+    newer ones, and it was not flat since, so the venue's average cost is not ours.
     """
 
     qty: int = 0
@@ -107,6 +108,8 @@ class Position(msgspec.Struct):
     fees: int = 0
     rounded: int = 0
     wallet: Decimal = Decimal(0)
+    newest: int = 0
+    disordered: bool = False
     open_lots: list[Lot] = []
 
     def fill(self, instrument: Instrument, side: int, price: int, qty: int) -> int:
@@ -138,6 +141,11 @@ class Position(msgspec.Struct):
             self.sold += qty
         self.fills += 1
         return self.cost - before
+
+    def came(self, ts: int) -> None:
+        """Note when the fill that was just applied happened."""
+        self.disordered = self.qty != 0 and (self.disordered or ts < self.newest)
+        self.newest = max(self.newest, ts)
 
     def take_up(self, instrument: Instrument, lots: int, price: Decimal) -> None:
         """Start from a position that was there before: signed lots at an average price."""

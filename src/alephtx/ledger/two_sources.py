@@ -119,11 +119,15 @@ def account_profit(ledger: Ledger, account: int, marks: Marks) -> Profit | None:
     """Return an account's profit of trading by what its wallets gained and what is still open.
 
     Deposits, transfers, funding and all else that is no trade is not in it. Contracts: what the
-    venue states as realized, and open lots against their average cost.
+    venue states as realized, and open lots against their average cost. None where that cannot be
+    known: without a price, or while fills were booked in another order than they happened, because
+    what the venue realized is by its own average cost then.
     """
     amount, tolerance = Decimal(0), 0
     for (owner, i), position in ledger.accounts.items():
         if owner == account:
+            if position.disordered and ledger.instruments[i].contract != words.SPOT:
+                return None
             found = _worth(ledger.instruments[i], i, position, marks, _by_wallet)
             if found is None:
                 return None

@@ -29,7 +29,7 @@ class Market(msgspec.Struct, kw_only=True):
     """One tradable symbol as the venue lists it. Prices in ticks of 10^-price_scale.
 
     tick and lot are in ticks and lots; notional_min is in quote. percent_up and percent_down bound
-    a limit price against the last price, 0 for no bound.
+    a limit price against the last price, 0 for no bound. trading: whether new orders are taken.
     """
 
     symbol: str
@@ -50,6 +50,7 @@ class Market(msgspec.Struct, kw_only=True):
     percent_down: Decimal = Decimal(0)
     contract_value: Decimal = Decimal(1)
     leverage: int = 20
+    trading: bool = True
     index: int = -1
 
     @property

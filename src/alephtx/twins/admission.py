@@ -14,6 +14,8 @@ class Admission(ExchangeState):
     def check(self, order: TwinOrder) -> None:
         """Refuse an order that breaks a filter of its market; venues override or extend."""
         market = order.market
+        if not market.trading:
+            raise Refused("not_trading")
         if order.qty <= 0:
             raise Refused("quantity", "not positive")
         if not market.qty_min <= order.qty <= market.qty_max or order.qty % market.lot:

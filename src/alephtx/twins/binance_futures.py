@@ -92,6 +92,7 @@ class BinanceFuturesTwin(FuturesAccount):
         ),
         "reduce_only": (-2022, "ReduceOnly Order is rejected."),
         "no_book": (-4131, "The counterparty's best price does not meet the PERCENT_PRICE filter."),
+        "not_trading": (-4140, "Invalid symbol status for opening position."),
         "unknown_order": (-2011, "Unknown order sent."),
         "parameter": (-1102, "Mandatory parameter was malformed: {detail}"),
     }

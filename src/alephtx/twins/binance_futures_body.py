@@ -249,10 +249,11 @@ def _symbol(market: Market) -> dict[str, Any]:
     ]
     if not inverse:
         filters.append({"filterType": "MIN_NOTIONAL", "notional": plain(market.notional_min)})
+    status = "TRADING" if market.trading else "SETTLING"
     own: dict[str, Any] = (
-        {"contractStatus": "TRADING", "contractSize": int(market.contract_value)}
+        {"contractStatus": status, "contractSize": int(market.contract_value)}
         if inverse
-        else {"status": "TRADING"}
+        else {"status": status}
     )
     return {
         "symbol": market.symbol,

@@ -67,6 +67,7 @@ class BinanceSpotTwin(SpotMarketData):
         "insufficient": (-2010, "Account has insufficient balance for requested action."),
         "would_cross": (-2010, "Order would immediately match and take."),
         "no_book": (-2010, "Market is closed."),
+        "not_trading": (-1013, "Market is closed."),
         "unknown_order": (-2011, "Unknown order sent."),
         "parameter": (-1102, "Mandatory parameter was malformed: {detail}"),
     }

@@ -118,7 +118,7 @@ def symbol_body(market: Market) -> dict[str, Any]:
     tick, lot = market.price(market.tick), market.qty(market.lot)
     return {
         "symbol": market.symbol,
-        "status": "TRADING",
+        "status": "TRADING" if market.trading else "BREAK",
         "baseAsset": market.base,
         "baseAssetPrecision": 8,
         "quoteAsset": market.quote,

@@ -8,6 +8,7 @@ stall       market|private|trade|http   nothing is sent for duration_ms, links s
 gap         market|private|trade   the next count frames are lost
 duplicate   market|private|trade   the next count frames are sent twice
 reorder     market|private|trade   the next count pairs of frames swap places
+mangle      market|private|trade   the next count frames are spoilt, see `mangle`; how: `how`
 slow        market|private|trade|http   everything is delay_ms late for duration_ms
 429, 418    http|trade        the next count requests are refused for their rate
 5xx         http|trade        the next count requests fail with `status` (default 503)
@@ -21,7 +22,9 @@ from collections.abc import Callable
 
 import msgspec
 
-FRAME_KINDS = frozenset({"gap", "duplicate", "reorder"})
+from alephtx.twins.mangle import HOWS
+
+FRAME_KINDS = frozenset({"gap", "duplicate", "reorder", "mangle"})
 TIMED_KINDS = frozenset({"stall", "slow"})
 REQUEST_KINDS = frozenset({"429", "418", "5xx", "ambiguous"})
 KINDS = FRAME_KINDS | TIMED_KINDS | REQUEST_KINDS | {"disconnect"}
@@ -39,6 +42,7 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True):
     delay_ms: int = 0
     match: str = ""
     status: int = 503
+    how: str = "extra"
     until_ns: int = 0
 
 
@@ -61,6 +65,8 @@ def parse_fault(body: bytes) -> Fault:
         raise FaultRefused(f"{fault.kind} cannot target {fault.target!r}; {sorted(allowed)} can")
     if fault.count < 1 or fault.duration_ms < 0 or fault.delay_ms < 0:
         raise FaultRefused("count must be positive, duration_ms and delay_ms not negative")
+    if fault.how not in HOWS:
+        raise FaultRefused(f"unknown how {fault.how!r}; known: {', '.join(HOWS)}")
     if fault.kind in TIMED_KINDS and fault.duration_ms == 0:
         raise FaultRefused(f"{fault.kind} needs duration_ms")
     return fault
@@ -109,6 +115,10 @@ class Faults:
                 late = fault.until_ns - now if fault.kind == "stall" else fault.delay_ms * 1_000_000
                 held = max(held, late)
         return held
+
+    def clear(self) -> None:
+        """Take back whatever was ordered and is not done."""
+        self._active.clear()
 
     @property
     def quiet(self) -> bool:

@@ -25,6 +25,7 @@ from alephtx.core.errors import SimulationError
 from alephtx.core.log import logger
 from alephtx.twins.exchange import Exchange, Refused
 from alephtx.twins.faults import Fault, FaultRefused, Faults, parse_fault
+from alephtx.twins.mangle import mangled
 from alephtx.twins.replay import Replay, Track
 
 CLIENT_QUEUE_MAX = 20_000  # frames; a client that lags further is disconnected
@@ -85,6 +86,8 @@ class Client:
         elif faults.take("duplicate", role, frame):
             self._queue.append(frame)
             self._queue.append(frame)
+        elif fault := faults.take("mangle", role, frame):
+            self._queue.append(mangled(frame, fault.how))
         else:
             self._queue.append(frame)
 

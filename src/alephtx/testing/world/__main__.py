@@ -10,8 +10,8 @@ import sys
 import time
 import warnings
 
-from alephtx.testing.world.faults import plan
 from alephtx.testing.world.mutants import MUTANTS, broken
+from alephtx.testing.world.plans import plan
 from alephtx.testing.world.world import World
 
 

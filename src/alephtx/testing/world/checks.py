@@ -32,6 +32,7 @@ class Checker:
         self.world = world
         self._states: dict[str, list[tuple[int, dict[str, Decimal]]]] = {}
         self._calm_since = 0
+        self._told: set[str] = set()
         self._touches: dict[str, deque[tuple[int, Decimal, Decimal]]] = {}
 
     def touched(self, venue: str, bid: Decimal, ask: Decimal) -> None:
@@ -44,21 +45,23 @@ class Checker:
     async def watch(self) -> None:
         """Look four times a second."""
         world = self.world
-        for venue, twin in world.twins.items():
-            self._states[venue] = []
-            twin.exchange.listeners.append(lambda report, venue=venue: self._moved(venue))
-            self._moved(venue)
+        for twin in world.twins.values():
+            self._states[twin.name] = []
+            twin.exchange.listeners.append(lambda report, twin=twin: self.moved(twin))
+            self.moved(twin)
         while True:
             await asyncio.sleep(0.25)
             self._no_future()
+            self._books_are_right()
             if self._is_calm():
                 self._same_account()
                 self._same_touch()
+                self._nothing_open_while_halted()
 
-    def _moved(self, venue: str) -> None:
+    def moved(self, twin: Any) -> None:
         """Keep what an account was at each of its changes."""
-        (account,) = self.world.twins[venue].exchange.accounts
-        self._states[venue].append((self.world.loop.now_ns, dict(account.total)))
+        (account,) = twin.exchange.accounts
+        self._states[twin.name].append((self.world.loop.now_ns, dict(account.total)))
 
     def _no_future(self) -> None:
         """No strategy may see what has not happened yet."""
@@ -68,13 +71,27 @@ class Checker:
             if newest > now:
                 self.world.violate(f"a strategy sees {newest - now} ns into the future")
 
+    def _books_are_right(self) -> None:
+        """Nothing that happens outside makes an accounting error; none may be seen, ever."""
+        session = self.world.sessions[-1]
+        troubles = session.watch.troubles if hasattr(session, "watch") else {}
+        for what in troubles.keys() - self._told:
+            self._told.add(what)
+            self.world.violate(f"accounting error: {what}: {troubles[what]}")
+
     def _is_calm(self) -> bool:
         """Tell whether both sides are connected and agreed, and have been for a while."""
+        now = self.world.loop.now_ns
+        if self.world.trouble or not self.connected():
+            self._calm_since = now
+        return now - self._calm_since >= CATCH_UP_NS + SECOND
+
+    def connected(self) -> bool:
+        """Tell whether both sides are connected and agreed at this moment."""
         world = self.world
-        now = world.loop.now_ns
         session = world.sessions[-1] if world.sessions else None
         process = world.engine_process
-        ready = (
+        return bool(
             session is not None and process is not None and process.alive and not process.stopped
             and world.steppers and session.gateways
             and all(g.ready.is_set() and not any(o.doubt for o in g.live.values())
@@ -82,21 +99,23 @@ class Checker:
             and all(link.calm for link in world.network.links.values())
             and all(twin.faults.quiet and not twin.skew_ms for twin in world.twins.values())
         )  # fmt: skip
-        if not ready:
-            self._calm_since = now
-        return now - self._calm_since >= CATCH_UP_NS + SECOND
 
     def _same_account(self) -> None:
         """Our ledger is what the venue's account was at a moment of the last two seconds."""
-        world = self.world
-        session = world.sessions[-1]
-        for k, venue in enumerate(world.twins):
-            ours = {n: t for n, t in session.ledger.balances(k).items() if t}
-            if not any(
-                ours == {n: t for n, t in state.items() if t} for state in self._recent(venue)
-            ):
-                theirs = self._states[venue][-1][1]
-                world.violate(f"account of {venue} is {ours} with us, {theirs} there, for 2 s")
+        for k, venue in enumerate(self.world.twins):
+            if not self.agrees(k):
+                ours, theirs = self._ours(k), self._states[venue][-1][1]
+                self.world.violate(f"account of {venue} is {ours} with us, {theirs} there, for 2 s")
+
+    def _ours(self, k: int) -> dict[str, Decimal]:
+        balances = self.world.sessions[-1].ledger.balances(k)
+        return {name: total for name, total in balances.items() if total}
+
+    def agrees(self, k: int) -> bool:
+        """Tell whether our ledger is what an account was at a moment of the last two seconds."""
+        ours = self._ours(k)
+        states = self._recent(list(self.world.twins)[k])
+        return any(ours == {n: t for n, t in state.items() if t} for state in states)
 
     def _same_touch(self) -> None:
         """Every tradable top in the matrix is what its venue showed in the last two seconds."""
@@ -111,8 +130,21 @@ class Checker:
             since = world.loop.now_ns - CATCH_UP_NS
             first = max((k for k, (at, *_) in enumerate(shown) if at <= since), default=0)
             recent = [touch for _, *touch in list(shown)[first:]]
+            if ours[0] >= ours[1]:
+                world.violate(f"{instrument.key} is tradable at a crossed {ours}")
             if list(ours) not in recent:
                 world.violate(f"{instrument.key} is {ours} with us, {shown[-1][1:]} there")
+
+    def _nothing_open_while_halted(self) -> None:
+        """A halt that stands for four calm seconds has every order cancelled."""
+        world = self.world
+        if not world.is_halted or world.loop.now_ns - world.halts[-1][0] < 4 * SECOND:
+            return
+        for venue, twin in world.twins.items():
+            there = twin.exchange.open_orders.values()
+            ours = sum(bool(identity.from_text(order.client_id)) for order in there)
+            if ours:
+                world.violate(f"{venue} has {ours} orders of ours 4 s after a halt")
 
     def _recent(self, venue: str) -> list[dict[str, Decimal]]:
         since = self.world.loop.now_ns - CATCH_UP_NS
@@ -141,11 +173,13 @@ class Checker:
             self._hold_against(k, venue)
         self._positions(session)
         self._within_limits()
+        self._closed_is_closed()
 
     def _read_journal(self) -> None:
         violate = self.world.violate
         self.intents: dict[int, tuple[int, Any]] = {}
         self.fills: dict[tuple[int, int, int], Any] = {}
+        self.sent: list[tuple[int, int]] = []
         last = 0
         for record in read(self.world.run_directory.journal):
             if last and record.seq != last + 1:
@@ -161,7 +195,9 @@ class Checker:
                 self.intents[order_id] = (record.ts, row)
             elif record.kind == UPDATE_RECORD:
                 row = np.frombuffer(record.payload, UPDATE, count=1)[0].copy()
-                if row["kind"] == words.FILL:
+                if row["kind"] == words.SENT:
+                    self.sent.append((int(row["ts_recv"]), int(row["order_id"])))
+                elif row["kind"] == words.FILL:
                     key = (int(row["account"]), int(row["instrument"]), int(row["trade_id"]))
                     self.fills.setdefault(key, row)
 
@@ -178,6 +214,10 @@ class Checker:
                 continue
             order_id = identity.from_text(row["client_id"])
             ours = self.intents.get(order_id)
+            if row["client_id"] in world.foreign:
+                if row["kind"] == "FILL":
+                    trades.add(row["trade_id"])
+                continue
             if ours is None:
                 violate(f"{venue} has {row} and our journal no intent of it")
                 continue
@@ -203,6 +243,24 @@ class Checker:
         if left := exchange.open_of(account):
             violate(f"{venue} still has orders {[o.client_id for o in left]}")
 
+    def _closed_is_closed(self) -> None:
+        """No new order leaves while a halt stands, or passes the gate to a closed account."""
+        world = self.world
+        start = world.clock.offset_ns
+        for ts, order_id in self.sent:
+            if any(since < ts - start < to for since, to in world.halts):
+                world.violate(f"order {order_id} left at {(ts - start) / SECOND:.3f} s, in a halt")
+        lifted = [to for _, to in world.halts]
+        for account, since, until in world.closed:
+            to = min([until, *(at for at in lifted if at > since)])
+            for order_id, (ts, row) in self.intents.items():
+                if (
+                    row["account"] == account
+                    and row["verdict"] == words.PASS
+                    and (since < ts - start < to)
+                ):
+                    world.violate(f"order {order_id} passed the gate to closed account {account}")
+
     def _within_limits(self) -> None:
         """No fill may bring an account beyond the gate's limit, with room for the price's way."""
         world = self.world
@@ -210,6 +268,8 @@ class Checker:
         held: Counter[tuple[int, int]] = Counter()
         for (account, i, _), row in self.fills.items():
             order = self.intents.get(int(row["order_id"]))
+            if row["flags"] & words.FOREIGN:
+                held[account, i] += int(row["side"]) * int(row["qty"])
             if order is None:
                 continue
             held[account, i] += int(order[1]["side"]) * int(row["qty"])
@@ -225,7 +285,9 @@ class Checker:
         sums: Counter[tuple[int, int]] = Counter()
         for (account, instrument, _), row in self.fills.items():
             order = self.intents.get(int(row["order_id"]))
-            if order is not None:
+            if row["flags"] & words.FOREIGN:
+                sums[account, instrument] += int(row["side"]) * int(row["qty"])
+            elif order is not None:
                 sums[account, instrument] += int(order[1]["side"]) * int(row["qty"])
         held = session.ctx.account_positions["qty"]
         for account in range(held.shape[0]):

@@ -1,4 +1,4 @@
-"""What may go wrong in a world: the catalogue, and a seed's plan of it.
+"""What may go wrong in a world, first part: network, the venue's machines, the host.
 
 A fault is a coroutine of the world and a source of its own, so that leaving one out of a plan
 changes nothing about the others: that is what shrinking needs. Every fault ends by itself.
@@ -9,8 +9,6 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from alephtx.twins.faults import Fault as TwinFault
 
 if TYPE_CHECKING:
@@ -20,15 +18,7 @@ MS = 1_000_000
 Act = Callable[["World", random.Random], Awaitable[None]]
 
 CATALOGUE: dict[str, tuple[int, Act]] = {}
-"""Name -> (weight, what it does)."""
-
-
-class Planned(msgspec.Struct, frozen=True):
-    """One fault of a plan: when, which, and the seed of its own choices."""
-
-    at_s: float
-    name: str
-    seed: int
+"""Name -> (weight, what it does). Seeds draw from it: what is added goes into `wide.WIDE`."""
 
 
 def fault(weight: int) -> Callable[[Act], Act]:
@@ -41,43 +31,19 @@ def fault(weight: int) -> Callable[[Act], Act]:
     return enter
 
 
-def plan(seed: int, seconds: float, most: int = 8) -> list[Planned]:
-    """Return a seed's faults, in order of time; the first seconds and the last are calm."""
-    source = random.Random(seed ^ 0x5EED)  # noqa: S311 - repeatable on purpose
-    names = sorted(CATALOGUE)
-    weights = [CATALOGUE[name][0] for name in names]
-    count = source.randrange(1, most + 1)
-    found = [
-        Planned(
-            round(source.uniform(4.0, max(5.0, seconds - 5.0)), 3),
-            source.choices(names, weights)[0],
-            source.randrange(1 << 30),
-        )
-        for _ in range(count)
-    ]
-    return sorted(found, key=lambda planned: planned.at_s)
-
-
-async def play(world: "World", planned: Planned) -> None:
-    """Wait for a fault's time and let it happen."""
-    await asyncio.sleep(planned.at_s)
-    world.note(planned.name)
-    world.faults_done += 1
-    source = random.Random(planned.seed)  # noqa: S311
-    await CATALOGUE[planned.name][1](world, source)
-
-
 def _link(world: "World", source: random.Random) -> Any:
     """Choose the way of one process to one venue."""
     links = world.network.links
     return links[source.choice(sorted(links))]
 
 
-def _twin(world: "World", source: random.Random) -> Any:
+def a_twin(world: "World", source: random.Random) -> Any:
+    """Choose a venue."""
     return world.twins[source.choice(sorted(world.twins))]
 
 
-async def _for(source: random.Random, least_ms: int, most_ms: int) -> None:
+async def a_while(source: random.Random, least_ms: int, most_ms: int) -> None:
+    """Wait for a time between two."""
     await asyncio.sleep(source.randrange(least_ms, most_ms) / 1000)
 
 
@@ -98,7 +64,7 @@ async def refuse(world: "World", source: random.Random) -> None:
     link.refuse = True
     for end in list(link.ends):
         end.reset()
-    await _for(source, 100, 5_000)
+    await a_while(source, 100, 5_000)
     link.heal()
 
 
@@ -107,7 +73,7 @@ async def half_open(world: "World", source: random.Random) -> None:
     """Bytes vanish both ways and nobody is told, then the connection is reset."""
     link = _link(world, source)
     link.dropped = 3
-    await _for(source, 500, 12_000)
+    await a_while(source, 500, 12_000)
     link.heal()
 
 
@@ -116,7 +82,7 @@ async def asymmetric_loss(world: "World", source: random.Random) -> None:
     """Bytes vanish one way only, then the connection is reset."""
     link = _link(world, source)
     link.dropped = source.choice((1, 2))
-    await _for(source, 200, 6_000)
+    await a_while(source, 200, 6_000)
     link.heal()
 
 
@@ -125,7 +91,7 @@ async def stall(world: "World", source: random.Random) -> None:
     """Bytes are held, one way or both, and arrive late."""
     link = _link(world, source)
     link.stalled = source.choice((1, 2, 3))
-    await _for(source, 50, 8_000)
+    await a_while(source, 50, 8_000)
     link.heal()
 
 
@@ -135,7 +101,7 @@ async def partition(world: "World", source: random.Random) -> None:
     links = [link for (owner, _), link in world.network.links.items() if owner == "engine"]
     for link in links:
         link.stalled = 3
-    await _for(source, 200, 10_000)
+    await a_while(source, 200, 10_000)
     for link in links:
         link.heal()
 
@@ -145,7 +111,7 @@ async def trickle(world: "World", source: random.Random) -> None:
     """A few bytes at a time."""
     link = _link(world, source)
     link.trickle = source.choice((7, 64, 300))
-    await _for(source, 200, 3_000)
+    await a_while(source, 200, 3_000)
     link.heal()
 
 
@@ -155,7 +121,7 @@ async def latency_step(world: "World", source: random.Random) -> None:
     link = _link(world, source)
     link.delay_ns = source.randrange(20, 900) * MS
     link.jitter_ns = link.delay_ns // 2
-    await _for(source, 500, 8_000)
+    await a_while(source, 500, 8_000)
     link.heal()
 
 
@@ -165,7 +131,7 @@ async def latency_spike(world: "World", source: random.Random) -> None:
     links = list(world.network.links.values())
     for link in links:
         link.delay_ns = 1_500 * MS
-    await _for(source, 10, 200)
+    await a_while(source, 10, 200)
     for link in links:
         link.heal()
 
@@ -181,13 +147,13 @@ def _order(world: "World", source: random.Random, kind: str, targets: tuple[str,
         status=source.choice((500, 502, 503, 504)),
     )  # fmt: skip
     world.note(f"{kind} {target} x{ordered.count}")
-    _twin(world, source).faults.order(ordered)
+    a_twin(world, source).faults.order(ordered)
 
 
 @fault(3)
 async def disconnect(world: "World", source: random.Random) -> None:
     """The venue cuts the links of one kind."""
-    _twin(world, source).disconnect(source.choice(("market", "private", "trade")), abort=True)
+    a_twin(world, source).disconnect(source.choice(("market", "private", "trade")), abort=True)
 
 
 @fault(2)
@@ -247,9 +213,9 @@ async def ambiguous(world: "World", source: random.Random) -> None:
 @fault(1)
 async def venue_clock(world: "World", source: random.Random) -> None:
     """The venue's clock is off by up to five seconds for a while."""
-    twin = _twin(world, source)
+    twin = a_twin(world, source)
     twin.skew_ms = source.randrange(-5_000, 5_000)
-    await _for(source, 500, 8_000)
+    await a_while(source, 500, 8_000)
     twin.skew_ms = 0
 
 
@@ -265,7 +231,7 @@ async def funding(world: "World", source: random.Random) -> None:
 @fault(1)
 async def cancelled_by_venue(world: "World", source: random.Random) -> None:
     """The venue takes our orders off its book."""
-    exchange = _twin(world, source).exchange
+    exchange = a_twin(world, source).exchange
     for account in exchange.accounts:
         exchange.cancel_all(account, reason="venue")
 
@@ -290,7 +256,7 @@ async def engine_killed(world: "World", source: random.Random) -> None:
 async def engine_killed_twice(world: "World", source: random.Random) -> None:
     """A second kill -9 while the next engine recovers."""
     world.kill_engine()
-    await _for(source, 300, 1_500)
+    await a_while(source, 300, 1_500)
     world.kill_engine()
 
 
@@ -299,7 +265,7 @@ async def feeder_killed(world: "World", source: random.Random) -> None:
     """Kill -9 of a feeder; another takes its venue."""
     venue = source.choice(sorted(world.feeders))
     world.feeders[venue].kill()
-    await _for(source, 300, 2_000)
+    await a_while(source, 300, 2_000)
     world.start_feeder(venue)
 
 

@@ -39,6 +39,7 @@ class SymbolMarket:
         self.symbol = market.symbol.encode()
         self.spot = market.spot
         self.basis = 0
+        self.crossed = 0  # by how many units bids are above asks
         self.update_id = 1_000
         self.trade_id = 1
         self.books: dict[int, dict[int, int]] = {1: {}, -1: {}}
@@ -47,7 +48,7 @@ class SymbolMarket:
     def _touch(self) -> tuple[int, int]:
         """Return bid and ask in the underlying's units."""
         bid = self.underlying.middle + self.basis
-        return bid, bid + 1
+        return bid + self.crossed, bid + 1 - self.crossed
 
     def _qty(self) -> int:
         return self.source.randrange(1, 2_000) * self._unit

@@ -11,7 +11,9 @@ from unittest import mock
 
 from alephtx.core import words
 from alephtx.engine import assemble as assembling
+from alephtx.engine import closed
 from alephtx.engine import session as sessions
+from alephtx.engine.halts import Halts
 from alephtx.execution.gateway import Gateway
 from alephtx.execution.inbox import Inbox
 from alephtx.execution.outbox import Outbox
@@ -189,3 +191,27 @@ def skip_the_position_rule() -> Any:
         return open_gate
 
     return _instead(assembling, "make_gate", make)
+
+
+@mutant
+def send_in_a_halt() -> Any:
+    """What passed the gate before a halt leaves in it."""
+    return _instead(Halts, "halted", lambda _: lambda self: False)
+
+
+@mutant
+def close_in_words_only() -> Any:
+    """An account that should be closed is said to be, and is not."""
+    return _instead(Gateway, "_standing_changed", lambda _: lambda self: None)
+
+
+@mutant
+def a_restart_lifts() -> Any:
+    """What waits for a person is forgotten by the next engine."""
+    return mock.patch.object(closed, "keep", return_value=None)
+
+
+@mutant
+def believe_foreigners() -> Any:
+    """Nobody minds what others do on the account."""
+    return _instead(Gateway, "_foreign_seen", lambda _: lambda self, what: None)

@@ -7,112 +7,49 @@ the world's. See docs/simulation.md for what is and what is not simulated.
 
 import asyncio
 import contextlib
-import fcntl
-import gc
 import random
 import shutil
 import tempfile
-from collections.abc import Callable, Coroutine, Iterator
-from decimal import Decimal
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from alephtx.core import log
-from alephtx.core.clock import MachineClock
-from alephtx.core.config_schema import (
-    Account,
-    Config,
-    MatrixConfig,
-    Node,
-    Risk,
-    Strategy,
-    VenueConfig,
-)
 from alephtx.core.instruments import Instruments
-from alephtx.engine import context as c
-from alephtx.engine.context import Context, pack
 from alephtx.engine.host import Host
 from alephtx.engine.rundir import RunDirectory
-from alephtx.engine.session import READY_SECONDS, Session
-from alephtx.engine.step import step
+from alephtx.engine.session import Session
 from alephtx.engine.venues import load_venue
-from alephtx.execution import gateway as gateway_module
 from alephtx.feed.feeder import Feeder, FeederOptions
 from alephtx.feed.main import endpoints_of
 from alephtx.matrix.layout import Geometry
 from alephtx.matrix.shm import Matrix
+from alephtx.matrix.writers import halt_set
 from alephtx.testing.world.checks import Checker
-from alephtx.testing.world.faults import Planned, plan, play
+from alephtx.testing.world.host import (
+    EPOCH_NS,
+    MS,
+    SECOND,
+    Stepper,
+    WorldClock,
+    abandon,
+    fast_folder,
+    logging,
+    retime,
+    slower_rounds,
+)
+from alephtx.testing.world.layout import PORTS, VENUES, config_of
 from alephtx.testing.world.loop import WorldLoop
 from alephtx.testing.world.market import SymbolMarket, Underlying
 from alephtx.testing.world.network import Network, Process, running
+from alephtx.testing.world.plans import Planned, plan, play
 from alephtx.twins.main import make_twin
 from alephtx.twins.options import TwinOptions
-from alephtx.twins.server import TwinServer, VenueTwin
+from alephtx.twins.server import TwinServer
 
-SECOND, MS = 1_000_000_000, 1_000_000
-EPOCH_NS = 1_700_000_000 * SECOND
-BUDGET = 256
-VENUES = {"binance_spot": "spot", "binance_usdm": "usdm"}
-KEYS = ("binance_spot:BTC-USDT", "binance_usdm:BTC-USDT-PERP")
-PORTS = {"binance_spot": 20_001, "binance_usdm": 20_002}
 RESTART_NS = 300 * MS
-
-
-class WorldClock(MachineClock):
-    """The world's time as every process of it sees it."""
-
-    def __init__(self, loop: WorldLoop) -> None:
-        super().__init__(EPOCH_NS)
-        self._loop = loop
-
-    def now(self) -> int:
-        return self._loop.now_ns + EPOCH_NS
-
-    def monotonic(self) -> int:
-        return self._loop.now_ns
-
-
-class Stepper:
-    """Drives the compiled step between two turns of the loop, in place of `engine.loop.Loop`."""
-
-    world: "World"
-
-    def __init__(
-        self,
-        ctx: Context,
-        *,
-        wait: str,
-        offset_ns: int,
-        on_outbox: Callable[[], Any],
-        make_room: Callable[[], bool],
-        on_end: Callable[[BaseException | None], Any],
-    ) -> None:
-        self.ctx, self.packed, self.offset_ns = ctx, pack(ctx), offset_ns
-        self.on_outbox, self.make_room, self.on_end = on_outbox, make_room, on_end
-        self.process = running.get()
-        self.running = False
-
-    def start(self) -> None:
-        self.running = True
-        self.world.steppers.append(self)
-
-    def stop(self, seconds: float = 5.0) -> None:
-        self.running = False
-        if self in self.world.steppers:
-            self.world.steppers.remove(self)
-
-    def turn(self, now_ns: int) -> None:
-        """Step until nothing is left to do."""
-        self.ctx.now[0], self.ctx.now[3] = now_ns + self.offset_ns, now_ns
-        while self.running and (reason := step(self.packed, BUDGET)):
-            if reason & c.R_OUTBOX:
-                self.on_outbox()
-            if reason & c.R_JOURNAL and not self.make_room():
-                self.stop()
-                self.on_end(None)
+AGREED_NS = 60 * SECOND
 
 
 class World:
@@ -141,6 +78,12 @@ class World:
         self.steps = 0
         self.messages = 0
         self.ending = self.funded = False
+        self.under_way: set[str] = set()  # faults of the wide catalogue that are not over
+        self.trouble = 0  # of these, those after which books may differ
+        self.halts: list[list[int]] = []  # from, to; to is 0 while it stands
+        self.closed: list[tuple[int, int, int]] = []  # account, from, to
+        self.foreign: set[str] = set()  # client ids of orders that are not ours
+        self.on_intent: list[Callable[[], None]] = []
         self.ended_at = (0, 0, 0)
         self.engine_process: Process | None = None
         self.engine_task: Any = None
@@ -149,14 +92,14 @@ class World:
 
     def run(self) -> list[str]:
         """Play the world to its end."""
-        self.folder = Path(tempfile.mkdtemp(prefix="aleph-world-", dir=_fast_folder()))
+        self.folder = Path(tempfile.mkdtemp(prefix="aleph-world-", dir=fast_folder()))
         self.loop = WorldLoop()
         self.network = self.loop.network = Network(self.loop, random.Random(self.seed + 1))  # noqa: S311
         self.clock = WorldClock(self.loop)
         self.loop.after_turn = self._turn
         self.checker = Checker(self)
         self.stepper = type("SeededStepper", (Stepper,), {"world": self})
-        with _slower_rounds(), _logging(self.clock, self.verbose):
+        with slower_rounds(), logging(self.clock, self.verbose):
             try:
                 asyncio.set_event_loop(self.loop)
                 self.loop.run_until_complete(self._play())
@@ -198,7 +141,7 @@ class World:
     async def _play(self) -> None:
         venues = self.venues = Process("venues")
         await self._as(venues, self._open_venues())
-        self.config = self._config()
+        self.config = config_of(self.folder)
         self.instruments = self._list()
         geometry = Geometry(
             instruments_max=4, venues_max=2, depth=4, ring_slots=4096, signals_max=4, writers_max=64
@@ -216,42 +159,9 @@ class World:
             self.spawn(None, play(self, planned))
         self.spawn(None, self.checker.watch())
         await asyncio.sleep(self.seconds)
+        await self._faults_over()
         await self._end()
         self.checker.judge()
-
-    def _config(self) -> Config:
-        venues = {}
-        for venue, port in PORTS.items():
-            address = f"127.0.0.1:{port}"
-            venues[venue] = VenueConfig(
-                symbols=("BTCUSDT",), environment="twin", http=f"http://{address}",
-                market=f"ws://{address}", private=f"ws://{address}", trade=f"ws://{address}",
-            )  # fmt: skip
-        accounts = {
-            name: Account(venue=venue, key="twin:key", secret="twin")  # noqa: S106 - the twins' own
-            for venue, name in VENUES.items()
-        }
-        quotes = {"qty_base": "0.01", "inventory_max_base": "0.5", "half_spread_bps": "0.04",
-                  "requote_bps": "0.06", "skew_bps": "0.02"}  # fmt: skip
-        pair = {"qty_base": "0.01", "position_max_base": "0.5", "trigger_bps": "0.1",
-                "unwind_bps": "-1", "assume_parity": True, "fee_aware": False,
-                "cooldown_ms": 200}  # fmt: skip
-        names = tuple(accounts)
-        return Config(
-            node=Node(name="world", mode="live", runs=str(self.folder / "runs")),
-            matrix=MatrixConfig(path=str(self.folder / "matrix"), depth=4),
-            risk=Risk(
-                notional_max=Decimal(20_000), position_notional_max=Decimal(4_000),
-                orders_per_s=20, stale_ms=3_000, drawdown_max=Decimal(5_000),
-            ),
-            venues=venues,
-            accounts=accounts,
-            strategies={
-                "arb": Strategy(use="arbitrage", instruments=KEYS, accounts=names, own=pair),
-                "mm": Strategy(use="market_maker", instruments=KEYS[1:], accounts=names[1:],
-                               own=quotes),
-            },
-        )  # fmt: skip
 
     def _list(self) -> Instruments:
         """Take the instruments from the venues' own statement of their rules."""
@@ -282,7 +192,7 @@ class World:
         underlying = Underlying(self.source, 600_000)
         self.markets = {}
         for venue, twin in self.twins.items():
-            _retime(twin, self.clock)
+            retime(twin, self.clock)
             twin._recordings = {}  # noqa: SLF001 - its market is ours
             made = SymbolMarket(twin.exchange.market("BTCUSDT"), underlying, self.source)
             self.markets[venue] = made
@@ -298,6 +208,8 @@ class World:
         rate = self.rate_hz / len(VENUES) / 2.25  # frames a step of the market
         while True:
             await asyncio.sleep(self.source.expovariate(rate))
+            if not market.market.trading:
+                continue
             for raw in market.frames():
                 twin.feed("BTCUSDT", raw, self.clock.now())
                 self.messages += 1
@@ -380,21 +292,62 @@ class World:
                 running.reset(token)
         self.steps += 1
 
+    # -- what faults do to it --------------------------------------------------------------
+
+    @staticmethod
+    def port_of(venue: str) -> int:
+        """Return where a venue listens."""
+        return PORTS[venue]
+
+    @property
+    def is_halted(self) -> bool:
+        """Tell whether the halt word is set."""
+        return bool(self.halts) and self.halts[-1][1] == 0
+
+    def halt(self, code: int) -> None:
+        """Set the halt word as `alephtx kill` does, or lift it with 0."""
+        halt_set(self.matrix.map, code)
+        self.note(f"halt word {code}")
+        if code:
+            self.halts.append([self.loop.now_ns, 0])
+        else:
+            self.halts[-1][1] = self.loop.now_ns
+
+    def standing(self, k: int) -> dict[str, str]:
+        """Return why the engine that lives takes no new risk on an account."""
+        process, gateways = self.engine_process, self.sessions[-1].gateways
+        if process is None or not process.alive or len(gateways) <= k:
+            return {}
+        gateway: Any = gateways[k]
+        return dict(gateway.standing.reasons)
+
+    def audit(self, k: int) -> None:
+        """Let the next audit of an account be due now; it is every minute."""
+        for gateway in self.sessions[-1].gateways[k : k + 1]:
+            asked: Any = gateway
+            asked.audit_within(0)
+
+    async def _faults_over(self) -> None:
+        """Wait until everything that faults changed is put back."""
+        until = self.loop.now_ns + 200 * SECOND
+        while self.under_way:
+            await asyncio.sleep(0.25)
+            if self.loop.now_ns > until:
+                self.violate(f"a fault does not end: {sorted(self.under_way)}")
+                return
+
     async def _end(self) -> None:
         """Let the engine end as a user would, with everything healed."""
-        self.ending = True
         self.ended_at = (self.loop.now_ns, self.loop.turns, self.messages)
         if self.engine_process is not None and self.engine_process.stopped:
             self.engine_process.go_on()
         for link in self.network.links.values():
             link.heal()
+        for twin in self.twins.values():
+            twin.faults.clear()
         await asyncio.sleep(3)
-        if self.engine_task.done() or not self.engine_process or not self.engine_process.alive:
-            self.ending = False
-            self.start_engine()
-            self.ending = True
-            await asyncio.sleep(5)
         await self._until_agreed()
+        self.ending = True
         self.sessions[-1].stop_asked.set()
         try:
             async with asyncio.timeout(60):
@@ -408,54 +361,9 @@ class World:
     async def _until_agreed(self) -> None:
         """Wait for what a restart shortly before left to be asked.
 
-        What a killed engine may or may not have sent is proven missing after the horizon
-        and two more questions. Stopped sooner, the engine ends with an error, rightly.
+        What a killed engine may or may not have sent is proven missing after the horizon and two
+        more questions. Stopped sooner, the engine ends with an error, rightly.
         """
-        until = self.loop.now_ns + int(READY_SECONDS * SECOND)
-        while self.loop.now_ns < until and not self.engine_task.done():
-            gateways = self.sessions[-1].gateways
-            if gateways and all(gateway.ready.is_set() for gateway in gateways):
-                return
+        until = self.loop.now_ns + AGREED_NS
+        while self.loop.now_ns < until and not self.checker.connected():
             await asyncio.sleep(0.25)
-
-
-def abandon(session: Session) -> None:
-    """Give back what the kernel takes from a killed process: its locks. Files stay as they are."""
-    for descriptor in (session.journal._lock, session.inputs._descriptor):  # noqa: SLF001
-        if descriptor >= 0:
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-
-
-def _retime(twin: VenueTwin, clock: WorldClock) -> None:
-    """Give a twin the world's clock."""
-    twin.clock = clock
-    twin.exchange.now_ms = twin.now_ms
-    twin.faults._monotonic = clock.monotonic  # noqa: SLF001
-
-
-def _fast_folder() -> str | None:
-    return "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - a private folder below
-
-
-@contextlib.contextmanager
-def _logging(clock: WorldClock, verbose: bool) -> Iterator[None]:
-    """Let the log tell the world's time, or nothing."""
-    sink = log._sink  # noqa: SLF001 - the process has one, and it is put back
-    before = (sink.clock, sink.level)
-    sink.clock, sink.level = clock, sink.level if verbose else 100
-    try:
-        yield
-    finally:
-        sink.clock, sink.level = before
-
-
-@contextlib.contextmanager
-def _slower_rounds() -> Iterator[None]:
-    """Look after things less often than live: each look costs as much here as a message."""
-    before, gateway_module.HOUSEKEEP_NS = gateway_module.HOUSEKEEP_NS, 100 * MS
-    gc.disable()
-    try:
-        yield
-    finally:
-        gateway_module.HOUSEKEEP_NS = before
-        gc.enable()
