@@ -227,7 +227,8 @@ def test_nonces_are_never_used_twice_even_when_the_same_is_given():
     nonces = [body_of(request)["nonce"] for request in made]
     assert nonces == sorted(set(nonces))
     assert nonces[0] == NONCE
-    assert nonces[-2:] == [NONCE + 100, NONCE + 101]
+    ahead = NOW // 10**6 + 2_000
+    assert nonces[-3:] == [ahead, ahead + 1, ahead + 2], "a killer's are two seconds ahead"
 
 
 def test_batch_weight_grows_by_one_for_forty_orders():

@@ -27,7 +27,8 @@ class Halts:
 
     def __init__(self, session: "Session") -> None:
         self._session = session
-        self._word, self._cancel_again = 0, 0
+        # Read before the loop runs: a halt that is lifted while the engine starts was one, too.
+        self._word, self._cancel_again = int(halt_read(session.matrix.map)), 0
 
     def halted(self) -> bool:
         """Tell whether no new order may leave, at this very moment."""
