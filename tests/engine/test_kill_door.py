@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -84,6 +85,21 @@ def test_request_is_taken_by_one_of_many(run):
     assert len(taken) == len(set(taken)) == 20
 
 
+def test_request_that_another_killer_took_first_is_passed_over(run, monkeypatch):
+    first, second = door.ask(run, "a test"), door.ask(run, "a test")
+    rename, lost = Path.rename, []
+
+    def quicker(path, target):
+        if not lost:
+            lost.append(path)
+            path.unlink()
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", quicker)
+    assert door.take(run).id == max(first.id, second.id)
+    assert door.take(run) is None
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"id": 3}', b"\xff\xfe", b"null"])
 def test_request_that_cannot_be_read_is_a_request_all_the_same(run, body):
     place = door.folder(run)
@@ -103,7 +119,8 @@ def test_request_whose_taker_died_is_found_until_it_is_reported(run):
     report = KillReport(run.id, request, confirmed=True)
     door.finish(run, report)
     assert door.unfinished(run) == []
-    assert door.report_of(run, request.id) == door.last_report(run) == report
+    assert door.report_of(run, request.id) == report
+    assert door.reports(run) == [report]
 
 
 # -- kill files ----------------------------------------------------------------------------
@@ -143,6 +160,8 @@ def test_flattened_run_is_not_resumed(run, matrix):
     request = door.ask(run, "a test", flatten=True)
     account = AccountReport("a", "alpha")
     door.finish(run, KillReport(run.id, request, flat=True, accounts=[account]))
+    later = door.ask(run, "another kill forgets nothing")
+    door.finish(run, KillReport(run.id, later, accounts=[account]))
     with pytest.raises(ConfigError, match="--fresh"):
         door.resume(run, "a test")
     assert halt_read(matrix.map) == door.HALT_KILLED

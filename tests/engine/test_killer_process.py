@@ -288,7 +288,7 @@ async def test_process_hears_signals_while_it_waits_for_the_engine_and_after(tmp
         await asyncio.sleep(0.5)
         process.send_signal(signal.SIGUSR1)
         await until(lambda: desk.open_at(VENUE) == [], 20)
-        await until(lambda: kill_door.last_report(desk.run), 20)
+        await until(lambda: kill_door.reports(desk.run), 20)
         if number == signal.SIGUSR1:
             desk.rest(VENUE, desk.intend(VENUE))
             process.send_signal(signal.SIGUSR1)

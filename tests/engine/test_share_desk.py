@@ -227,6 +227,19 @@ async def test_share_that_the_journal_does_not_take_is_not_used(tmp_path):
         assert one.limit == 0
 
 
+async def test_use_is_by_the_last_price_where_there_is_none_and_all_where_it_overflows(tmp_path):
+    async with engines(tmp_path, count=1) as (one,):
+        for _ in range(6):
+            one.quote()
+            await one.round()
+        use, ctx = one.desk.use(), one.bench.ctx
+        assert use > 0
+        ctx.top["bid"] = 0
+        assert one.desk.use() == use
+        ctx.account_positions["qty"] = 1 << 61
+        assert one.desk.use() == one.desk.total
+
+
 def test_engine_without_a_shared_table_has_no_desk(tmp_path):
     bench = Bench(tmp_path)
     try:

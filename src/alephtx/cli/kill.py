@@ -65,12 +65,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _wanted(options: argparse.Namespace) -> "list[RunDirectory]":
+    from alephtx.engine.kill_engine import engine_pid
     from alephtx.engine.outside import below, find_run
 
     if options.run:
         found = [find_run(options.run, options.runs)]
-    else:
-        found = [run for run in below(options.runs) if run.alive]
+    else:  # an engine may have outlived its supervisor
+        found = [run for run in below(options.runs) if run.alive or engine_pid(run)]
     if not found:
         raise ConfigError(
             f"no run below {options.runs} goes", remedy="--runs says where to look; see the status"

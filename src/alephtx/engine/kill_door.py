@@ -160,14 +160,10 @@ def report_of(run: RunDirectory, request_id: str) -> KillReport | None:
     return found
 
 
-def last_report(run: RunDirectory) -> KillReport | None:
-    """Return what came of the last kill of a run; None where there was none."""
-    paths = list(folder(run).glob(f"*{REPORT}"))
-    if not paths:
-        return None
-    newest = max(paths, key=lambda path: path.stat().st_mtime_ns)
-    found: KillReport | None = run.read_as(newest, KillReport)
-    return found
+def reports(run: RunDirectory) -> list[KillReport]:
+    """Return what came of every kill of a run, in the order in which they ended."""
+    paths = sorted(folder(run).glob(f"*{REPORT}"), key=lambda path: path.stat().st_mtime_ns)
+    return [report for path in paths if (report := run.read_as(path, KillReport)) is not None]
 
 
 # -- files and lifting ---------------------------------------------------------------------
@@ -197,8 +193,7 @@ def resume(run: RunDirectory, reason: str) -> None:
             raise ConfigError(f"the kill file {path} is there", remedy="remove it first")
     if not run.alive:
         raise ConfigError(f"run {run.id} does not go")
-    last = last_report(run)
-    if last is not None and last.request.flatten and last.accounts:
+    if any(report.request.flatten and report.accounts for report in reports(run)):
         raise ConfigError(
             f"run {run.id} was flattened: its strategies hold what is gone",
             remedy="end it, and begin a new one: alephtx run --fresh",
