@@ -123,6 +123,17 @@ def test_request_whose_taker_died_is_found_until_it_is_reported(run):
     assert door.reports(run) == [report]
 
 
+def test_notes_that_are_damaged_stop_no_kill(run, matrix):
+    (run.path / "halts.json").write_text("{")
+    request = door.ask(run, "a test")
+    assert door.take(run) == request
+    assert halt_read(matrix.map) == door.HALT_KILLED
+
+
+def test_nobody_is_woken_where_nobody_stands_by(run):
+    assert not door.wake(run)
+
+
 # -- kill files ----------------------------------------------------------------------------
 
 

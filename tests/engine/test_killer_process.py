@@ -13,7 +13,7 @@ import pytest
 from alephtx.core.errors import MatrixError
 from alephtx.engine import kill_door, kill_engine, killer_main
 from alephtx.engine.killer import Killer
-from alephtx.engine.outside import EngineStatus
+from alephtx.engine.outside import EngineStatus, halts_of, is_process_of
 from tests.engine.killing import standing, until
 
 VENUE = "binance_usdm"
@@ -148,7 +148,7 @@ async def test_process_with_the_number_of_a_dead_engine_is_not_touched(tmp_path,
         assert stranger.poll() is None
         stranger.kill()
         stranger.wait()
-        assert not kill_engine.is_engine_of(stranger.pid, desk.run)
+        assert not is_process_of(stranger.pid, kill_engine.ENGINE, desk.run)
         desk.run.release()
 
 
@@ -322,3 +322,66 @@ def test_fault_of_a_known_kind_is_one_line_and_the_supervisors_to_mend(
 def test_engine_that_does_not_speak_is_not_waited_for_without_end(monkeypatch, tmp_path):
     monkeypatch.setattr(killer_main, "WAIT_NS", 3 * killer_main.POLL_NS)
     killer_main.await_engine(tmp_path, [])
+
+
+async def test_request_that_cannot_be_written_reaches_the_killer_by_signal(tmp_path):
+    """A full disk, or a file where the folder should be: the kill must come all the same."""
+    async with standing(tmp_path, VENUE, exclusive=False) as desk:
+        desk.rest(VENUE, desk.intend(VENUE))
+        desk.journal.sync()
+        (desk.run.path / "kill").write_text("in the way")
+        log = desk.run.logs / "killer.log"
+        process = started(["-m", MAIN, str(desk.run.path), str(os.getpid())], log=log)
+        state = {"name": "killer", "pid": process.pid, "restarts": 0, "exit_code": None}
+        desk.run.write_json(desk.run.path / "processes.json", [state])
+        await asyncio.sleep(0.5)
+        report = await asyncio.to_thread(kill_door.kill, desk.run, "a test")
+        assert not report.confirmed
+        assert "could not be written; its killer was told" in report.said
+        await until(lambda: desk.open_at(VENUE) == [], 20)
+        assert halts_of(desk.run)[0].action == "halt"
+        await until(lambda: "kill_report_not_written" in log.read_text(), 20)
+        process.terminate()
+        assert await asyncio.to_thread(process.wait, 20) == 0
+
+
+async def test_signals_that_come_in_a_row_kill_once_in_a_while(tmp_path):
+    async with standing(tmp_path, VENUE) as desk:
+        killer = Killer(desk.run)
+        for _ in range(3):
+            killer.signal()
+            await killer.serve()
+        assert len(kill_door.reports(desk.run)) == 1
+        assert killer.signalled, "it is not forgotten either"
+        await killer.close()
+
+
+async def test_fault_at_one_venue_spares_no_other(tmp_path, monkeypatch, capfd):
+    async with standing(tmp_path, VENUE, "hyperliquid") as desk:
+        for venue in (VENUE, "hyperliquid"):
+            desk.rest(venue, desk.intend(venue))
+        desk.journal.sync()
+        (desk.run.path / "kill").mkdir()
+        killer = Killer(desk.run)
+
+        async def broken(asked_ns, deadline_ns):
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(killer.accounts[0].kill, "kill", broken)
+        report = await killer.kill(desk.request(flatten=True))
+        assert desk.open_at("hyperliquid") == []
+        assert (report.confirmed, report.live_orders, report.flat) == (False, -1, False)
+        assert report.accounts[0].error == "a fault of ours: ZeroDivisionError"
+        assert "kill_failed" in capfd.readouterr().err
+        await killer.close()
+
+
+async def test_position_is_not_closed_by_an_order_that_cannot_be_recorded(tmp_path):
+    async with standing(tmp_path, VENUE) as desk:
+        desk.fill(VENUE, 10)
+        held = desk.position(VENUE)
+        (desk.run.path / "kill" / "orders.jsonl").mkdir(parents=True)
+        report = await desk.kill(flatten=True)
+        assert desk.position(VENUE) == held
+        assert (report.confirmed, report.flat) == (True, False)
+        assert "Is a directory" in report.accounts[0].error

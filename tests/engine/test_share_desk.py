@@ -227,7 +227,7 @@ async def test_share_that_the_journal_does_not_take_is_not_used(tmp_path):
         assert one.limit == 0
 
 
-async def test_use_is_by_the_last_price_where_there_is_none_and_all_where_it_overflows(tmp_path):
+async def test_use_is_by_the_last_price_and_unknown_where_it_overflows(tmp_path):
     async with engines(tmp_path, count=1) as (one,):
         for _ in range(6):
             one.quote()
@@ -236,8 +236,30 @@ async def test_use_is_by_the_last_price_where_there_is_none_and_all_where_it_ove
         assert use > 0
         ctx.top["bid"] = 0
         assert one.desk.use() == use
+        held = one.desk.held
         ctx.account_positions["qty"] = 1 << 61
-        assert one.desk.use() == one.desk.total
+        assert one.desk.use() == -1
+        one.cancel_all()
+        await one.round()
+        assert one.desk.held >= held, "nothing is given back while nobody knows what is used"
+
+
+async def test_positions_from_before_the_run_count_from_the_first_word(tmp_path):
+    """A new run's journal knows nothing of them; the pool must not give their share away."""
+    async with engines(tmp_path) as (one, two):
+        one.bench.ctx.account_positions["qty"][0, 0] = 10_000
+        await two.round()
+        await one.round()
+        assert (one.limit, one.desk.held) == (0, 0), "no price yet, so it has said nothing"
+        one.bench.top(PRICE, PRICE + 100)
+        one.bench.ctx.strategies[:, c.S_ENABLED] = 0
+        one.step()
+        await one.round()
+        assert one.desk.held >= 600_000
+        for _ in range(20):
+            two.quote()
+            await two.round()
+        assert one.desk.held + two.desk.held <= 1_000_000
 
 
 def test_engine_without_a_shared_table_has_no_desk(tmp_path):

@@ -7,7 +7,9 @@ new order at once; a request on disk; and a killer process that takes it, cancel
 reports (`engine.killer`). A run whose killer is gone gets one for the occasion.
 """
 
+import os
 import secrets
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -20,7 +22,7 @@ from alephtx.core.clock import MachineClock, pause_thread
 from alephtx.core.errors import AlephError, ConfigError
 from alephtx.core.log import logger
 from alephtx.engine.kill_words import By, KillReport, KillRequest
-from alephtx.engine.outside import HaltNote, attach_to, halts_of, status_of
+from alephtx.engine.outside import HaltNote, attach_to, child_pid, halts_of, status_of
 from alephtx.engine.rundir import RunDirectory
 from alephtx.matrix.writers import halt_read, halt_set
 
@@ -30,6 +32,7 @@ HALT_STOPPING, HALT_KILLED = 1, 2
 """What stands in the halt word: the run is being stopped, or the kill switch was used."""
 
 KILL_FILE = "KILL"
+KILLER = "alephtx.engine.killer_main"
 TAKE_NS, REPORT_NS = 200_000_000, 1_000_000_000
 """How long a standing killer may take to notice (one that lives takes a fiftieth of a second; two
 do no harm), and how much longer than it was given to report."""
@@ -61,13 +64,39 @@ def ask(
     request = KillRequest(
         name or f"{now}-{secrets.token_hex(3)}", now, clock.monotonic(), reason, by, flatten, wait_s
     )
-    if name and any((place / f"{name}{word}").exists() for word in (ASKED, TAKEN, REPORT)):
+    if name and is_kept(run, name):
         return request
     block(run)
-    place.mkdir(mode=0o700, exist_ok=True)
-    note(run, "halt", reason)
-    run.write_bytes(place / f"{request.id}{ASKED}", msgspec.json.encode(request))
+    try:
+        place.mkdir(mode=0o700, exist_ok=True)
+        run.write_bytes(place / f"{request.id}{ASKED}", msgspec.json.encode(request))
+    except OSError as error:  # a full disk: the killer hears of it all the same
+        log.error("kill_request_not_written", run=run.id, error=error.strerror)
+        wake(run)
+    note_quietly(run, reason)
     return request
+
+
+def note_quietly(run: RunDirectory, reason: str) -> None:
+    """Keep that a run was halted; what stands in the way of that must not stand in a kill's."""
+    try:
+        note(run, "halt", reason)
+    except (OSError, AlephError) as error:
+        log.error("halt_not_noted", run=run.id, error=str(error))
+
+
+def is_kept(run: RunDirectory, request_id: str) -> bool:
+    """Tell whether a request is on disk, in whatever state."""
+    place = folder(run)
+    return any((place / f"{request_id}{word}").exists() for word in (ASKED, TAKEN, REPORT))
+
+
+def wake(run: RunDirectory) -> bool:
+    """Send SIGUSR1 to a run's standing killer, which kills without a request on disk."""
+    pid = child_pid(run, "killer", KILLER)
+    if pid:
+        os.kill(pid, signal.SIGUSR1)
+    return bool(pid)
 
 
 def block(run: RunDirectory) -> bool:
@@ -151,7 +180,11 @@ def waits(run: RunDirectory) -> bool:
 
 def finish(run: RunDirectory, report: KillReport) -> None:
     """Leave the report where whoever asked looks for it."""
-    run.write_json(folder(run) / f"{report.request.id}{REPORT}", report)
+    try:
+        folder(run).mkdir(mode=0o700, exist_ok=True)  # a signal leaves no request there
+        run.write_json(folder(run) / f"{report.request.id}{REPORT}", report)
+    except OSError as error:  # what was done is done; the log has it
+        log.error("kill_report_not_written", run=run.id, error=error.strerror)
 
 
 def report_of(run: RunDirectory, request_id: str) -> KillReport | None:
@@ -239,6 +272,9 @@ def wait(run: RunDirectory, request: KillRequest) -> KillReport:
     deadline = request.asked_ns + int(request.wait_s * 1e9) + REPORT_NS
     waiting = folder(run) / f"{request.id}{ASKED}"
     helper: subprocess.Popen[bytes] | None = None
+    if not is_kept(run, request.id):
+        why = "the request could not be written; its killer was told, if it has one"
+        return _unreported(run, request, why)
     while clock.monotonic() < deadline:
         report = report_of(run, request.id)
         if report is not None:
@@ -290,7 +326,7 @@ _helpers: list["subprocess.Popen[bytes]"] = []
 
 def _start_killer(run: RunDirectory) -> "subprocess.Popen[bytes]":
     """Start a killer for what is asked now; it ends by itself, whoever started it."""
-    command = [sys.executable, "-m", "alephtx.engine.killer_main", str(run.path), "--once"]
+    command = [sys.executable, "-m", KILLER, str(run.path), "--once"]
     with (run.logs / "killer.log").open("ab") as output:
         return subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,

@@ -7,12 +7,11 @@ right: its start is its recovery.
 
 import os
 import signal
-from pathlib import Path
 
 from alephtx.core.clock import Clock
 from alephtx.core.errors import AlephError
 from alephtx.core.log import logger
-from alephtx.engine.outside import EngineStatus, ProcessState, status_of
+from alephtx.engine.outside import EngineStatus, child_pid, status_of
 from alephtx.engine.rundir import RunDirectory
 
 log = logger("kill")
@@ -30,25 +29,9 @@ def is_over(status: EngineStatus, since_ns: int) -> bool:
     return status.ts > since_ns and status.halted and ready and status.live_orders == 0
 
 
-def is_engine_of(pid: int, run: RunDirectory) -> bool:
-    """Tell whether a process is this run's engine; a process id alone may be another's by now."""
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return False
-    return ENGINE.encode() in words and os.fsencode(run.path) in words
-
-
 def engine_pid(run: RunDirectory, before_ns: int = 1 << 62) -> int:
     """Return the process id of a run's engine that was started before a moment, 0 for none."""
-    processes: list[ProcessState] = (
-        run.read_as(run.path / "processes.json", list[ProcessState]) or []
-    )
-    for process in processes:
-        there = process.name == "engine" and process.pid > 0 and process.started < before_ns
-        if there and is_engine_of(process.pid, run):
-            return process.pid
-    return 0
+    return child_pid(run, "engine", ENGINE, before_ns)
 
 
 async def see_to_engine(run: RunDirectory, clock: Clock, since_ns: int, deadline_ns: int) -> str:

@@ -45,6 +45,9 @@ from alephtx.net.http import HttpClient
 log = logs.logger("kill")
 
 ROUND_NS, ALONE_ROUNDS = 20_000_000, 10
+SIGNAL_EVERY_NS = 2_000_000_000
+"""How often a signal kills anew; a full disk makes whoever asks send it again and again."""
+
 READ_MAX = 4_096
 TIMEOUT_NS = 3_000_000_000
 """How long one request may hang; what it was about is seen at the next look."""
@@ -109,8 +112,8 @@ class Killer:
         if self.mode == "live":
             self._bind()
         self._numbers = 0
-        self.stopping = False
-        self._alone = 0
+        self.stopping = self.signalled = False
+        self._alone = self._next_signal = 0
 
     def _bind(self) -> None:
         """Bind every account that can be bound: one key that is missing must not spare the rest."""
@@ -151,12 +154,24 @@ class Killer:
         self.stopping = True
 
     async def serve(self) -> int:
-        """Do what is asked at the door; returns how many requests there were."""
+        """Do what is asked, by signal or at the door; returns how many requests there were."""
         done = 0
-        while (request := kill_door.take(self.run)) is not None:
+        now = self.clock.monotonic()
+        if self.signalled and now >= self._next_signal:
+            self.signalled, self._next_signal = False, now + SIGNAL_EVERY_NS
+            request = KillRequest(f"{self.clock.now()}-signal", self.clock.now(), now, "SIGUSR1",
+                                  "signal")  # fmt: skip
+            kill_door.note_quietly(self.run, request.reason)
             await self.kill(request)
             done += 1
+        while (taken := kill_door.take(self.run)) is not None:
+            await self.kill(taken)
+            done += 1
         return done
+
+    def signal(self) -> None:
+        """Kill at the next round; needs no disk."""
+        self.signalled = True
 
     def follow(self) -> None:
         """Bring our view of open orders up to the journal's end, or as far as it can be read.
@@ -216,7 +231,7 @@ class Killer:
             report.confirmed, report.live_orders = True, 0
             return self._finish(report, "market data only, nothing to stop")
         engine = asyncio.ensure_future(see_to_engine(self.run, self.clock, request.ts, deadline))
-        kills = (bound.kill.kill(request.asked_ns, deadline) for bound in self.accounts)
+        kills = (self._kill_at(bound, request.asked_ns, deadline) for bound in self.accounts)
         report.accounts = [*await asyncio.gather(*kills), *self.unbound]
         if request.flatten:
             closing = (self._flatten(bound, deadline) for bound in self.accounts)
@@ -225,6 +240,16 @@ class Killer:
         report.engine = await engine
         report.halted = kill_door.is_halted(self.run)
         return self._finish(report, self._judge(report))
+
+    async def _kill_at(self, bound: Bound, asked_ns: int, deadline: int) -> AccountReport:
+        """Kill at one account; a fault of ours there must not spare the others."""
+        try:
+            return await bound.kill.kill(asked_ns, deadline)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other venues come first
+            log.error("kill_failed", account=bound.kill.name, error=repr(error))
+            bound.kill.report.error = f"a fault of ours: {type(error).__name__}"
+            bound.kill.report.confirmed = False
+            return bound.kill.report
 
     def _judge(self, report: KillReport) -> str:
         """Say what the accounts' reports and the engine's word come to."""
@@ -272,7 +297,7 @@ class Killer:
         try:
             left = await flatten.close(await self._held(bound), deadline)
             dust = {i for i, lots in left.items() if await flatten.order(i, lots) is None}
-        except AlephError as error:
+        except (AlephError, OSError) as error:  # OSError: an order that cannot be recorded
             account.error, account.flat = str(error), False
             return
         account.flat = set(left) <= dust
@@ -329,11 +354,12 @@ class Killer:
             os.fsync(file.fileno())
 
 
-async def stand_by(run: RunDirectory, supervisor: int) -> None:
+async def stand_by(run: RunDirectory, supervisor: int, *, signalled: bool = False) -> None:
     """Stand by a run as its supervisor's child; SIGUSR1 kills, SIGTERM ends."""
     killer = Killer(run)
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGUSR1, kill_door.ask, run, "SIGUSR1", "signal")
+    loop.add_signal_handler(signal.SIGUSR1, killer.signal)
+    killer.signalled = signalled
     loop.add_signal_handler(signal.SIGTERM, killer.stop)
     await killer.stand_by(supervisor)
 

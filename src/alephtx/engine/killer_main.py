@@ -37,15 +37,16 @@ def main(arguments: list[str]) -> int:
 
     from alephtx.core import log
     from alephtx.core.errors import AlephError, ConfigError, PluginError
-    from alephtx.engine import kill_door, killer
+    from alephtx.engine import killer
     from alephtx.engine.rundir import RunDirectory
 
     log.configure()
     run = RunDirectory(path)
-    if asked:
-        kill_door.ask(run, "SIGUSR1", "signal")
     try:
-        asyncio.run(killer.once(run) if once else killer.stand_by(run, int(arguments[1])))
+        if once:
+            asyncio.run(killer.once(run))
+        else:
+            asyncio.run(killer.stand_by(run, int(arguments[1]), signalled=bool(asked)))
     except (ConfigError, PluginError) as error:
         log.logger("kill").error("killer_cannot_stand_by", error=str(error))
         return 2

@@ -4,6 +4,7 @@ Everything read here was written by another process, maybe of another version, m
 cannot be believed is a ConfigError that names the file.
 """
 
+import os
 from pathlib import Path
 
 import msgspec
@@ -122,6 +123,27 @@ def owner_of(run: RunDirectory) -> Owner | None:
     """Return who runs or ran it; None when it never began."""
     found: Owner | None = run.read_as(run.path / "supervisor.json", Owner)
     return found
+
+
+def is_process_of(pid: int, module: str, run: RunDirectory) -> bool:
+    """Tell whether a process is a run's; a process id alone may be another's by now."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return module.encode() in words and os.fsencode(run.path) in words
+
+
+def child_pid(run: RunDirectory, name: str, module: str, before_ns: int = 1 << 62) -> int:
+    """Return the process id of a run's child that was started before a moment, 0 for none."""
+    processes: list[ProcessState] = (
+        run.read_as(run.path / "processes.json", list[ProcessState]) or []
+    )
+    for process in processes:
+        there = process.name == name and process.pid > 0 and process.started < before_ns
+        if there and is_process_of(process.pid, module, run):
+            return process.pid
+    return 0
 
 
 def status_of(run: RunDirectory) -> EngineStatus | None:

@@ -14,6 +14,7 @@ from alephtx.core.errors import PoolError
 from alephtx.risk.shares import Ask, settle
 
 BYTES_MAX = 1 << 16
+OPEN_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class Kept(msgspec.Struct):
@@ -39,7 +40,9 @@ class FilePool:
         """
         ask = Ask(engine, held, want, total, tuple(sorted(charter)))
         try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(
+                self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+            )
         except OSError as error:
             raise PoolError(f"the pool {self._path} cannot be opened: {error.strerror}") from None
         try:

@@ -92,7 +92,7 @@ class ShareDesk:
         self._engine, self._clock, self._ctx, self._push = config.node.engine, clock, ctx, push
         self._heard = clock.monotonic()
         self._granted, self._missing = 0, tuple[int, ...]()
-        self.lost, self._denied = False, 0
+        self.lost, self._met, self._denied = False, False, 0
         self.alarm: Callable[[str], None] = lambda text: None
         if self.shared is None:
             return
@@ -126,8 +126,14 @@ class ShareDesk:
     async def round(self, pool: Pool) -> None:
         """Do one exchange with the pool."""
         assert self.shared is not None
+        use = self.use()
+        if use < 0 and not self._met:
+            return  # no price yet of what is held: nobody knows what we have
+        if not self._met:
+            # What was held before this run began is in no record of it, and counts all the same.
+            self.held, self._met = max(self.held, use), True
         want = wanted(
-            self.use(), self.held, self.local, self.total, self.shared.engines,
+            self.total if use < 0 else use, self.held, self.local, self.total, self.shared.engines,
             pressed=self._pressed(),
         )  # fmt: skip
         if want < self.held and self.limit == self.held:
@@ -161,7 +167,7 @@ class ShareDesk:
         if not await self._set(want, self.held, "lowered"):
             return
         # Journaled before the pool hears of it: after a restart we must not claim it again.
-        if self.use() <= want and await self._set(want, want, "returned"):
+        if 0 <= self.use() <= want and await self._set(want, want, "returned"):
             self.held = want
         else:
             await self._set(before, self.held, "in use")
@@ -203,14 +209,14 @@ class ShareDesk:
     # -- what others read ------------------------------------------------------------------
 
     def use(self) -> int:
-        """Return the cents of the whole that our accounts use at worst, rounded up."""
+        """Return the cents of the whole that our accounts use at worst, rounded up; -1 unknown."""
         ctx = self._ctx
         gate, table = ctx.gate, ctx.table
         gross = gross_now(
-            ctx.top, ctx.instruments, gate.cells, gate.firm, gate.market, gate.rate_e8,
-            table.open_account, ctx.account_positions,
+            ctx.top, ctx.instruments, gate.market, gate.rate_e8, table.open_account,
+            ctx.account_positions,
         )  # fmt: skip
-        return self.total if gross < 0 else -(-int(gross) // CENT_E6)
+        return -1 if gross < 0 else -(-int(gross) // CENT_E6)
 
     def told(self) -> Told | None:
         """Return what the status says; None where nothing is shared."""

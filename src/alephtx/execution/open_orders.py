@@ -4,8 +4,6 @@ For the killer: an order counts as open until its end is journaled, so an order 
 cancel that finds nothing, and none is forgotten.
 """
 
-from typing import Protocol
-
 import msgspec
 import numpy as np
 
@@ -17,17 +15,6 @@ ENDING = (words.CANCEL_ACK, words.EXPIRE, words.REJECT, words.NOT_FOUND)
 OVER = (words.FILLED, words.CANCELED, words.REJECTED, words.EXPIRED)
 PROOFS = (words.ACK, words.FILL, words.REPLACE_ACK, words.ORDER_STATE)
 ENDED_KEPT_MAX = 65_536
-
-
-class Entry(Protocol):
-    """A journal record, as far as it matters here."""
-
-    @property
-    def kind(self) -> int: ...  # noqa: D102
-    @property
-    def ts(self) -> int: ...  # noqa: D102
-    @property
-    def payload(self) -> memoryview: ...  # noqa: D102
 
 
 class OpenOrder(msgspec.Struct):
@@ -48,7 +35,7 @@ class OpenOrders:
         self._open: dict[int, OpenOrder] = {}
         self._ended: dict[int, bool] = {}  # order id -> held for one that never was
 
-    def take(self, record: Entry) -> None:
+    def take(self, record: journal.Record) -> None:
         """Apply one record; what is not about orders changes nothing."""
         if record.kind == journal.INTENT:
             self._intend(np.frombuffer(record.payload, INTENT, count=1)[0], record.ts)

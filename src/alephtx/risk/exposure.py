@@ -177,28 +177,30 @@ def survey(
 
 @kernel
 def gross_now(
-    top: Rows, instruments: Rows, cells: Rows, firm: Rows, market: Rows, rate_e8: Rows,
-    open_account: Rows, account_positions: Rows,
+    top: Rows, instruments: Rows, market: Rows, rate_e8: Rows, open_account: Rows,
+    account_positions: Rows,
 ) -> int:  # fmt: skip
     """Return the worst-case gross over all accounts as it is, or OVERFLOW; `survey`'s arithmetic.
 
-    May be read beside the loop: a hint of how much of a share is in use.
+    OVERFLOW too where something without a price is held. May be read beside the loop: a hint of how
+    much of a share is in use. Looks at every cell, because the list that `survey` walks is made
+    when the first order comes. About 5 ns a cell.
     """
     total = 0
-    for n in range(firm[CELL_COUNT]):
-        b, j = cells[n, 0] >> 32, cells[n, 0] & 0xFFFFFFFF
-        held = account_positions[b, j]["qty"]
-        bids, asks = open_account[b, j, 0], open_account[b, j, 1]
-        most = max(abs(held + bids), abs(held - asks))
-        if most == 0:
-            continue
-        price = middle(top, j)
-        if price <= 0:
-            price = market[j, MIDDLE]
-        value = worth(instruments, j, price, most, rate_e8[j])
-        if value == OVERFLOW or total >= NO_LIMIT:
-            return OVERFLOW
-        total += value
+    for a in range(account_positions.shape[0]):
+        for i in range(account_positions.shape[1]):
+            held = account_positions[a, i]["qty"]
+            bids, asks = open_account[a, i, 0], open_account[a, i, 1]
+            most = max(abs(held + bids), abs(held - asks))
+            if most == 0:
+                continue
+            price = middle(top, i)
+            if price <= 0:
+                price = market[i, MIDDLE]
+            value = worth(instruments, i, price, most, rate_e8[i])
+            if value == OVERFLOW or total >= NO_LIMIT:
+                return OVERFLOW
+            total += value
     return total
 
 
