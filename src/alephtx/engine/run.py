@@ -119,9 +119,9 @@ class Run:
         summary = summarise(status, ended, self, self.directory)
         summary["mode"] = supervisor.mode
         finished = bool(ended) and not ended.get("left_open")
-        self.directory.write_json(self.directory.path / "samples.json", self.samples)
+        self.directory.show_json(self.directory.path / "samples.json", self.samples)
         if finished:
-            self.directory.write_json(self.directory.summary, summary)
+            self.directory.show_json(self.directory.summary, summary)
         self.directory.release()
         return Outcome(
             reconciled=bool(ended.get("reconciled")),

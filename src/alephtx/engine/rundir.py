@@ -23,6 +23,9 @@ import msgspec
 from alephtx.core.clock import MachineClock, pause_thread
 from alephtx.core.errors import AlephError, ConfigError
 from alephtx.core.instruments import Instruments
+from alephtx.core.log import logger
+
+log = logger("run")
 
 JSON_BYTES_MAX = 64 << 20
 _STAMP_CHARACTERS, _TOKEN_CHARACTERS = 15, 4
@@ -46,6 +49,7 @@ class RunDirectory:
         self.summary = path / "summary.json"
         self.report = path / "report.html"
         self._lock = -1
+        self._unwritten: set[Path] = set()
 
     @property
     def id(self) -> str:
@@ -163,6 +167,23 @@ class RunDirectory:
     def write_json(self, path: Path, value: Any) -> None:
         """Write a JSON file so that a reader sees the old or the new one, never half."""
         self.write_bytes(path, msgspec.json.format(msgspec.json.encode(value), indent=1))
+
+    def show_json(self, path: Path, value: Any) -> bool:
+        """Write a JSON file that only tells others something; False where the disk refuses it.
+
+        Nobody ends for such a file: it is logged once, and again when it works again.
+        """
+        try:
+            self.write_json(path, value)
+        except OSError as error:
+            if path not in self._unwritten:
+                log.error("file_not_written", path=str(path), reason=error.strerror)
+            self._unwritten.add(path)
+            return False
+        if path in self._unwritten:
+            log.info("file_written_again", path=str(path))
+            self._unwritten.discard(path)
+        return True
 
     def write_bytes(self, path: Path, data: bytes) -> None:
         """Write a whole file so that a reader sees the old or the new one, never half."""

@@ -260,7 +260,7 @@ class Session:
             self.command(c.COMMAND_ENABLE, strategy.index)
         self._spawn(self._housekeep())
         if self.config.shared is not None:
-            self._spawn(self.shares.run(pool_of(self.config)))
+            self._spawn(self.shares.run(pool_of(self.config, self.epoch)))
         if self.python:
             self.python.start()
             self._spawn(self._run_python())
@@ -432,7 +432,7 @@ class Session:
 
     def publish_status(self) -> None:
         """Write status.json: what the terminal view, `alephtx status` and the report read."""
-        self.run_directory.write_json(self.run_directory.status, status_of(self))
+        self.run_directory.show_json(self.run_directory.status, status_of(self))
 
     # -- the end ---------------------------------------------------------------------------
 
@@ -460,7 +460,7 @@ class Session:
         self.publish_status()
         agreed = not any(self.reconciled.values()) and not left
         self._write(RECONCILED, msgspec.json.encode(self.reconciled))
-        self.run_directory.write_json(
+        self.run_directory.show_json(
             self.run_directory.path / "engine.json",
             {"reconciled": agreed, "differences": self.reconciled, "left_open": left},
         )

@@ -72,14 +72,14 @@ class Told(msgspec.Struct):
     lost: bool
 
 
-def pool_of(config: Config) -> Pool:
-    """Return the pool that a config names."""
+def pool_of(config: Config, life: int) -> Pool:
+    """Return the pool that a config names. life: the engine's epoch, greater at each start."""
     assert config.shared is not None
     place = config.shared.pool
     if place.startswith("file:"):
         return FilePool(place.removeprefix("file:"))
     password = resolve(config.shared.password).reveal() if config.shared.password else ""
-    return RedisPool(place, password)
+    return RedisPool(place, password, life=life)
 
 
 class ShareDesk:

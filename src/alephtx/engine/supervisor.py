@@ -173,7 +173,7 @@ class Supervisor:
         self.run_directory.claim()
         self.open_matrix()
         (self.run_directory.path / "engine.json").unlink(missing_ok=True)  # of an earlier life
-        self.run_directory.write_json(self.run_directory.path / "supervisor.json", self.describe())
+        self.run_directory.show_json(self.run_directory.path / "supervisor.json", self.describe())
         self.children = self.plan()
         for child in self.children:
             await child.start(self.clock.monotonic())
@@ -202,7 +202,7 @@ class Supervisor:
             )
             for child in self.children
         ]
-        self.run_directory.write_json(self.run_directory.path / "processes.json", states)
+        self.run_directory.show_json(self.run_directory.path / "processes.json", states)
 
     async def watch(self) -> None:
         """Restart what dies until `stop` is called or a child is beyond help."""

@@ -154,6 +154,7 @@ class Tail:
         self.seq = after_seq
         self._descriptor = -1
         self._number = 0
+        self._following = ""  # where the next segment will be
         self._offset = 0
         self._next = 0  # seq of the record at _offset
 
@@ -167,7 +168,8 @@ class Tail:
             return found
         while len(found) < most:
             before = self._next
-            self._take(found, most)
+            if self._more():
+                self._take(found, most)
             try:
                 if self._next == before and not self._advance(found, most):
                     break
@@ -205,6 +207,7 @@ class Tail:
         header = read_header(path)
         self.close()
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._following = str(segment_path(self.directory, header.number + 1))
         self._number, self._offset, self._next = (
             header.number,
             header.header_bytes,
@@ -237,11 +240,14 @@ class Tail:
             self._next = seq + 1
         self._offset += at
 
+    def _more(self) -> bool:
+        """Tell whether anything follows the last record: a read of eight bytes."""
+        return any(os.pread(self._descriptor, 8, self._offset))
+
     def _advance(self, found: list[Record], most: int) -> bool:
         """Go on after the last record that was there; False at the journal's end."""
-        following = segment_path(self.directory, self._number + 1)
-        finished = following.exists()
-        if not finished and not any(os.pread(self._descriptor, 8, self._offset)):
+        finished = os.path.exists(self._following)  # noqa: PTH110 - a thousand times a second
+        if not finished and not self._more():
             return False
         before = self._next
         self._take(found, most)  # what was written before the next segment appeared
@@ -249,6 +255,7 @@ class Tail:
             return True
         if not finished:
             return False
+        following = Path(self._following)
         header = read_header(following)
         if header.first_seq != self._next:
             raise JournalError(

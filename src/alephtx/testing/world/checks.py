@@ -17,6 +17,7 @@ from alephtx.matrix.journal import INTENT as INTENT_RECORD
 from alephtx.matrix.journal import UPDATE as UPDATE_RECORD
 from alephtx.matrix.journal import read
 from alephtx.matrix.tops import top_read
+from alephtx.testing.world.pool import TOTAL_CENTS
 
 if TYPE_CHECKING:
     from alephtx.testing.world.world import World
@@ -53,6 +54,7 @@ class Checker:
             await asyncio.sleep(0.25)
             self._no_future()
             self._books_are_right()
+            self._shared_is_within()
             if self._is_calm():
                 self._same_account()
                 self._same_touch()
@@ -78,6 +80,15 @@ class Checker:
         for what in troubles.keys() - self._told:
             self._told.add(what)
             self.world.violate(f"accounting error: {what}: {troubles[what]}")
+
+    def _shared_is_within(self) -> None:
+        """What two engines may use together is never more than the whole."""
+        world = self.world
+        if world.pool is None or not world.steppers:
+            return
+        ours, theirs = world.sessions[-1].shares.limit, world.pool.other_cents
+        if ours + theirs > TOTAL_CENTS:
+            world.violate(f"shares of {ours} and {theirs} cents exceed the whole, {TOTAL_CENTS}")
 
     def _is_calm(self) -> bool:
         """Tell whether both sides are connected and agreed, and have been for a while."""

@@ -84,7 +84,12 @@ class Stepper:
 
 def abandon(session: Session) -> None:
     """Give back what the kernel takes from a killed process: its locks. Files stay as they are."""
-    for descriptor in (session.journal._lock, session.inputs._descriptor):  # noqa: SLF001
+    journal, inputs = getattr(session, "journal", None), getattr(session, "inputs", None)
+    descriptors = [
+        -1 if journal is None else journal._lock,  # noqa: SLF001
+        -1 if inputs is None else inputs._descriptor,  # noqa: SLF001
+    ]
+    for descriptor in descriptors:
         if descriptor >= 0:
             fcntl.flock(descriptor, fcntl.LOCK_UN)
 

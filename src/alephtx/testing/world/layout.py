@@ -9,16 +9,24 @@ from alephtx.core.config_schema import (
     MatrixConfig,
     Node,
     Risk,
+    Shared,
     Strategy,
     VenueConfig,
 )
+from alephtx.testing.world.pool import ENGINE, LOCAL_CENTS, OTHER, TOTAL_CENTS, URL
 
 VENUES = {"binance_spot": "spot", "binance_usdm": "usdm"}
 KEYS = ("binance_spot:BTC-USDT", "binance_usdm:BTC-USDT-PERP")
 PORTS = {"binance_spot": 20_001, "binance_usdm": 20_002}
 
+POOL = Shared(
+    pool=URL, engines=(ENGINE, OTHER), firm_gross_max=Decimal(TOTAL_CENTS) / 100,
+    local_share=Decimal(LOCAL_CENTS) / 100, lost_ms=1_000,
+)  # fmt: skip
+"""What an engine that shares its gross limit with another is told."""
 
-def config_of(folder: Path) -> Config:
+
+def config_of(folder: Path, officers: dict[str, str], shared: Shared | None) -> Config:
     """Return what the engine is told: two venues, a pair and a market maker."""
     venues = {}
     for venue, port in PORTS.items():
@@ -38,12 +46,13 @@ def config_of(folder: Path) -> Config:
             "cooldown_ms": 200}  # fmt: skip
     names = tuple(accounts)
     return Config(
-        node=Node(name="world", mode="live", runs=str(folder / "runs")),
+        node=Node(name="world", engine=ENGINE, mode="live", runs=str(folder / "runs")),
         matrix=MatrixConfig(path=str(folder / "matrix"), depth=4),
         risk=Risk(
             notional_max=Decimal(20_000), position_notional_max=Decimal(4_000),
-            orders_per_s=20, stale_ms=3_000, drawdown_max=Decimal(5_000),
+            orders_per_s=20, stale_ms=3_000, drawdown_max=Decimal(5_000), officers=officers,
         ),
+        shared=shared,
         venues=venues,
         accounts=accounts,
         strategies={

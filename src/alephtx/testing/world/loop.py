@@ -9,8 +9,10 @@ process nothing runs any more - no `finally`, no farewell - as with kill -9.
 """
 
 import asyncio
+import heapq
 import selectors
 import socket
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,16 +23,9 @@ SECOND = 1_000_000_000
 
 
 class _NoSelector(selectors.BaseSelector):
-    """Has nothing to wait for; waiting moves the clock."""
-
-    def __init__(self) -> None:
-        self.now_ns = 0
-        self.end_ns = 1 << 62
+    """Takes the descriptors that the loop's own plumbing registers; it is never waited on."""
 
     def select(self, timeout: float | None = None) -> list[Any]:
-        if timeout is None:
-            raise SimulationError("the world stands still: nothing is ready and no timer is set")
-        self.now_ns += -int(-timeout * SECOND // 1)
         return []
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
@@ -47,12 +42,19 @@ class _NoSelector(selectors.BaseSelector):
 
 
 class WorldLoop(asyncio.SelectorEventLoop):
-    """See the module. after_turn: called after every round of callbacks."""
+    """See the module. after_turn: called after every round of callbacks.
+
+    Timers and rounds are its own: asyncio's compare timers in Python and look at the kernel once a
+    round, which was a quarter of a world's time.
+    """
+
+    _ready: deque[asyncio.Handle]
 
     def __init__(self) -> None:
-        self._fake = _NoSelector()
-        super().__init__(self._fake)
-        self._clock_resolution = 1e-9
+        super().__init__(_NoSelector())
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._timers_made = 0
+        self._now_ns = 0
         self.network: Network | None = None
         self.after_turn: Callable[[], None] = lambda: None
         self.turns = 0
@@ -61,13 +63,27 @@ class WorldLoop(asyncio.SelectorEventLoop):
     @property
     def now_ns(self) -> int:
         """Virtual ns since the world began."""
-        return self._fake.now_ns
+        return self._now_ns
 
     def time(self) -> float:
-        return self._fake.now_ns / SECOND
+        return self._now_ns / SECOND
 
     def _run_once(self) -> None:
-        super()._run_once()  # type: ignore[misc]
+        """Run what is ready, or jump to the next timer and run what is due then."""
+        ready, timers = self._ready, self._timers
+        while timers and timers[0][2].cancelled():
+            heapq.heappop(timers)
+        if not ready:
+            if not timers:
+                raise SimulationError("the world stands still: nothing is ready, no timer is set")
+            self._now_ns = max(self._now_ns, -int(-timers[0][0] * SECOND // 1))
+        due = (self._now_ns + 1) / SECOND  # a float of seconds may be a hair beyond its nanosecond
+        while timers and timers[0][0] <= due:
+            ready.append(heapq.heappop(timers)[2])
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle.cancelled():
+                handle._run()  # noqa: SLF001 - as asyncio's own loop does
         self.turns += 1
         self.after_turn()
 
@@ -82,7 +98,10 @@ class WorldLoop(asyncio.SelectorEventLoop):
 
     def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> Any:
         callback, args = self._owned(callback, args, context)
-        return super().call_at(when, callback, *args, context=context)
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        self._timers_made += 1  # timers of one moment are taken in the order they were set
+        heapq.heappush(self._timers, (when, self._timers_made, timer))
+        return timer
 
     def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> Any:
         return self.call_soon(callback, *args, context=context)

@@ -14,10 +14,13 @@ from alephtx.engine import assemble as assembling
 from alephtx.engine import closed
 from alephtx.engine import session as sessions
 from alephtx.engine.halts import Halts
+from alephtx.engine.rundir import RunDirectory
 from alephtx.execution.gateway import Gateway
 from alephtx.execution.inbox import Inbox
 from alephtx.execution.outbox import Outbox
 from alephtx.execution.resync import Truth
+from alephtx.matrix import journal_read
+from alephtx.net import pool_redis
 from alephtx.risk.limits import NO_LIMIT
 
 MUTANTS: dict[str, Callable[[], Any]] = {}
@@ -215,3 +218,22 @@ def a_restart_lifts() -> Any:
 def believe_foreigners() -> Any:
     """Nobody minds what others do on the account."""
     return _instead(Gateway, "_foreign_seen", lambda _: lambda self, what: None)
+
+
+@mutant
+def trust_a_pool_that_forgot() -> Any:
+    """A pool that has just begun grants shares before every engine has spoken."""
+    script = pool_redis.SCRIPT.replace("#missing == 0 and ", "")
+    return mock.patch.object(pool_redis, "SCRIPT", script)
+
+
+@mutant
+def end_for_a_file() -> Any:
+    """An engine ends when the disk does not take its status."""
+    return mock.patch.object(RunDirectory, "show_json", RunDirectory.write_json)
+
+
+@mutant
+def skip_what_is_damaged() -> Any:
+    """A journal that is damaged in its middle is read as far as it is good."""
+    return mock.patch.object(journal_read, "record_after", return_value=-1)

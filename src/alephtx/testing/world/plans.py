@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from alephtx.testing.world.faults import CATALOGUE, Act
+from alephtx.testing.world.hard import HARD
 from alephtx.testing.world.wide import WIDE
 
 if TYPE_CHECKING:
     from alephtx.testing.world.world import World
 
-ALL = CATALOGUE | WIDE
+ALL = CATALOGUE | WIDE | HARD
 
 
 class Planned(msgspec.Struct, frozen=True):
@@ -23,16 +24,20 @@ class Planned(msgspec.Struct, frozen=True):
     seed: int
 
 
-def plan(seed: int, seconds: float, most: int = 8, most_wide: int = 3) -> list[Planned]:
+def plan(
+    seed: int, seconds: float, most: int = 8, most_wide: int = 3, most_hard: int = 2
+) -> list[Planned]:
     """Return a seed's faults, in order of time; the first seconds and the last are calm.
 
-    The two catalogues are drawn from separately, so that the wide one may grow without changing
-    what a seed takes from the other.
+    The catalogues are drawn from separately, so that one may grow without changing what a seed
+    takes from the others.
     """
     source = random.Random(seed ^ 0x5EED)  # noqa: S311 - repeatable on purpose
     found = _draw(source, CATALOGUE, source.randrange(1, most + 1), seconds)
     source = random.Random(seed ^ 0x51DE)  # noqa: S311
     found += _draw(source, WIDE, source.randrange(most_wide + 1), seconds)
+    source = random.Random(seed ^ 0x4A8D)  # noqa: S311
+    found += _draw(source, HARD, source.randrange(most_hard + 1), seconds)
     return sorted(found, key=lambda planned: planned.at_s)
 
 

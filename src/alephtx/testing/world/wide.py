@@ -35,22 +35,28 @@ NOTICED_S = 20.0
 HALT_CODE = 7
 
 
-def fault(weight: int) -> Callable[[Act], Act]:
-    """Enter a fault into the wide catalogue."""
+def alone_in(catalogue: dict[str, tuple[int, Act]]) -> Callable[[int], Callable[[Act], Act]]:
+    """Return what enters faults into a catalogue that change something and put it back."""
 
-    def enter(act: Act) -> Act:
-        async def alone(world: "World", source: random.Random) -> None:
-            """What changes something and puts it back does so one at a time."""
-            if act.__name__ in world.under_way:
-                return
-            world.under_way.add(act.__name__)
-            await act(world, source)
-            world.under_way.remove(act.__name__)
+    def fault(weight: int) -> Callable[[Act], Act]:
+        def enter(act: Act) -> Act:
+            async def alone(world: "World", source: random.Random) -> None:
+                """What changes something and puts it back does so one at a time."""
+                if act.__name__ in world.under_way:
+                    return
+                world.under_way.add(act.__name__)
+                await act(world, source)
+                world.under_way.remove(act.__name__)
 
-        WIDE[act.__name__] = (weight, alone)
-        return act
+            catalogue[act.__name__] = (weight, alone)
+            return act
 
-    return enter
+        return enter
+
+    return fault
+
+
+fault = alone_in(WIDE)
 
 
 @contextlib.asynccontextmanager

@@ -27,6 +27,7 @@ from alephtx.matrix.layout import Geometry
 from alephtx.matrix.shm import Matrix
 from alephtx.matrix.writers import halt_set
 from alephtx.testing.world.checks import Checker
+from alephtx.testing.world.hard import OFFICERS, POOLS
 from alephtx.testing.world.host import (
     EPOCH_NS,
     MS,
@@ -39,11 +40,12 @@ from alephtx.testing.world.host import (
     retime,
     slower_rounds,
 )
-from alephtx.testing.world.layout import PORTS, VENUES, config_of
+from alephtx.testing.world.layout import POOL, PORTS, VENUES, config_of
 from alephtx.testing.world.loop import WorldLoop
 from alephtx.testing.world.market import SymbolMarket, Underlying
 from alephtx.testing.world.network import Network, Process, running
 from alephtx.testing.world.plans import Planned, plan, play
+from alephtx.testing.world.pool import PoolHost, redis_program
 from alephtx.twins.main import make_twin
 from alephtx.twins.options import TwinOptions
 from alephtx.twins.server import TwinServer
@@ -77,13 +79,16 @@ class World:
         self.faults_done = 0
         self.steps = 0
         self.messages = 0
-        self.ending = self.funded = False
+        self.ending = self.funded = self.over = False
         self.under_way: set[str] = set()  # faults of the wide catalogue that are not over
         self.trouble = 0  # of these, those after which books may differ
         self.halts: list[list[int]] = []  # from, to; to is 0 while it stands
         self.closed: list[tuple[int, int, int]] = []  # account, from, to
         self.foreign: set[str] = set()  # client ids of orders that are not ours
         self.on_intent: list[Callable[[], None]] = []
+        self.fell: list[str] = []  # engines that ended by themselves
+        self.changed = False  # the limits, by an officer
+        self.pool: PoolHost | None = None
         self.ended_at = (0, 0, 0)
         self.engine_process: Process | None = None
         self.engine_task: Any = None
@@ -104,6 +109,7 @@ class World:
                 asyncio.set_event_loop(self.loop)
                 self.loop.run_until_complete(self._play())
             finally:
+                self.over = True
                 self._clear()
         return self.violations
 
@@ -131,6 +137,8 @@ class World:
                 session.journal.close()
             with contextlib.suppress(Exception):
                 session.inputs.close()
+        if self.pool is not None:
+            self.pool.end()
         matrix = getattr(self, "matrix", None)
         if matrix is not None:
             matrix.unlink()
@@ -141,7 +149,8 @@ class World:
     async def _play(self) -> None:
         venues = self.venues = Process("venues")
         await self._as(venues, self._open_venues())
-        self.config = config_of(self.folder)
+        await self._open_pool()
+        self.config = config_of(self.folder, OFFICERS, POOL if self.pool else None)
         self.instruments = self._list()
         geometry = Geometry(
             instruments_max=4, venues_max=2, depth=4, ring_slots=4096, signals_max=4, writers_max=64
@@ -202,6 +211,13 @@ class World:
         for venue in VENUES:
             self.spawn(self.venues, self._trade(venue))
 
+    async def _open_pool(self) -> None:
+        """Start what shared limits need, where the plan has a fault of it."""
+        program = redis_program()
+        if program and not POOLS.isdisjoint(planned.name for planned in self.plan):
+            self.pool = PoolHost(self, program)
+            await self.pool.start()
+
     async def _trade(self, venue: str) -> None:
         """Let one venue's market happen, a third of a second's messages at a time at most."""
         twin, market = self.twins[venue], self.markets[venue]
@@ -221,16 +237,27 @@ class World:
         self.spawn(process, self._feed(venue))
 
     async def _feed(self, venue: str) -> None:
-        plugin = load_venue(venue)
-        feeder = Feeder(
-            plugin.bind(self.instruments, None, 0), self.matrix,
-            self.instruments.venues.index(venue), self.clock,
-            endpoints_of(plugin, self.config.venues[venue]),
-            source=random.Random(self.source.random()),  # noqa: S311
-            options=FeederOptions(stale_ns=3 * SECOND, beat_ns=200 * MS, clock_ns=0),
-        )  # fmt: skip
-        self.kept.append(feeder)
-        await feeder.run()
+        plugin, process = load_venue(venue), self.feeders[venue]
+        try:
+            feeder = Feeder(
+                plugin.bind(self.instruments, None, 0), self.matrix,
+                self.instruments.venues.index(venue), self.clock,
+                endpoints_of(plugin, self.config.venues[venue]),
+                source=random.Random(self.source.random()),  # noqa: S311
+                options=FeederOptions(stale_ns=3 * SECOND, beat_ns=200 * MS, clock_ns=0),
+            )  # fmt: skip
+            self.kept.append(feeder)
+            await feeder.run()
+        except Exception as error:  # noqa: BLE001 - a supervisor starts another
+            self.note(f"feeder of {venue} ended: {error!r}")
+        if not self.ending and self.feeders[venue] is process:
+            self.spawn(None, self._feed_again(venue, process))
+
+    async def _feed_again(self, venue: str, process: Process) -> None:
+        process.kill()
+        await asyncio.sleep(RESTART_NS / SECOND)
+        if not self.ending and self.feeders[venue] is process:
+            self.start_feeder(venue)
 
     def start_engine(self) -> None:
         """Start (again) the engine process."""
@@ -242,12 +269,16 @@ class World:
             self.clock, random.Random(self.source.random()), self.stepper,  # noqa: S311
             {"segment_bytes": 8 << 20, "background": False}, 100 * MS, 10 * SECOND,
         )  # fmt: skip
-        session = Session(self.config, self.run_directory, self.matrix, self.instruments, host)
-        self.sessions.append(session)
+        session: Session | None = None
         try:
+            session = Session(self.config, self.run_directory, self.matrix, self.instruments, host)
+            self.sessions.append(session)
             self.exit_codes.append(await session.run())
         except Exception as error:  # noqa: BLE001 - judged below, as a supervisor would
             self.note(f"engine ended: {error!r}")
+            self._dead()
+        if session is not None and session.fault is not None and not self.over:
+            self.fell.append(repr(session.fault))
         if not self.ending:
             self.spawn(None, self._restart())
 
@@ -256,25 +287,30 @@ class World:
         if not self.ending:
             self.start_engine()
 
-    def kill_engine(self) -> None:
-        """End the engine as kill -9 does; its supervisor starts another."""
+    def kill_engine(self) -> bool:
+        """End the engine as kill -9 does; its supervisor starts another. False: none lived."""
         process = self.engine_process
         if process is None or not process.alive or self.ending:
-            return
+            return False
         self.note("kill engine")
         process.kill()
-        session = self.sessions[-1]
-        self.kept.append((session, self.engine_task))
-        self.steppers.clear()
-        if hasattr(session, "inputs"):
-            abandon(session)
+        self.kept.append((self.sessions[-1], self.engine_task))
+        self._dead()
         self.spawn(None, self._restart())
+        return True
+
+    def _dead(self) -> None:
+        """Do what the kernel does after a process."""
+        self.steppers.clear()
+        if self.sessions:
+            abandon(self.sessions[-1])
 
     # -- the world's turns -----------------------------------------------------------------
 
     def note(self, what: str) -> None:
-        """Keep what happened, for the trace."""
-        self.events.append((self.loop.now_ns, what))
+        """Keep what happened, for the trace; clearing away is no part of it."""
+        if not self.over:
+            self.events.append((self.loop.now_ns, what.replace(str(self.run_directory.path), "")))
 
     def violate(self, what: str) -> None:
         """Keep a broken invariant."""

@@ -1,0 +1,242 @@
+"""What may go wrong in a world, third part: damaged files, no descriptors, lost pools, wrong words.
+
+Drawn apart from the other two, so that seeds keep what they had.
+"""
+
+import asyncio
+import errno
+import os
+import random
+import resource
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import msgspec
+
+from alephtx.core.secrets import Secret
+from alephtx.matrix.journal_format import GRAIN, RECORD_HEADER
+from alephtx.matrix.journal_read import list_segments, read_header, walk_segment
+from alephtx.risk.changes import Change, private_key, public_text, sign, value_of
+from alephtx.testing.world.faults import Act, a_while
+from alephtx.testing.world.pool import PORT
+from alephtx.testing.world.wide import alone_in
+
+if TYPE_CHECKING:
+    from alephtx.testing.world.world import World
+
+HARD: dict[str, tuple[int, Act]] = {}
+"""Name -> (weight, what it does)."""
+
+POOLS = frozenset({"pool_lost", "pool_slow", "pool_forgot", "pool_split"})
+"""Of these, what only worlds with shared limits have."""
+
+OFFICER = private_key(Secret("5a" * 32))
+STRANGER = private_key(Secret("a5" * 32))
+OFFICERS = {"ann": public_text(OFFICER)}
+ANSWER_S = 15.0
+
+fault = alone_in(HARD)
+
+
+# -- the journal ---------------------------------------------------------------------------------
+
+
+def _last_segment(world: "World") -> tuple[Path, int, int]:
+    """Return the journal's last segment, where its records begin and where they end."""
+    path = list_segments(world.run_directory.journal)[-1]
+    header = read_header(path)
+    return path, header.header_bytes, walk_segment(path, header, repair=False).end
+
+
+@fault(3)
+async def journal_torn(world: "World", source: random.Random) -> None:
+    """The engine is killed in the middle of a record: junk follows the last whole one."""
+    if not world.kill_engine():
+        return
+    path, _, end = _last_segment(world)
+    with path.open("r+b") as file:
+        file.seek(end)
+        file.write(source.randbytes(min(source.randrange(1, 400), path.stat().st_size - end)))
+
+
+@fault(3)
+async def journal_flipped(world: "World", source: random.Random) -> None:
+    """A bit of an old record flips: no engine may start on it, until a person restores it."""
+    if not world.kill_engine():
+        return
+    path, start, end = _last_segment(world)
+    data = path.read_bytes()
+    records = []
+    while start < end:
+        records.append(start)
+        size = int.from_bytes(data[start : start + 4], "little")
+        start += -(-(RECORD_HEADER + size) // GRAIN) * GRAIN
+    if len(records) < 2:
+        return
+    at = source.choice(records[:-1]) + source.randrange(RECORD_HEADER)
+    whole = data[at]
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(bytes([whole ^ (1 << source.randrange(8))]))
+    lives = len(world.sessions)
+    until = world.loop.now_ns + source.randrange(500, 4_000) * 1_000_000
+    while world.loop.now_ns < until:
+        await asyncio.sleep(0.05)
+        if world.steppers:
+            world.violate(f"an engine runs on a damaged journal (byte {at} of {path.name})")
+            return
+    if len(world.sessions) == lives:
+        world.violate("nobody tried to start the engine")
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(bytes([whole]))
+
+
+# -- the host ------------------------------------------------------------------------------------
+
+
+@fault(3)
+async def descriptors_exhausted(world: "World", source: random.Random) -> None:
+    """No file and no socket can be opened by anybody; half of the time an engine starts in it."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    spare = os.dup(2)
+    os.close(spare)  # the lowest that is free
+    resource.setrlimit(resource.RLIMIT_NOFILE, (spare, before[1]))
+    try:
+        if source.random() < 0.5:
+            world.kill_engine()
+        await a_while(source, 300, 5_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@fault(3)
+async def files_refused(world: "World", source: random.Random) -> None:
+    """The disk takes no new file: status, halts, answers; what is open already goes on."""
+
+    def full(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    before = len(world.fell)
+    with mock.patch.object(Path, "write_bytes", full):
+        await a_while(source, 300, 12_000)
+    if fell := [fault for fault in world.fell[before:] if os.strerror(errno.ENOSPC) in fault]:
+        world.violate(f"an engine ended for a file that is only looked at: {fell}")
+
+
+# -- people --------------------------------------------------------------------------------------
+
+
+def _change(world: "World", source: random.Random, **other: str) -> Change:
+    desk = world.sessions[-1].limits
+    said: dict[str, Any] = {
+        "run": desk.run, "who": "ann", "action": "set", "limit": "notional_max",
+        "old": value_of(desk.risk, "notional_max", ""), "new": "1", "reason": "a world",
+        "nonce": f"{source.getrandbits(128):032x}",
+    }  # fmt: skip
+    return Change(when_ns=world.clock.now(), **(said | other))
+
+
+@fault(3)
+async def wrong_limits(world: "World", source: random.Random) -> None:
+    """Commands that nobody may give: unsigned, another's, old, for another run, cut, junk."""
+    if not world.steppers:
+        return
+    desk = world.sessions[-1].limits
+    right = msgspec.json.encode(sign(_change(world, source), OFFICER))
+    wrong = [
+        right[: source.randrange(len(right))],
+        source.randbytes(200),
+        msgspec.json.encode(sign(_change(world, source), STRANGER)),
+        msgspec.json.encode(sign(_change(world, source, who="bob"), STRANGER)),
+        msgspec.json.encode(sign(_change(world, source, old="999"), OFFICER)),
+        msgspec.json.encode(sign(_change(world, source, run="another"), OFFICER)),
+        msgspec.json.encode(sign(_change(world, source, new="-5"), OFFICER)),
+    ]
+    before = desk.risk
+    for k, raw in enumerate(wrong):
+        (desk.paths.inbox / f"{source.getrandbits(64):x}-{k}.json").write_bytes(raw)
+    await asyncio.sleep(ANSWER_S)
+    if world.sessions[-1].limits.risk != before and not world.changed:
+        world.violate("a command that nobody may give changed the limits")
+
+
+@fault(2)
+async def limits_changed(world: "World", source: random.Random) -> None:
+    """An officer changes a limit, perhaps just before the engine dies: all of it or nothing."""
+    if not world.steppers:
+        return
+    desk = world.sessions[-1].limits
+    new = Decimal(source.choice((15_000, 25_000)))
+    world.changed = True
+    change = _change(world, source, new=str(new))
+    name = f"{change.nonce}.json"
+    (desk.paths.inbox / name).write_bytes(msgspec.json.encode(sign(change, OFFICER)))
+    if source.random() < 0.5:
+        await asyncio.sleep(source.randrange(400) / 1000)
+        world.kill_engine()
+    for _ in range(int(ANSWER_S)):
+        await asyncio.sleep(1)
+        if (desk.paths.done / name).exists():
+            break
+
+
+# -- the pool of shared limits -------------------------------------------------------------------
+
+
+@fault(1)
+async def pool_lost(world: "World", source: random.Random) -> None:
+    """Redis is away for a while, refused or silent."""
+    links = [way for (_, port), way in world.network.links.items() if port == PORT]
+    silent = source.random() < 0.5
+    for way in links:
+        way.dropped, way.refuse = 3 * silent, not silent
+    if world.pool is not None and not silent:
+        world.pool.cut()
+    await a_while(source, 300, 12_000)
+    for way in links:
+        way.heal()
+
+
+@fault(1)
+async def pool_slow(world: "World", source: random.Random) -> None:
+    """Answers of Redis are late, some too late."""
+    links = [way for (_, port), way in world.network.links.items() if port == PORT]
+    for way in links:
+        way.delay_ns = source.randrange(100, 1_500) * 1_000_000
+    await a_while(source, 300, 8_000)
+    for way in links:
+        way.heal()
+
+
+@fault(1)
+async def pool_forgot(world: "World", source: random.Random) -> None:
+    """Redis is killed, and another that knows nothing, or an old copy, takes its place."""
+    pool = world.pool
+    if pool is None:
+        return
+    copy = pool.born()
+    if source.random() < 0.5:
+        pool.copy_to(copy)
+    await a_while(source, 100, 3_000)  # a copy is older than what it replaces
+    pool.here.end()
+    pool.here = copy
+    pool.cut()
+
+
+@fault(1)
+async def pool_split(world: "World", source: random.Random) -> None:
+    """Two servers answer for a while: we reach a fresh copy, the other engine the old one."""
+    pool = world.pool
+    if pool is None:
+        return
+    copy = pool.born()
+    pool.copy_to(copy)
+    pool.there, pool.here = pool.here, copy
+    pool.cut()
+    await a_while(source, 500, 8_000)
+    pool.there.end()
+    pool.there = None
+    pool.cut()
