@@ -6,6 +6,7 @@ connection of the world is carried to a socket of its own, one whole request at 
 
 import asyncio
 import contextlib
+import gc
 import importlib
 import random
 import socket
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import redis
+from redis.asyncio.connection import AbstractConnection
 
 from alephtx.core.clock import MachineClock, pause_thread
 from alephtx.core.errors import PoolError, SimulationError
@@ -45,6 +47,7 @@ class Server:
 
     def __init__(self, program: str, path: Path) -> None:
         self.path = path
+        self._made: list[socket.socket] = []
         command = [program, "--port", "0", "--unixsocket", str(path), "--save", ""]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         clock = MachineClock()
@@ -69,12 +72,15 @@ class Server:
         except OSError:
             made.close()
             raise
+        self._made.append(made)
         return made
 
     def end(self) -> None:
-        """Kill it."""
+        """Kill it; its connections end with it."""
         self.process.kill()
         self.process.wait()
+        for made in self._made:
+            made.close()
 
 
 def value_end(data: bytes, at: int = 0) -> int:
@@ -196,7 +202,10 @@ class PoolHost:
                 target.restore(KEY, 0, kept, replace=True)
 
     def end(self) -> None:
-        """Kill every server."""
+        """Kill every server, and let go what clients of dead processes had open."""
+        for client in gc.get_objects():
+            if isinstance(client, AbstractConnection):
+                client._writer = client._reader = None  # noqa: SLF001 - it warns when collected
         for server in (self.here, self.there):
             if server is not None:
                 server.end()
