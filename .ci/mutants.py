@@ -226,6 +226,8 @@ class Spans:
             self._add(node.returns)
         elif isinstance(node, ast.arg | ast.AnnAssign) and node.annotation:
             self._add(node.annotation)
+        elif isinstance(node, ast.keyword) and node.arg in ("frozen", "kw_only", "slots"):
+            self._add(node.value)  # how a class may be used, not what it does
         elif isinstance(node, ast.Raise) and node.exc:
             self._add(node.exc)
         elif isinstance(node, ast.Assert) and node.msg:

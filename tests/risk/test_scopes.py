@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+import numpy as np
 import pytest
 
 from alephtx.core.errors import ConfigError, UnitError
@@ -9,7 +10,8 @@ from alephtx.core.risk_schema import AccountRisk, BaseRisk, InstrumentRisk, Stra
 from alephtx.core.risk_schema import Risk as RiskTable
 from alephtx.risk import state as g
 from alephtx.risk.limits import make_gate
-from tests.risk.rows import ETH, PERP, SPOT, Risk, instruments
+from alephtx.risk.scopes import set_bucket
+from tests.risk.rows import ETH, PERP, SPOT, Risk, World, instruments
 
 pytestmark = pytest.mark.kernel
 
@@ -97,6 +99,19 @@ def test_account_is_narrowed_alone():
     assert made.account_allowed[0].all()
     faster = gate(orders_per_s=2, accounts={"a0": AccountRisk(orders_per_s=3)})
     assert faster.buckets[0, g.INTERVAL] == 5 * 10**8
+
+
+def test_pace_of_an_account_is_the_slower_of_both_whatever_they_are():
+    """An interval is rounded up, so a pace read back from it came out one too slow: 3 a second."""
+    for general in range(1, 40):
+        for scoped in range(1, 40):
+            ours = {"a0": AccountRisk(orders_per_s=scoped, messages_per_s=scoped)}
+            gate = World(Risk(orders_per_s=general, messages_per_s=general, accounts=ours)).gate
+            for rows in (gate.buckets, gate.messages):
+                want = np.zeros((2, 4), np.int64)
+                set_bucket(want[0], min(general, scoped))
+                set_bucket(want[1], general)
+                assert (rows == want).all()
 
 
 def test_bases_narrow_the_limit_for_all_bases():

@@ -194,6 +194,16 @@ def test_cancels_pay_and_are_never_refused():
     assert verdict(world, cancel(5))[0] == w.DENY_UNKNOWN_ORDER  # not sent, not counted
 
 
+def test_a_cancel_costs_what_an_order_does():
+    world = chatty()
+    tokens = world.gate.messages[0]
+    full, price = int(tokens[g.TOKENS]), int(tokens[g.INTERVAL])
+    for row, spent in ((cancel(77), 1), (place(), 2), (cancel(77), 3)):
+        assert verdict(world, row) == (w.PASS, "")
+        assert tokens[g.TOKENS] == full - spent * price
+    assert list(world.gate.messages[1]) == [full, 0, price, full]
+
+
 def test_hedge_may_overdraw_messages_by_a_burst():
     world = chatty()
     world.view.positions[SPOT]["qty"] = 10_000
@@ -269,6 +279,27 @@ def test_window_forgets_by_halves():
     assert list(world.gate.accounts[0, g.ORDERS :]) == [1, 0, 0, 0]
 
 
+@pytest.mark.parametrize(
+    ("gone", "counts", "since"),
+    [
+        (5 * 10**9 - 1, [4, 1, 0, 0], 0),  # the same half
+        (5 * 10**9, [1, 0, 3, 1], 5 * 10**9),  # the next one
+        (10 * 10**9 - 1, [1, 0, 3, 1], 5 * 10**9),
+        (10 * 10**9, [1, 0, 0, 0], 10 * 10**9),  # a window without anything between
+    ],
+)
+def test_window_is_two_halves_to_the_nanosecond(gone, counts, since):
+    world = paced(most=9)
+    world.gate.accounts[0, g.RATIO_SINCE] = began = int(world.view.now[3])
+    traded(world)
+    for _ in range(3):
+        assert verdict(world, place()) == (w.PASS, "")
+    world.view.now[3] += gone
+    assert verdict(world, place()) == (w.PASS, "")
+    assert list(world.gate.accounts[0, g.ORDERS :]) == counts
+    assert world.gate.accounts[0, g.RATIO_SINCE] == began + since
+
+
 def test_fills_are_not_counted_where_nothing_is_limited():
     world = World()
     traded(world)
@@ -278,3 +309,7 @@ def test_fills_are_not_counted_where_nothing_is_limited():
     assert world.gate.firm[g.CELL_COUNT] == 1
     assert int(world.gate.cells[0, 0]) == PERP
     assert np.count_nonzero(world.gate.cells[:, 1]) == 1
+    traded(world, account=1)
+    assert world.gate.firm[g.CELL_COUNT] == 2
+    assert [int(at) for at in world.gate.cells[:2, 0]] == [PERP, 1 << 32 | PERP]
+    assert list(world.gate.cells[:, 1].nonzero()[0]) == [PERP, 4 + PERP]
