@@ -37,15 +37,17 @@ class Stage:
     tests: tuple[str, ...]
     more: tuple[str, ...] = ()
     each_s: int = 20
+    only: tuple[str, ...] = ()
+    """The files whose mutants it is asked about; none: all."""
 
     def files(self, root: Path, changed: str) -> list[str]:
-        """Return the test files, those that are named for the changed module first."""
+        """Return the test files, first those whose names begin like the changed module's."""
         found: list[str] = []
         for test in self.tests:
             place = root / test
             found += sorted(map(str, place.glob("test_*.py"))) if place.is_dir() else [str(place)]
-        stem = Path(changed).stem
-        return sorted(found, key=lambda file: not Path(file).stem.startswith(f"test_{stem}"))
+        name = f"test_{Path(changed).stem}"
+        return sorted(found, key=lambda file: -len(os.path.commonprefix([Path(file).stem, name])))
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,8 @@ class Fork:
         total = 0.0
         try:
             for stage in stages:
+                if stage.only and file not in stage.only:
+                    continue
                 kind, test, seconds = self._run(file, stage, self.limits[stage])
                 total += seconds
                 if kind != "survived":

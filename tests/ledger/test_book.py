@@ -327,6 +327,9 @@ def test_compare_names_every_difference_to_the_last_unit():
         "v:BTC-USDT-PERP: ours 1.000, venue 0.999, difference -0.001",
         "instrument 88: ours 0, venue 2, difference 2",
     ]
+    for i in (-1, len(INSTRUMENTS)):
+        odd = ledger.compare(0, balances, [Holding(i, 2, D(1))])
+        assert f"instrument {i}: ours 0, venue 2, difference 2" in map(str, odd)
     balances[2] = Balance("BTC", D("1.00001"), D(0))
     assert ledger.compare(0, balances[:4], [Holding(LINEAR, 1_000, D(1))]) == []
     first = [*balances[:4]], [Holding(LINEAR, 1_000, D(1)), Holding(SPOT, 1, D(1))]

@@ -126,17 +126,28 @@ def pay_funding_twice(monkeypatch):
 def post_one_side(monkeypatch):
     right = Ledger._post
 
-    def post(self, account, ts, other, postings, **more):
-        right(self, account, ts, other, postings, **more)
-        key = (account, CASH, postings[0][1])
+    def post(self, account, ts, currency, other, amounts, **more):
+        right(self, account, ts, currency, other, amounts, **more)
         if other == "interest":
-            self.entries.balances[key] -= 1
-            self.entries.sums[postings[0][1]] -= 1
+            self.entries.balances[account, CASH, currency] -= 1
+            self.entries.sums[currency] -= 1
 
     monkeypatch.setattr(Ledger, "_post", post)
 
 
+def bend_a_strategy(monkeypatch):
+    """Earn something on a strategy's position and not on its account's, which trades first."""
+    right = Ledger._trade_own
+
+    def trade(self, fill, instrument):
+        right(self, fill, instrument)
+        self.strategies[fill.account, fill.strategy, fill.instrument].gain += 1
+
+    monkeypatch.setattr(Ledger, "_trade_own", trade)
+
+
 MUTANTS = [
+    (bend_a_strategy, "gain = cost - flow"),
     (forget_the_cost, "gain = cost - flow"),
     (drop_a_fill, "position = sum of strategies"),
     (count_bought_twice, "position = bought - sold"),

@@ -97,6 +97,22 @@ def test_verdict_is_the_tables(kernel, books, aside, verdict):
     assert judge(kernel, books, aside, LIMIT) == verdict
 
 
+def test_verdicts_are_told_apart():
+    assert sorted((FINE, STOP, ACCOUNTING, UNKNOWN)) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("fees", [-7, 0, 7])
+@pytest.mark.parametrize("realized", [-7, 0, 7])
+@pytest.mark.parametrize("qty", [-1, 0, 1])
+def test_smallest_rows_count(qty, realized, fees):
+    rows = np.zeros(len(INSTRUMENTS), POSITION)
+    rows[LINEAR]["qty"], rows[LINEAR]["realized"], rows[LINEAR]["fees"] = qty, realized, fees
+    for mark in (0, 10_000):
+        got = kernel_profit(rows, ROWS, Marks({LINEAR: mark}, RATES))
+        worth = qty * 100 * E8 // 1_000  # a lot is 0.001, the mark 100.00
+        assert got == (None if qty and not mark else realized - fees + worth)
+
+
 PRICES = st.lists(st.integers(1, 1_000_000), min_size=len(INSTRUMENTS), max_size=len(INSTRUMENTS))
 
 

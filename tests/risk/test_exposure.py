@@ -3,6 +3,7 @@
 from decimal import Decimal
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ from alephtx.core import words as w
 from alephtx.core.risk_schema import BaseRisk
 from alephtx.core.units import OVERFLOW
 from alephtx.risk import state as g
-from alephtx.risk.exposure import gross_now
+from alephtx.risk.exposure import gross_now, mark, worth
 from tests.risk.rows import COIN, ETH, PERP, SPOT, TOUCH, Risk, World, place
 from tests.risk.test_order_rules import verdict
 
@@ -147,6 +148,29 @@ def test_exposure_beyond_the_bound_is_an_overflow(cell, value):
     else:
         world.table.open_account[1, SPOT, 0 if cell == "bids" else 1] = value
     assert verdict(world, place()) == (w.DENY_OVERFLOW, "exposure")
+
+
+def test_worth_is_nothing_for_nothing_and_bounded():
+    """2^30 lots at 10^4 are 10^8 x 2^30; at a rate of 2^30 that is NO_LIMIT, which is too much."""
+    rows = World().view.instruments
+    for i, price in ((PERP, 0), (PERP, 500_000), (COIN, 0)):
+        assert worth(rows, i, price, 0, E8) == 0
+    assert worth(rows, PERP, 10_000, 1 << 30, 1 << 30) == OVERFLOW
+    assert worth(rows, PERP, 10_000, -(1 << 30), 1 << 30) == OVERFLOW
+    assert worth(rows, PERP, 10_000, 1 << 30, (1 << 30) - 1) == ((1 << 30) - 1) << 30
+    assert worth(rows, PERP, 0, 1, E8) == OVERFLOW
+    assert worth(rows, PERP, 1, 1, E8) == 10_000
+    assert worth(rows, COIN, 0, 1, E8) == 100 * E8  # a contract of 100 dollars, whatever the price
+
+
+def test_smallest_middle_is_one_and_is_remembered():
+    world = World()
+    row = world.view.top[PERP]
+    row["bid"] = row["ask"] = 1
+    assert mark(world.view.top, world.gate.market, PERP) == 1
+    row["bid"] = 0
+    assert mark(world.view.top, world.gate.market, PERP) == 1
+    assert mark(world.view.top, np.zeros_like(world.gate.market), PERP) == 0
 
 
 def test_exposure_of_many_large_cells_is_an_overflow():

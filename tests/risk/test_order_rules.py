@@ -68,6 +68,13 @@ def test_equal_order_is_denied_until_the_window_is_over():
     assert verdict(world, place()) == (w.PASS, "")
 
 
+def test_window_is_measured_by_difference_on_a_young_clock():
+    world = patient()
+    for now, want in ((3, w.PASS), (7, w.DENY_DUPLICATE), (9, w.PASS), (13, w.DENY_DUPLICATE)):
+        world.view.now[3] = now * MS
+        assert verdict(world, place())[0] == want
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -97,6 +104,15 @@ def test_duplicates_inside_a_batch_are_seen_and_amends_are_none():
         w.PASS, w.DENY_BAND, w.DENY_DUPLICATE, w.PASS,
     ]  # fmt: skip
     assert verdict(world, place(op=w.AMEND, target_order_id=77)) == (w.PASS, "")
+
+
+def test_duplicates_behind_others_of_a_batch_are_seen_and_only_orders_that_passed_count():
+    world = patient()
+    world.view.orders[0]["order_id"], world.view.open_count[0] = 77, 1
+    amend = place(op=w.AMEND, target_order_id=77)
+    denied = place(verdict=w.DENY_BAND)
+    got = [v for v, _ in world.check(cancel(77), denied, amend, place(), place())]
+    assert got == [w.PASS, w.DENY_BAND, w.PASS, w.PASS, w.DENY_DUPLICATE]
 
 
 def test_a_denied_order_is_not_remembered():
@@ -237,6 +253,13 @@ def test_old_references_and_no_references_are_no_measure():
     assert verdict(world, place()) == (w.PASS, "")
 
 
+def test_reference_counts_for_a_minute_and_a_collar_of_nothing_is_off():
+    assert FRESH_NS == 60 * 10**9
+    world = World(Risk(collar_bps=0))
+    note_market(world.gate.market, PERP, w.MARK, 400_000, world.view.now[3])
+    assert verdict(world, place()) == (w.PASS, "")
+
+
 @pytest.mark.parametrize("reference", [1 << 60, BIG])
 def test_collar_of_enormous_references_is_an_overflow(reference):
     world = collared()
@@ -267,15 +290,16 @@ def test_stated_usual_size_times_multiple_is_exact():
 def test_mean_is_kept_eight_times_and_counts_from_the_eighth_order():
     world = World(Risk(fat_finger_multiple=3, orders_per_s=1000, open_orders_max=1000))
     mean = 0
-    for n, qty in enumerate((40, 20, 20, 20, 20, 20, 20, 20)):
+    for n, qty in enumerate((400, 200, 200, 200, 200, 200, 200, 200)):
         assert verdict(world, place(qty=qty)) == (w.PASS, "")
         mean = mean + qty - mean // 8 if n else 8 * qty
         assert list(world.gate.typical[0, PERP]) == [0, mean, n + 1]
-    assert mean // 8 == 28
-    assert verdict(world, place(qty=85)) == (w.DENY_FAT_FINGER, "fat_finger")
-    assert verdict(world, place(qty=84)) == (w.PASS, "")
+    usual = mean // 8
+    assert usual == 278
+    assert verdict(world, place(qty=3 * usual + 1)) == (w.DENY_FAT_FINGER, "fat_finger")
+    assert verdict(world, place(qty=3 * usual)) == (w.PASS, "")
     world.gate.typical[0, PERP, st.TYPICAL_COUNT] = 7
-    assert verdict(world, place(qty=400)) == (w.PASS, "")
+    assert verdict(world, place(qty=1500)) == (w.PASS, "")
 
 
 def test_mean_is_learned_from_what_passes():

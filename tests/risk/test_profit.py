@@ -74,6 +74,17 @@ def test_smallest_rows_count(qty, settled):
     assert got == want
 
 
+@pytest.mark.parametrize("i", [PERP, COIN])
+@pytest.mark.parametrize("row", [{"qty": 1}, {"qty": -1}, {"qty": -1, "realized": 5}])
+def test_what_is_held_is_worth_nothing_known_without_a_price(i, row):
+    world = World()
+    for name, value in row.items():
+        world.view.positions[i][name] = value
+    for price in (0, -1):
+        got = instrument_profit(world.view.positions, world.view.instruments, i, price, E8)
+        assert got == OVERFLOW
+
+
 def test_even_row_is_worth_nothing_at_any_price():
     world = World()
     for i in (PERP, COIN):

@@ -1,5 +1,6 @@
 """What reduces, by itself: which side counts, and where sizes are too large to add up."""
 
+import numpy as np
 import pytest
 
 from alephtx.core import words as w
@@ -37,6 +38,10 @@ def test_hedge_counts_every_instrument_of_its_underlying_and_no_other(side):
     open_[PERP, own], open_[COIN, own] = 10, 5
     open_[SPOT, other] = open_[PERP, other] = open_[ETH, own] = 10**6
     # Short of 0.06 (10,000 - 3,000 - 1,000): 0.02 are open already, 0.04 may come.
+    first, gone = place(side=side, qty=10), place(side=side, qty=10, verdict=w.DENY_BAND)
+    for qty, want in ((30, True), (31, False)):  # 0.01 is before it in the batch
+        batch = np.concatenate([gone, first, place(side=side, qty=qty, flags=w.HEDGE)])
+        assert reduces(batch, 2, world.view, world.table) is want
     for qty, want in ((40, True), (41, False)):
         row = place(side=side, qty=qty, flags=w.HEDGE)
         assert reduces(row, 0, world.view, world.table) is want

@@ -101,6 +101,17 @@ def test_account_is_narrowed_alone():
     assert faster.buckets[0, g.INTERVAL] == 5 * 10**8
 
 
+@pytest.mark.parametrize(
+    ("per_second", "interval"),
+    [(0, 0), (1, 10**9), (3, 333_333_334), (7, 142_857_143), (10**9, 1)],
+)
+def test_interval_of_a_pace_is_rounded_up_and_the_bucket_is_full(per_second, interval):
+    bucket = np.full((2, 4), 7, np.int64)
+    set_bucket(bucket[1], per_second)
+    burst = interval * per_second
+    assert bucket.tolist() == [[7, 7, 7, 7], [burst, 7, interval, burst]]
+
+
 def test_pace_of_an_account_is_the_slower_of_both_whatever_they_are():
     """An interval is rounded up, so a pace read back from it came out one too slow: 3 a second."""
     for general in range(1, 40):

@@ -167,6 +167,19 @@ def test_messages_allow_a_burst_then_their_pace():
     assert verdict(world, place()) == (w.DENY_MESSAGES, "messages")
 
 
+@pytest.mark.parametrize(("debt", "want"), [(0, w.PASS), (1, w.DENY_MESSAGES)])
+def test_hedge_goes_into_debt_by_a_burst_to_the_nanosecond(debt, want):
+    world = chatty(per_second=4)
+    world.view.positions[PERP]["qty"] = 1000
+    bucket = world.gate.messages[0]
+    bucket[g.REFILLED] = world.view.now[3]
+    bucket[g.TOKENS] = bucket[g.INTERVAL] - bucket[g.BURST] - debt
+    row = place(side=w.SELL, flags=w.REDUCE_ONLY)
+    assert verdict(world, row)[0] == want
+    bucket[g.TOKENS] = bucket[g.INTERVAL] - debt
+    assert verdict(world, place())[0] == want
+
+
 def test_refused_message_costs_no_order_token_and_groups_pay_nothing():
     world = chatty()
     group = [place(group_id=3), place(group_id=3, price=400_000)]
@@ -255,6 +268,16 @@ def test_ratio_counts_trades_amends_and_the_batch_but_no_cancels():
     got = world.check(cancel(77), place(), place(), place(), place())
     assert [v for v, _ in got] == [w.PASS] * 4 + [w.DENY_ORDER_RATIO]
     assert got[4][1] == g.RULE_ORDER_RATIO
+
+
+@pytest.mark.parametrize(("now", "before"), [(0, 4), (4, 0), (1, 3), (2, 2), (3, 1)])
+def test_trades_of_both_halves_add_up(now, before):
+    world = paced(most=2)
+    world.gate.accounts[0, g.RATIO_SINCE] = world.view.now[3]
+    world.gate.accounts[0, [g.TRADES, g.TRADES_BEFORE]] = now, before
+    world.gate.accounts[0, [g.ORDERS, g.ORDERS_BEFORE]] = 4, 3
+    assert verdict(world, place()) == (w.PASS, "")
+    assert verdict(world, place()) == (w.DENY_ORDER_RATIO, "order_ratio")
 
 
 def test_few_orders_are_no_ratio():
