@@ -27,6 +27,8 @@ EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 
 KILL_TESTS = (
     "tests/execution/test_open_orders.py",
+    "tests/execution/test_killing.py",
+    "tests/execution/test_closing.py",
     "tests/engine/test_halts.py",
     "tests/engine/test_kill_door.py",
     "tests/engine/test_flatten.py",
