@@ -233,6 +233,28 @@ def test_an_ack_of_an_order_presumed_lost_proves_that_it_lives():
     assert (desk.out[0]["slot"], desk.out[0]["leaves_qty"], desk.order()["spare"]) == (0, 10, 0)
 
 
+@pytest.mark.parametrize(
+    ("row", "end"),
+    [
+        (update(w.CANCEL_ACK, cum_qty=4), w.CANCELED), (update(w.EXPIRE, cum_qty=4), w.EXPIRED),
+        (update(w.ORDER_STATE, status=w.CANCELED, cum_qty=4), w.CANCELED),
+        (update(w.ORDER_STATE, status=w.EXPIRED, cum_qty=4), w.EXPIRED),
+        (update(w.ORDER_STATE, status=w.FILLED, cum_qty=10), w.FILLED),
+    ],
+)  # fmt: skip
+def test_order_presumed_lost_that_filled_and_ended_waits_for_its_fills(row, end):
+    desk = Desk()
+    desk.place(qty=10)
+    desk.apply(update(w.NOT_FOUND))
+    cum = int(row[0]["cum_qty"])
+    assert desk.apply(row.copy()) == (o.APPLIED, o.RESURRECTED)
+    assert (desk.status(), desk.open()) == (w.UNKNOWN, (cum, 0))
+    assert desk.apply(fill(1, 1)) == (o.APPLIED, 0)
+    assert (desk.status(), desk.open()) == (w.UNKNOWN, (cum - 1, 0))
+    assert desk.apply(fill(2, cum - 1)) == (o.APPLIED, 0)
+    assert (desk.status(), desk.open(), desk.order()["filled_qty"]) == (end, (0, 0), cum)
+
+
 @pytest.mark.parametrize(("room", "want"), [(0, o.INVALID), (1, o.APPLIED)])
 def test_filled_quantity_stays_below_the_bound(room, want):
     desk = Desk()
