@@ -215,6 +215,16 @@ def test_an_answer_proves_life_where_it_says_that_the_order_is_live(said):
     assert desk.order()["ts_ack"] == (70 if said in (w.NEW, w.PARTIALLY_FILLED) else 0)
 
 
+@pytest.mark.parametrize(
+    "kind", [w.CANCEL_REJECT, w.AMBIGUOUS, w.REJECT, w.CANCEL_ACK, w.NOT_FOUND]
+)
+def test_a_status_beside_another_report_proves_nothing(kind):
+    desk = Desk()
+    desk.place()
+    desk.apply(update(kind, status=w.NEW, ts_recv=70))
+    assert desk.order()["ts_ack"] == 0
+
+
 @pytest.mark.parametrize("end", [w.CANCEL_ACK, w.EXPIRE, w.REJECT])
 def test_an_ack_after_the_end_is_no_proof(end):
     desk = Desk()
@@ -261,6 +271,34 @@ def test_filled_quantity_stays_below_the_bound(room, want):
     desk.place(qty=MAX_VALUE - 1)
     assert desk.apply(fill(1, MAX_VALUE - 5)) == (o.APPLIED, 0)
     assert desk.apply(fill(2, 5 - room))[0] == want
+
+
+@pytest.mark.parametrize("account", [0, 2])
+@pytest.mark.parametrize("instrument", [1, 3])
+def test_fill_of_another_account_or_instrument_is_not_meant(account, instrument):
+    desk = Desk(accounts=3)
+    desk.place(account=1, instrument=2)
+    assert desk.apply(fill(1, 4, account=account, instrument=2))[0] == o.INVALID
+    assert desk.apply(fill(1, 4, account=1, instrument=instrument))[0] == o.INVALID
+    assert desk.apply(fill(1, 4, account=1, instrument=2))[0] == o.APPLIED
+
+
+@pytest.mark.parametrize(
+    ("fields", "want"),
+    [
+        ({"price": 0}, o.INVALID), ({"price": -1}, o.INVALID), ({"price": 1}, o.APPLIED),
+        ({"price": MAX_VALUE - 1}, o.APPLIED), ({"price": MAX_VALUE}, o.INVALID),
+        ({"price": MAX_VALUE + 1}, o.INVALID), ({"trade_id": 0}, o.INVALID),
+        ({"trade_id": -5}, o.APPLIED), ({"side": w.BUY}, o.APPLIED), ({"side": w.SELL}, o.INVALID),
+    ],
+)  # fmt: skip
+def test_fill_has_a_price_and_a_number_and_the_orders_side(fields, want):
+    desk = Desk()
+    desk.place()
+    row = fill(1, 4)
+    for name, value in fields.items():
+        row[name] = value
+    assert desk.apply(row)[0] == want
 
 
 @pytest.mark.parametrize("size", [1, 3, 7])
