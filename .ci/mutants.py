@@ -25,15 +25,18 @@ from forks import Fork, Outcome, Stage
 ROOT = Path(__file__).parents[1]
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 
-KILL_TESTS = (
+QUICK_KILL_TESTS = (
     "tests/execution/test_open_orders.py",
     "tests/execution/test_killing.py",
     "tests/execution/test_closing.py",
     "tests/engine/test_halts.py",
     "tests/engine/test_kill_door.py",
+)
+SLOW_KILL_TESTS = (
     "tests/engine/test_flatten.py",
     "tests/engine/test_deadman.py",
     "tests/engine/test_killer.py",
+    "tests/engine/test_killer_process.py",
 )
 ORDER_TESTS = ("tests/execution",)
 PARTS: dict[str, tuple[str, tuple[Stage, ...]]] = {
@@ -55,8 +58,8 @@ PARTS: dict[str, tuple[str, tuple[Stage, ...]]] = {
     "kill": (
         "the kill",
         (
-            Stage(KILL_TESTS),
-            Stage(("tests/engine/test_killer_process.py",), each_s=60),
+            Stage(QUICK_KILL_TESTS),
+            Stage(SLOW_KILL_TESTS, each_s=60),
             Stage(("tests/test_cli_runs.py",), each_s=60, only=("src/alephtx/cli/kill.py",)),
         ),
     ),

@@ -43,7 +43,15 @@ class PitCodec(ToyCodec):
     def __init__(self, *, bulk=False):
         super().__init__("http")
         self.spec = msgspec.structs.replace(self.spec, bulk_cancel=bulk)
-        self.instruments = instruments()
+        self.instruments, self.timers = instruments(), True
+
+    def request(self, what, now_ns, **args):
+        """Timers are by instrument; everything else names none."""
+        if what is not What.DEADMAN:
+            return super().request(what, now_ns, **args)
+        timer = args.get("instrument", -1) if self.timers else -1
+        (made,) = super().request(what, now_ns, **args)
+        return [msgspec.structs.replace(made, instrument=timer)]
 
     def reply(self, request, status, headers, body, out):
         super().reply(request, status, headers, body, out)
