@@ -189,6 +189,23 @@ def test_flat_position_that_kept_something_is_caught():
     assert broken(Position(qty=1, bought=1, fifo_qty=1, cost=4, flow=4, fifo_cost=4)) == {}
 
 
+@pytest.mark.parametrize(
+    ("bent", "said"),
+    [
+        ({}, ""), ({"cost": 4}, "a cost of 4 without a position"),
+        ({"cost": -4}, "a cost of -4 without a position"), ({"fifo_cost": 1}, "FIFO lots cost 0"),
+        ({"fifo_cost": -1}, "FIFO lots cost 0"), ({"qty": 1}, "FIFO holds 0 lots, not 1"),
+        ({"bought": 2}, "bought 2 less sold 0 is not 0"), ({"sold": 2}, "bought 0 less sold 2"),
+        ({"gain": 1}, "flat, but gained 1 at average cost and 0 by FIFO"),
+        ({"gain": -1}, "flat, but gained -1"), ({"fifo_gain": 1}, "and 1 by FIFO"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_flat_position_is_said(bent, said):
+    told = Position(**bent).check()
+    assert said in told
+    assert bool(told) == bool(bent)
+
+
 def test_books_that_sum_to_something_are_caught_by_the_next_event():
     ledger = opened(("USDT", "10"))
     ledger.entries.sums["USDT"] += 1
