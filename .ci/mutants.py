@@ -67,7 +67,7 @@ PARTS: dict[str, tuple[str, tuple[Stage, ...]]] = {
     "journal": (
         "the journal",
         (
-            Stage(("tests/matrix/test_journal_format.py",)),
+            Stage(("tests/matrix/test_journal_format.py", "tests/matrix/test_journal_disk.py")),
             Stage(("tests/matrix/test_journal.py", "tests/matrix/test_journal_damage.py")),
         ),
     ),
