@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from alephtx.matrix.journal_read import list_segments, read_header
-from tests.matrix.journals import fill, open_journal
+from alephtx.matrix.journal_read import list_segments, read, read_header, verify_chain, walk_segment
+from tests.matrix.journals import check_records, fill, header, instruments, open_journal
 
 
 @pytest.fixture
@@ -104,6 +104,33 @@ def test_closing_nothing_leaves_no_mark(tmp_path, disk):
     journal.close()
     assert disk == [("ftruncate", "00000001.seg"), ("fdatasync", "00000001.seg")]
     assert read_header(list_segments(tmp_path)[0]).synced_seq == 0
+
+
+def test_header_of_several_pages_is_read_whole(tmp_path):
+    table = instruments(*(f"C{n}" for n in range(60)))
+    with open_journal(tmp_path, header=header(table=table), segment_bytes=1 << 16) as journal:
+        fill(journal, 40)
+        journal.roll()
+        fill(journal, 40)
+    (first, second) = map(read_header, list_segments(tmp_path))
+    assert first.header_bytes == second.header_bytes > 8192
+    assert first.header.instruments == table.to_json()
+    check_records(read(tmp_path), 80)
+    assert verify_chain(tmp_path) == 1
+
+
+def test_long_torn_end_is_counted_to_the_byte(tmp_path):
+    journal = open_journal(tmp_path)
+    fill(journal, 2)
+    journal.close()
+    (path,) = list_segments(tmp_path)
+    good = path.stat().st_size
+    for junk in (1, 7, 8, 2 * good + 3):
+        with path.open("ab") as file:
+            file.write(b"\x01" * junk)
+        walk = walk_segment(path, read_header(path), repair=True)
+        assert (walk.end, walk.next_seq, walk.torn_bytes, walk.lost_records) == (good, 3, junk, 0)
+        os.truncate(path, good)
 
 
 def test_failure_is_no_mark(tmp_path, disk):

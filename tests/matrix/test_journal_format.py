@@ -268,6 +268,18 @@ def test_header_says_what_it_was_given(names):
         decode_header(data[:-1], "x")
 
 
+def test_places_in_the_header_never_change():
+    """Journals outlive versions: magic, schema, sizes and what is written later, at their bytes."""
+    data = encode_header(header(engine=7, epoch=9), 3, 4, 1 << 15)
+    assert data[:8] == b"AXJOURN1"
+    assert struct.unpack_from("<IIQQQII", data, 8) == (1, 4096, 3, 4, 1 << 15, 7, 9)
+    assert (PREVIOUS_AT, SYNCED_AT) == (128, 192)
+    assert set(data[120:256]) <= set(data[120:128]) | {0}
+    assert data[256:258] == b'{"'
+    assert encode_previous(bytes(32)) == bytes(32) + struct.pack("<II", checksum(bytes(32)), 1)
+    assert encode_synced(5) == struct.pack("<qq", 5, -6)
+
+
 def test_fields_that_are_written_later_are_read_and_checked():
     data = bytearray(encode_header(header(), 1, 1, 1 << 15))
     digest = bytes(range(32))
