@@ -10,7 +10,7 @@ JOBS ?= 2
 PYTEST := $(BIN)/python -m $(if $(COVERAGE),coverage run -m )pytest
 LOCK := pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
-.PHONY: help setup setup-dev demo test unjitted coverage smoke check bench soak sim nightly docs lock clean
+.PHONY: help setup setup-dev demo test unjitted coverage smoke check bench soak sim nightly mutants docs lock clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
@@ -69,6 +69,9 @@ sim: setup-dev  ## play SEEDS simulated worlds from seed FIRST: the whole stack 
 nightly: setup-dev  ## more and longer worlds
 	$(BIN)/python -m alephtx.testing.world --seeds $(or $(SEEDS),10000) --first $(or $(FIRST),1)
 	$(BIN)/python -m alephtx.testing.world --seeds 500 --first $(or $(FIRST),1) --seconds 600
+
+mutants: setup-dev  ## break PART in SAMPLE places and see what the tests notice (docs/mutation.md)
+	$(BIN)/python .ci/mutants.py --part $(or $(PART),gate) --sample $(or $(SAMPLE),200) --seed $(or $(SEED),1)
 
 docs: setup-dev  ## run every example in the documentation
 	$(BIN)/python -m pytest tests/test_docs.py

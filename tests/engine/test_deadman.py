@@ -5,9 +5,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from alephtx.core.errors import TransportError, VenueError
+from alephtx.core.ports import What
 from alephtx.engine.deadman import DeadMan
 from alephtx.engine.killer import Killer
 from tests.engine.killing import standing, until
+from tests.execution.pit import LINEAR, SPOT, Pit
+from tests.execution.toy import oid
 
 FUTURES = ("binance_usdm", "binance_coinm")
 MS = 1_000_000
@@ -130,3 +134,78 @@ async def test_account_has_timers_where_it_may_and_the_venue_offers_them(
         killer = Killer(desk.run)
         assert (killer.accounts[0].deadman is not None) == has
         await killer.close()
+
+
+# -- to the nanosecond, at a venue whose time is its own ------------------------------------
+
+SECOND = 1_000_000_000
+SIXTY = {"timeout_ns": 60 * SECOND}
+
+
+class Timers:
+    """Timers of a minute at the pit, over orders on two instruments."""
+
+    def __init__(self, *, by_instrument=True):
+        self.pit = Pit()
+        self.pit.taken_ns = 0
+        self.pit.codec.timers = by_instrument
+        for n, i in ((1, LINEAR), (2, SPOT), (3, LINEAR)):
+            self.pit.ours(oid(n), i)
+        self.made = DeadMan(self.pit.kill, self.pit.clock, 60 * SECOND, lambda: self.pit.known)
+
+    async def ticks(self, passed_ns=0):
+        """Let time pass and tick; returns what was asked, and forgets it."""
+        self.pit.clock.advance(passed_ns)
+        await self.made.tick()
+        asked = self.pit.requests(What.DEADMAN)
+        self.pit.asked.clear()
+        return asked
+
+
+async def test_each_instrument_with_orders_has_a_timer_renewed_after_a_third():
+    timers = Timers()
+    both = [{**SIXTY, "instrument": i} for i in (LINEAR, SPOT)]
+    assert await timers.ticks() == both
+    assert timers.made.armed == [LINEAR, SPOT]
+    assert await timers.ticks(20 * SECOND - 1) == []
+    assert await timers.ticks(1) == both
+    assert await timers.ticks(20 * SECOND - 1) == []
+    timers.pit.known = timers.pit.known[:1]
+    assert await timers.ticks(1) == both[:1]
+    assert timers.made.armed == [LINEAR, SPOT]  # runs on, and is stopped at the end
+
+
+async def test_one_timer_for_the_account_is_sent_once():
+    timers = Timers(by_instrument=False)
+    assert await timers.ticks() == [{**SIXTY, "instrument": LINEAR}]
+    assert timers.made.armed == [-1]
+    assert await timers.ticks(20 * SECOND - 1) == []
+    assert len(await timers.ticks(1)) == 1
+    await timers.made.disarm()
+    assert timers.pit.requests(What.DEADMAN) == [{"timeout_ns": 0}]
+    assert timers.made.armed == []
+
+
+async def test_refusal_rests_ten_minutes_and_a_failure_not_at_all():
+    timers = Timers()
+    timers.pit.errors[What.DEADMAN] = [TransportError("cut")]
+    assert len(await timers.ticks()) == 2
+    assert timers.made.armed == [SPOT]
+    assert await timers.ticks() == [{**SIXTY, "instrument": LINEAR}]
+    timers.pit.errors[What.DEADMAN] = [VenueError("not today")]
+    assert len(await timers.ticks(20 * SECOND)) == 1
+    assert await timers.ticks(600 * SECOND - 1) == []
+    assert len(await timers.ticks(1)) == 2
+
+
+async def test_every_timer_is_stopped_and_one_that_fails_is_kept():
+    timers = Timers()
+    await timers.ticks()
+    timers.pit.errors[What.DEADMAN] = [TransportError("cut")]
+    await timers.made.disarm()
+    stops = [{"timeout_ns": 0, "instrument": i} for i in (LINEAR, SPOT)]
+    assert timers.pit.requests(What.DEADMAN) == stops
+    assert timers.made.armed == [LINEAR]
+    await timers.made.disarm()
+    assert timers.made.armed == []
+    assert timers.pit.requests(What.DEADMAN) == [*stops, stops[0]]

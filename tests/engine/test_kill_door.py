@@ -185,11 +185,60 @@ def test_run_that_does_not_go_is_not_resumed(run, matrix):
         door.resume(run, "a test")
 
 
+def test_door_is_open_to_nobody_else(run, matrix):
+    door.ask(run, "a test")
+    assert door.folder(run).stat().st_mode & 0o777 == 0o700
+    for path in door.folder(run).iterdir():
+        path.unlink()
+    door.folder(run).rmdir()
+    request = door.ask(run, "a test")
+    door.finish(run, KillReport("n", request))
+    assert door.folder(run).stat().st_mode & 0o777 == 0o700
+
+
 def test_nobody_at_the_door_is_told_as_such(run, matrix, monkeypatch):
     monkeypatch.setattr(door, "_start_killer", lambda run: None)
     report = door.kill(run, "a test", wait_s=0.1)
     assert (report.halted, report.confirmed, report.live_orders) == (True, False, -1)
     assert "orders may be open" in report.said
+
+
+def test_kill_closes_no_position_and_tries_for_half_a_minute_unless_told_otherwise(
+    run, matrix, monkeypatch
+):
+    monkeypatch.setattr(door, "wait", lambda run, request: KillReport(run.id, request))
+    for request in (
+        door.ask(run, "a test"),
+        door.kill(run, "a test").request,
+        *(report.request for report in door.kill_all([run, run], "a test")),
+    ):
+        told = (request.reason, request.by, request.flatten, request.wait_s)
+        assert told == ("a test", "api", False, 30.0)
+        assert door._read(run, door.folder(run) / f"{request.id}{door.ASKED}") == request
+    (report,) = door.kill_all([run], "now", "cli", flatten=True, wait_s=2.0)
+    told = report.request
+    assert (told.reason, told.by, told.flatten, told.wait_s) == ("now", "cli", True, 2.0)
+
+
+def test_killer_that_cannot_be_started_is_told_with_its_last_words(run, matrix, monkeypatch):
+    started = []
+
+    def start(run):
+        started.append(door.MachineClock().monotonic())
+        return subprocess.Popen([sys.executable, "-c", ""])
+
+    monkeypatch.setattr(door, "_start_killer", start)
+    log = run.logs / "killer.log"
+    log.write_text("an old line\n2026-01-01T00:00:00Z error cannot_stand_by " + "x" * 400 + "\n\n")
+    report = door.kill(run, "a test")
+    words = "no killer could be started: error cannot_stand_by " + "x" * 278
+    assert report.said == f"{words}; orders may be open"
+    assert (report.halted, report.confirmed) == (True, False)
+    (moment,) = started
+    assert moment - report.request.asked_ns > door.TAKE_NS
+    assert door.waits(run)
+    log.write_text("")
+    assert door._last_words(run) == "no killer could be started: "
 
 
 def test_what_a_killer_that_never_came_leaves_unsaid(run, matrix):
@@ -259,5 +308,14 @@ def test_report_reads_back_as_json(run):
     request = door.ask(run, "a test")
     door.finish(run, KillReport(run.id, request, accounts=[AccountReport("a", "alpha")]))
     told = json.loads((door.folder(run) / f"{request.id}{door.REPORT}").read_bytes())
-    assert told["accounts"][0]["venue"] == "alpha"
-    assert told["request"]["by"] == "api"
+    (account,) = told.pop("accounts")
+    assert account == {
+        "account": "a", "venue": "alpha", "cancels": 0, "requests": 0, "sent_ns": 0,
+        "confirmed_ns": 0, "open": [], "unproven": 0, "confirmed": False, "flat": None,
+        "positions": {}, "error": "",
+    }  # fmt: skip
+    assert told.pop("request")["by"] == "api"
+    assert told == {
+        "run": run.id, "halted": False, "confirmed": False, "flat": None, "live_orders": -1,
+        "last_cancel_ns": 0, "took_ns": 0, "engine": "", "said": "",
+    }  # fmt: skip

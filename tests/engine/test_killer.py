@@ -6,7 +6,9 @@ import pytest
 
 from alephtx.core import identity, words
 from alephtx.engine import kill_door
+from alephtx.engine.kill_words import KillReport
 from alephtx.engine.killer import Killer
+from alephtx.execution.killing import AccountReport
 from tests.engine.killing import ENGINE, EPOCH_NUMBER, VENUES, standing
 
 every_venue = pytest.mark.parametrize("venue", VENUES)
@@ -229,3 +231,65 @@ async def test_flatten_order_whose_answer_is_lost_is_not_sent_again(tmp_path):
         assert desk.position(venue) == 0
         assert report.flat
         assert len(desk.exchange(venue).orders) == before + 1
+
+
+@pytest.mark.parametrize("mode", ["live", "paper"])
+async def test_judgement_of_every_outcome(tmp_path, mode):
+    async with standing(tmp_path, "binance_usdm") as desk:
+        killer = Killer(desk.run)
+        try:
+            for given, want in JUDGED[mode]:
+                accounts = [AccountReport(f"a{k}", "v", **a) for k, a in enumerate(given[0])]
+                report = KillReport(
+                    "run", desk.request(flatten=given[1]), halted=given[2], engine=given[3],
+                    accounts=accounts,
+                )  # fmt: skip
+                said = killer._judge(report)
+                assert (report.confirmed, report.live_orders, report.flat, said) == want, given
+        finally:
+            await killer.close()
+
+
+GONE = {"confirmed": True}
+HALTED = "halted, no order is open"
+BACK = "was hung, and was started again"
+JUDGED = {
+    "live": [  # accounts, flatten, halted, engine -> confirmed, live orders, flat, said
+        (([GONE, GONE], False, True, ""), (True, 0, None, HALTED)),
+        (([GONE], False, False, ""), (True, 0, None, "no order is open")),
+        (([GONE], False, True, "is not there"),
+         (True, 0, None, f"{HALTED}; its engine is not there")),
+        (([GONE, {"open": ["x", "y"], "unproven": 3}, {"open": ["z"]}], False, True, ""),
+         (False, 6, None, "not confirmed at a1, a2: orders may be open")),
+        (([GONE, {"open": ["x"], "error": "silent"}], False, True, ""),
+         (False, -1, None, "not confirmed at a1: orders may be open")),
+        (([GONE | {"error": "was slow"}, {"open": ["x"]}], False, True, ""),
+         (False, 1, None, "not confirmed at a1: orders may be open")),
+        (([GONE | {"flat": True}] * 2, True, True, ""),
+         (True, 0, True, f"{HALTED}, positions are closed")),
+        (([GONE | {"flat": True}, GONE | {"flat": False}], True, True, ""),
+         (True, 0, False, f"{HALTED}, positions are left")),
+        (([GONE | {"flat": True}, {"flat": False}], True, True, ""),
+         (False, 0, False, "not confirmed at a1: orders may be open")),
+    ],
+    "paper": [
+        (([], False, True, ""), (True, 0, None, HALTED)),
+        (([], False, True, BACK), (True, 0, None, HALTED)),
+        (([], False, True, "is not there"),
+         (True, 0, None, "nobody runs it, and its orders were simulated")),
+        (([], False, True, "hung and was ended"),
+         (False, 0, None, "its engine hung and was ended")),
+    ],
+}  # fmt: skip
+
+
+async def test_shared_position_is_closed_as_far_as_it_is_ours(tmp_path):
+    venue = "binance_usdm"
+    async with standing(tmp_path, venue, exclusive=False) as desk:
+        desk.fill(venue, 10)
+        ours = desk.position(venue)
+        desk.rest(venue, qty=7, side=words.BUY, **desk.taking(venue, words.BUY))  # by hand
+        assert desk.position(venue) == ours + 7
+        report = await desk.kill(flatten=True)
+        assert (report.confirmed, report.flat) == (True, True), report
+        assert desk.position(venue) == 7

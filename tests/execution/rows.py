@@ -6,6 +6,8 @@ from alephtx.core import words
 from alephtx.core.records import INTENT, UPDATE
 from alephtx.execution import orders as o
 
+RUBBISH = 0x5A
+
 
 def intent(order_id=1, qty=10, side=words.BUY, **fields):
     row = np.zeros(1, INTENT)
@@ -28,19 +30,30 @@ def fill(trade_id, qty, order_id=1, **fields):
     return update(words.FILL, order_id, trade_id=trade_id, qty=qty, price=100, **fields)
 
 
+def followed(row):
+    """Return a row with one of rubbish behind it, which nobody may read or write."""
+    rows = np.zeros(2, row.dtype)
+    rows[0] = row[0]
+    rows[1:].view(np.uint8)[:] = RUBBISH
+    return rows
+
+
 class Desk:
     """An order table with one order in it and short names for what is done to it."""
 
     def __init__(self, **sizes):
         made = {"strategies": 2, "open_max": 4, "history": 8, "instruments": 4, "accounts": 2}
         self.table = o.make_order_table(**{**made, **sizes})
-        self.out = np.zeros(1, o.OUTCOME)
+        self.out = followed(np.zeros(1, o.OUTCOME))
 
     def place(self, **fields):
-        return o.orders_place(self.table, intent(**fields), 900)
+        return o.orders_place(self.table, followed(intent(**fields)), 900)
 
     def apply(self, row):
-        result = o.orders_apply(self.table, row, self.out)
+        rows = followed(row)
+        result = o.orders_apply(self.table, rows, self.out)
+        row[0] = rows[0]
+        assert {*bytes(rows[1]), *bytes(self.out[1])} == {RUBBISH}, "only the first row is meant"
         return result, int(self.out[0]["code"])
 
     def order(self, order_id=1):

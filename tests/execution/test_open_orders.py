@@ -103,3 +103,46 @@ def test_whatever_is_told_no_order_the_table_holds_open_is_forgotten(reports):
         desk.apply(row.copy())
     if desk.status() not in words.TERMINAL:
         assert ids(told([intent(), *reports])) == [1]
+
+
+def test_every_report_of_every_order_ends_it_proves_it_or_leaves_it():
+    """All kinds by all statuses, against the sets of words written out here."""
+    ends = {words.CANCEL_ACK, words.EXPIRE, words.REJECT, words.NOT_FOUND}
+    over = {words.FILLED, words.CANCELED, words.REJECTED, words.EXPIRED}
+    proofs = {words.ACK, words.FILL, words.REPLACE_ACK, words.ORDER_STATE}
+    refusals = {words.REJECT, words.NOT_FOUND}
+    for kind in range(words.SENT, words.NOT_FOUND + 1):
+        for status in range(12):
+            row = update(kind, status=status, account=2, instrument=5)
+            ending = kind in ends or status in over
+            refused = kind in refusals or status == words.REJECTED
+            seen = told([intent(account=2), ACK, row]).of(2)
+            assert len(seen) == (not ending or refused), (kind, status)
+            unseen = told([intent(account=2), row]).of(2)
+            assert len(unseen) == (not ending), (kind, status)
+            if unseen:
+                assert unseen[0].proven == (kind in proofs)
+            again = told([intent(account=2), row, update(words.ACK, account=2, instrument=5)]).of(2)
+            assert len(again) == (not ending or refused), (kind, status)
+            if ending and refused:
+                (order,) = again
+                assert (order.account, order.instrument, order.ts, order.proven) == (
+                    2,
+                    5,
+                    102,
+                    True,
+                )
+
+
+@pytest.mark.parametrize("op", range(5))
+@pytest.mark.parametrize("verdict", [words.PASS, words.DENY_SIZE])
+def test_only_places_that_passed_are_orders(op, verdict):
+    expected = [1] if op == words.PLACE and verdict == words.PASS else []
+    assert ids(told([intent(op=op, verdict=verdict)])) == expected
+
+
+def test_oldest_ends_are_forgotten_first(monkeypatch):
+    monkeypatch.setattr("alephtx.execution.open_orders.ENDED_KEPT_MAX", 3)
+    gone = [update(words.NOT_FOUND, order_id=n) for n in (1, 2, 3, 4)]
+    for n, want in ((1, []), (2, [2]), (3, [3]), (4, [4])):
+        assert ids(told([*gone, update(words.ACK, order_id=n)])) == want

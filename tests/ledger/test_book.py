@@ -202,6 +202,15 @@ def test_fill_that_names_the_unknown_stops_the_fold(fields, message):
         ledger.apply_funding(update(words.FUNDING_PAID, instrument=99))
 
 
+@pytest.mark.parametrize(("flags", "owner"), [(0, 2), (words.FOREIGN, -1), (0xFFFF, -1)])
+def test_foreign_fill_is_nobodys(flags, owner):
+    others = 0xFFFF & ~words.FOREIGN
+    for more in (0, others):
+        ledger = opened(("USDT", "1000"))
+        ledger.apply_fill(fill(LINEAR, 1, 10_000, 5, 1, strategy=2, flags=flags | more))
+        assert [who for _, who, _ in ledger.strategies] == [owner]
+
+
 def test_updates_that_move_no_money_are_passed_over():
     ledger = opened()
     for kind in (words.SENT, words.ACK, words.REJECT, words.ORDER_STATE, words.RESYNC_BEGIN, 200):
@@ -327,6 +336,9 @@ def test_compare_names_every_difference_to_the_last_unit():
         "v:BTC-USDT-PERP: ours 1.000, venue 0.999, difference -0.001",
         "instrument 88: ours 0, venue 2, difference 2",
     ]
+    for i in (-1, len(INSTRUMENTS)):
+        odd = ledger.compare(0, balances, [Holding(i, 2, D(1))])
+        assert f"instrument {i}: ours 0, venue 2, difference 2" in map(str, odd)
     balances[2] = Balance("BTC", D("1.00001"), D(0))
     assert ledger.compare(0, balances[:4], [Holding(LINEAR, 1_000, D(1))]) == []
     first = [*balances[:4]], [Holding(LINEAR, 1_000, D(1)), Holding(SPOT, 1, D(1))]
@@ -446,6 +458,14 @@ def test_check_notices_gains_and_strategies_that_disagree():
     ledger.accounts[0, LINEAR].gain = 5
     with pytest.raises(LedgerMismatch, match="gained 5 at average cost and 0 by FIFO"):
         ledger.check()
+
+
+@pytest.mark.parametrize("off", ["0.5", "-0.5"])
+def test_wallet_that_holds_more_or_less_than_was_stated_is_caught(off):
+    ledger = opened(("USDT", "10"))
+    ledger.days.closing[0, "USDT"] += D(off)
+    with pytest.raises(AccountingError, match="opening and movements of USDT"):
+        ledger.apply_fill(fill(LINEAR, 1, 10_000, 5, 1, fee="0.1"))
 
 
 def test_postings_that_do_not_balance_are_refused_whole():

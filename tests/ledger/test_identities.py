@@ -126,17 +126,28 @@ def pay_funding_twice(monkeypatch):
 def post_one_side(monkeypatch):
     right = Ledger._post
 
-    def post(self, account, ts, other, postings, **more):
-        right(self, account, ts, other, postings, **more)
-        key = (account, CASH, postings[0][1])
+    def post(self, account, ts, currency, other, amounts, **more):
+        right(self, account, ts, currency, other, amounts, **more)
         if other == "interest":
-            self.entries.balances[key] -= 1
-            self.entries.sums[postings[0][1]] -= 1
+            self.entries.balances[account, CASH, currency] -= 1
+            self.entries.sums[currency] -= 1
 
     monkeypatch.setattr(Ledger, "_post", post)
 
 
+def bend_a_strategy(monkeypatch):
+    """Earn something on a strategy's position and not on its account's, which trades first."""
+    right = Ledger._trade_own
+
+    def trade(self, fill, instrument):
+        right(self, fill, instrument)
+        self.strategies[fill.account, fill.strategy, fill.instrument].gain += 1
+
+    monkeypatch.setattr(Ledger, "_trade_own", trade)
+
+
 MUTANTS = [
+    (bend_a_strategy, "gain = cost - flow"),
     (forget_the_cost, "gain = cost - flow"),
     (drop_a_fill, "position = sum of strategies"),
     (count_bought_twice, "position = bought - sold"),
@@ -176,6 +187,23 @@ def test_flat_position_that_kept_something_is_caught():
     bent = Position(gain=-7, flow=7, fifo_gain=-8, fifo_cost=-1)
     assert broken(bent) == {"FIFO gain = average gain when flat": (-8, -7)}
     assert broken(Position(qty=1, bought=1, fifo_qty=1, cost=4, flow=4, fifo_cost=4)) == {}
+
+
+@pytest.mark.parametrize(
+    ("bent", "said"),
+    [
+        ({}, ""), ({"cost": 4}, "a cost of 4 without a position"),
+        ({"cost": -4}, "a cost of -4 without a position"), ({"fifo_cost": 1}, "FIFO lots cost 0"),
+        ({"fifo_cost": -1}, "FIFO lots cost 0"), ({"qty": 1}, "FIFO holds 0 lots, not 1"),
+        ({"bought": 2}, "bought 2 less sold 0 is not 0"), ({"sold": 2}, "bought 0 less sold 2"),
+        ({"gain": 1}, "flat, but gained 1 at average cost and 0 by FIFO"),
+        ({"gain": -1}, "flat, but gained -1"), ({"fifo_gain": 1}, "and 1 by FIFO"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_flat_position_is_said(bent, said):
+    told = Position(**bent).check()
+    assert said in told
+    assert bool(told) == bool(bent)
 
 
 def test_books_that_sum_to_something_are_caught_by_the_next_event():

@@ -14,6 +14,7 @@ from alephtx.core.ports import Holding
 from alephtx.ledger import double_entry
 from alephtx.ledger.book import NOBODY, Ledger
 from alephtx.ledger.moves import CAUSES, COLUMNS
+from alephtx.ledger.statement import day_name, day_of, parse_day
 from tests.ledger.worlds import (
     DAY,
     INSTRUMENTS,
@@ -29,6 +30,15 @@ from tests.ledger.worlds import (
 )
 
 D = Decimal
+
+
+@pytest.mark.parametrize(
+    ("text", "day"),
+    [("1970-01-01", 0), ("1970-01-02", 1), ("1969-12-31", -1), ("2026-07-29", 20_663)],
+)
+def test_days_are_named_and_read_as_they_are_named(text, day):
+    assert (parse_day(text), day_name(day), day_of(day * DAY)) == (day, text, day)
+    assert day_of((day + 1) * DAY - 1) == day
 
 
 def test_every_cause_has_a_book_and_a_column():
@@ -165,6 +175,15 @@ def test_settlement_takes_what_was_held_before_the_run_too():
     assert ledger.strategies[0, 3, INVERSE].qty == 0
     assert ledger.realized(strategy=3) == {"BTC": D("-0.01")}
     assert ledger.taken_up == {}
+    ledger.check()
+
+
+def test_settlement_tells_what_was_held_before_from_what_was_bought():
+    ledger = opened(("USDT", "100"), holdings=[Holding(LINEAR, 3_000, D(100))])
+    ledger.apply_fill(fill(LINEAR, 1, 10_000, 2_000, 1, strategy=3))
+    assert (ledger.held[0, LINEAR], ledger.taken_up[0, LINEAR]) == (5_000, 3_000)
+    ledger.apply_update(moved(words.MONEY_SETTLEMENT, "5", 5, instrument=LINEAR, price=10_100))
+    assert (ledger.held[0, LINEAR], ledger.position(0, LINEAR)) == (0, 0)
     ledger.check()
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from alephtx.core import words
 from alephtx.core.records import POSITION
 from alephtx.core.units import MAX_VALUE
 from alephtx.ledger.cost import Position, divide_nearest, fill_value, money
@@ -22,6 +23,7 @@ from tests.ledger.worlds import (
     ODD,
     SPOT,
     blank_position,
+    instrument,
     row_of,
 )
 
@@ -231,3 +233,21 @@ def test_divide_nearest_rounds_half_away_from_zero(a, b):
 def test_position_row_has_room_for_what_is_carried():
     assert POSITION.fields["carry"][0] == np.int64
     assert Decimal("1e-8") == MONEY
+
+
+def test_partial_closes_are_counted_until_the_position_is_flat():
+    position = Position()
+    counted = []
+    for side, qty in ((1, 10), (-1, 1), (-1, 1), (1, 5), (-1, 1), (-1, 12), (1, 3), (-1, 1)):
+        position.fill(INSTRUMENTS[LINEAR], side, 100, qty)
+        counted.append(position.rounded)
+    assert counted == [0, 1, 2, 2, 3, 0, 0, 1]
+
+
+@pytest.mark.parametrize(("price_scale", "qty_scale"), [(0, 0), (1, 0), (3, 1), (2, 2), (1, 3)])
+def test_value_of_an_inverse_contract_is_its_worth_over_the_price(price_scale, qty_scale):
+    made = instrument("X", words.INVERSE, price_scale=price_scale, qty_scale=qty_scale, value="10")
+    lots, price = 7 * 10**qty_scale, 350 * 10**price_scale
+    assert fill_value(made, price, lots) == 20_000_000  # 70 over 350
+    assert fill_value(made, price, -lots) == -20_000_000
+    assert money(made, 20_000_000) == Decimal("0.2")

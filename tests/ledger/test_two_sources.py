@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from fractions import Fraction
+from math import floor
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from alephtx.ledger.positions import position_fill
 from alephtx.ledger.two_sources import (
     ACCOUNTING,
     FINE,
+    ROUNDINGS,
     STOP,
     UNKNOWN,
     Marks,
@@ -95,6 +97,22 @@ def booked(steps):
 )
 def test_verdict_is_the_tables(kernel, books, aside, verdict):
     assert judge(kernel, books, aside, LIMIT) == verdict
+
+
+def test_verdicts_are_told_apart():
+    assert sorted((FINE, STOP, ACCOUNTING, UNKNOWN)) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("fees", [-7, 0, 7])
+@pytest.mark.parametrize("realized", [-7, 0, 7])
+@pytest.mark.parametrize("qty", [-1, 0, 1])
+def test_smallest_rows_count(qty, realized, fees):
+    rows = np.zeros(len(INSTRUMENTS), POSITION)
+    rows[LINEAR]["qty"], rows[LINEAR]["realized"], rows[LINEAR]["fees"] = qty, realized, fees
+    for mark in (0, 10_000):
+        got = kernel_profit(rows, ROWS, Marks({LINEAR: mark}, RATES))
+        worth = qty * 100 * E8 // 1_000  # a lot is 0.001, the mark 100.00
+        assert got == (None if qty and not mark else realized - fees + worth)
 
 
 PRICES = st.lists(st.integers(1, 1_000_000), min_size=len(INSTRUMENTS), max_size=len(INSTRUMENTS))
@@ -257,17 +275,26 @@ def test_positions_from_before_the_run_count_from_their_entry():
     assert kernel == (10 + 250) * E8
 
 
-def test_fills_booked_in_another_order_make_an_account_unknown_until_it_is_flat():
+@pytest.mark.parametrize("side", [1, -1])
+def test_fills_booked_in_another_order_make_an_account_unknown_until_it_is_flat(side):
     """What the venue realized is by its average cost: bought at 100, at 110, and sold half."""
     ledger = opened(("USDT", "1000"))
-    ledger.apply_fill(fill(LINEAR, 1, 10_000, 500, 1, ts_event=1))
-    ledger.apply_fill(fill(LINEAR, -1, 12_000, 500, 3, ts_event=3, realized="75"))
-    ledger.apply_fill(fill(LINEAR, 1, 11_000, 500, 2, ts_event=2))
+    ledger.apply_fill(fill(LINEAR, side, 10_000, 500, 1, ts_event=1))
+    ledger.apply_fill(fill(LINEAR, -side, 12_000, 500, 3, ts_event=3, realized="75"))
+    ledger.apply_fill(fill(LINEAR, side, 11_000, 500, 2, ts_event=2))
     assert account_profit(ledger, 0, MARKS) is None
-    ledger.apply_fill(fill(LINEAR, -1, 11_000, 500, 4, ts_event=4, realized="25"))
+    ledger.apply_fill(fill(LINEAR, -side, 11_000, 500, 4, ts_event=4, realized="25"))
     assert account_profit(ledger, 0, MARKS) is not None
-    ledger.apply_fill(fill(LINEAR, 1, 11_000, 500, 5, ts_event=5))
+    ledger.apply_fill(fill(LINEAR, side, 11_000, 500, 5, ts_event=5))
     assert account_profit(ledger, 0, MARKS) is not None
+
+
+def test_spot_bought_in_another_order_is_worth_what_it_is():
+    ledger = opened(("USDT", "1000"))
+    for trade_id, ts in ((1, 2), (2, 1)):
+        ledger.apply_fill(fill(SPOT, 1, 1_900_000, 100, trade_id, ts_event=ts))
+    assert ledger.accounts[0, SPOT].disordered
+    assert account_profit(ledger, 0, MARKS).amount == 2 * 100 * E8 // 100  # 1,000 a coin, 0.002
 
 
 def test_what_the_gate_does_not_count_is_held_against_the_limit():
@@ -287,6 +314,45 @@ def test_what_the_gate_does_not_count_is_held_against_the_limit():
     assert worth_of(ledger, "USDT", MARKS) == worth_of(ledger, "USD", MARKS) == 1
     assert worth_of(ledger, "BTC", MARKS) == 20_000
     assert worth_of(ledger, "BNB", MARKS) == 0
+
+
+def test_worth_of_a_coin_is_in_the_reference():
+    """A quote that is worth two of the reference makes the coin twice as dear."""
+    ledger = opened()
+    marks = Marks(MARKS.ticks, dict.fromkeys(RATES, 2 * E8))
+    assert worth_of(ledger, "BTC", marks) == 40_000
+    assert worth_of(ledger, "USDT", marks) == 2
+    half = Marks(MARKS.ticks, dict.fromkeys(RATES, E8 // 2))
+    assert (worth_of(ledger, "BTC", half), worth_of(ledger, "USDT", half)) == (10_000, D("0.5"))
+
+
+@pytest.mark.parametrize(("i", "unit"), [(LINEAR, 1), (SPOT, 1), (ODD, 1), (INVERSE, 25_000)])
+@pytest.mark.parametrize("rate", [1, 3])
+def test_roundings_are_counted_in_the_currency_of_the_gain(i, unit, rate):
+    """Each: ROUNDINGS in settle and one of the price, brought to the reference, and one more."""
+    ledger = opened()
+    ledger.apply_fill(fill(i, 1, 10_000, 1_000, 1, strategy=1))
+    marks = Marks(MARKS.ticks, dict.fromkeys(RATES, rate * E8))
+    one = (ROUNDINGS * unit + 1) * rate + 1
+    assert strategy_profit(ledger, 1, marks).tolerance == one
+    assert strategy_profit(ledger, 2, marks) == Profit(0, 0)
+    ledger.apply_fill(fill(LINEAR if i != LINEAR else ODD, 1, 10_000, 1_000, 2, strategy=1))
+    assert strategy_profit(ledger, 1, marks).tolerance == one + (ROUNDINGS + 1) * rate + 1
+
+
+@pytest.mark.parametrize("qty", [1, -1, 7, -7])
+@pytest.mark.parametrize("cost", [1, -1, 333_333, -333_334])
+def test_value_and_cost_are_floored_apart(qty, cost):
+    """A tick x lot of ODD is 0.03 of a unit of money."""
+    rows = np.zeros(len(INSTRUMENTS), POSITION)
+    rows[ODD]["qty"], rows[ODD]["cost"] = qty, cost
+    row = ROWS[ODD]
+    mul, div = int(row["money_mul"]), int(row["money_div"])
+    assert div > mul > 1
+    for mark in (1, 49_999):
+        got = kernel_profit(rows, ROWS, Marks({ODD: mark}, RATES))
+        exact = floor(Fraction(mark * qty * mul, div)) - floor(Fraction(cost * mul, div))
+        assert (got, type(got)) == (exact, int)
 
 
 @settings(max_examples=80)

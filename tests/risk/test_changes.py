@@ -126,9 +126,14 @@ def test_what_cannot_be_a_limit_is_refused_by_name(limit, scope, new, match):
 
 
 def test_every_limit_is_listed_with_what_scopes_say():
-    risk = Risk(accounts={"main": AccountRisk(leverage_max=Decimal(2))})
+    risk = Risk(
+        accounts={"main": AccountRisk(leverage_max=Decimal(2))},
+        strategies={"arb": StrategyRisk(instruments=("v:A-B",))},
+    )
     rows = list(changes.every_limit(risk))
     assert ("", "notional_max", "1000") in rows
     assert ("", "hours", "none") in rows
-    assert [row for row in rows if row[0]] == [("accounts.main", "leverage_max", "2")]
+    assert {row for row in rows if row[0]} == {
+        ("accounts.main", "leverage_max", "2"), ("strategies.arb", "instruments", "v:A-B"),
+    }  # fmt: skip
     assert not {"rates", "officers", "accounts"} & {limit for _, limit, _ in rows}

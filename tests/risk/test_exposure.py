@@ -3,13 +3,16 @@
 from decimal import Decimal
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alephtx.core import words as w
 from alephtx.core.risk_schema import BaseRisk
+from alephtx.core.units import OVERFLOW
 from alephtx.risk import state as g
+from alephtx.risk.exposure import gross_now, mark, worth
 from tests.risk.rows import COIN, ETH, PERP, SPOT, TOUCH, Risk, World, place
 from tests.risk.test_order_rules import verdict
 
@@ -18,6 +21,7 @@ pytestmark = pytest.mark.kernel
 MS = 1_000_000
 E8 = 10**8
 BIG = (1 << 63) - 1
+WORDS = (g.FIRM_GROSS, g.BASE_GROSS, g.BASE_NET, g.ACCOUNT_GROSS)
 
 
 # -- exposure ---------------------------------------------------------------------------
@@ -45,6 +49,19 @@ def test_gross_takes_open_orders_at_their_worst():
     assert verdict(world, place(qty=100)) == (w.DENY_EXPOSURE, "exposure")
     assert verdict(world, place(side=w.SELL, qty=140)) == (w.PASS, "")
     assert verdict(world, place(side=w.SELL, qty=141)) == (w.DENY_EXPOSURE, "exposure")
+
+
+@pytest.mark.parametrize(("side", "price"), [(w.BUY, 500_001), (w.SELL, 500_000)])
+@pytest.mark.parametrize("going", [30, 31, 33])
+def test_own_cell_adds_what_is_open_and_what_the_batch_brings(side, price, going):
+    """A sell is valued at the middle of 50,000 (rounded down), a buy at its own price."""
+    whole = (going + 31 + 33) * price
+    for cents, want in ((0, w.PASS), (-1, w.DENY_EXPOSURE)):
+        world = World(Risk(firm_gross_max=Decimal(1)))
+        world.gate.firm_gross_max[0] = whole * 10_000 + cents
+        world.table.open_account[0, PERP, 0 if side > 0 else 1] = going
+        world.table.open_account[0, PERP, 1 if side > 0 else 0] = 2
+        assert verdict(world, place(side=side, qty=31), place(side=side, qty=33))[0] == want
 
 
 def test_order_that_makes_nothing_worse_passes_a_gross_limit_of_next_to_nothing():
@@ -133,6 +150,29 @@ def test_exposure_beyond_the_bound_is_an_overflow(cell, value):
     assert verdict(world, place()) == (w.DENY_OVERFLOW, "exposure")
 
 
+def test_worth_is_nothing_for_nothing_and_bounded():
+    """2^30 lots at 10^4 are 10^8 x 2^30; at a rate of 2^30 that is NO_LIMIT, which is too much."""
+    rows = World().view.instruments
+    for i, price in ((PERP, 0), (PERP, 500_000), (COIN, 0)):
+        assert worth(rows, i, price, 0, E8) == 0
+    assert worth(rows, PERP, 10_000, 1 << 30, 1 << 30) == OVERFLOW
+    assert worth(rows, PERP, 10_000, -(1 << 30), 1 << 30) == OVERFLOW
+    assert worth(rows, PERP, 10_000, 1 << 30, (1 << 30) - 1) == ((1 << 30) - 1) << 30
+    assert worth(rows, PERP, 0, 1, E8) == OVERFLOW
+    assert worth(rows, PERP, 1, 1, E8) == 10_000
+    assert worth(rows, COIN, 0, 1, E8) == 100 * E8  # a contract of 100 dollars, whatever the price
+
+
+def test_smallest_middle_is_one_and_is_remembered():
+    world = World()
+    row = world.view.top[PERP]
+    row["bid"] = row["ask"] = 1
+    assert mark(world.view.top, world.gate.market, PERP) == 1
+    row["bid"] = 0
+    assert mark(world.view.top, world.gate.market, PERP) == 1
+    assert mark(world.view.top, np.zeros_like(world.gate.market), PERP) == 0
+
+
 def test_exposure_of_many_large_cells_is_an_overflow():
     world = World(Risk(firm_gross_max=Decimal(10_000)))
     for a, i in ((1, PERP), (1, ETH), (0, ETH)):
@@ -170,6 +210,89 @@ def dollars(world, i, lots, price):
     if instrument.inverse:
         return qty * Fraction(instrument.contract_value)
     return qty * Fraction(instrument.price_decimal(price))
+
+
+@given(
+    held=st.lists(st.integers(-60, 60), min_size=8, max_size=8),
+    going=st.lists(st.integers(0, 90), min_size=16, max_size=16),
+    rate=st.sampled_from([E8 // 2, E8, 3 * E8]),
+)
+def test_gross_as_it_is_agrees_with_fractions(held, going, rate):
+    world = World()
+    world.gate.rate_e8[:] = rate
+    exact = Fraction(0)
+    for k, lots in enumerate(held):
+        a, i = k // 4, k % 4
+        world.account_positions[a, i]["qty"] = lots
+        world.table.open_account[a, i] = going[2 * k : 2 * k + 2]
+        exact += dollars(world, i, worst(world, a, i)[0], sum(TOUCH[i]) // 2) * rate / E8
+    gate, view = world.gate, world.view
+    got = gross_now(
+        view.top, view.instruments, gate.market, gate.rate_e8, world.table.open_account,
+        world.account_positions,
+    )  # fmt: skip
+    assert 0 <= got - exact * E8 <= 8 * (rate / E8 + 1)  # a unit up where a cell is valued
+
+
+def test_gross_as_it_is_knows_the_last_middle_and_says_where_there_is_none():
+    world = World()
+    world.account_positions[1, ETH]["qty"] = -10
+
+    def gross():
+        gate, view = world.gate, world.view
+        return gross_now(
+            view.top, view.instruments, gate.market, gate.rate_e8, world.table.open_account,
+            world.account_positions,
+        )  # fmt: skip
+
+    world.view.top[ETH]["bid"] = 0
+    assert gross() == OVERFLOW
+    world.gate.market[ETH, g.MIDDLE] = 300_000
+    assert gross() == 30 * E8
+    world.account_positions[0, SPOT]["qty"] = world.account_positions[1, SPOT]["qty"] = 10**16
+    assert gross() == OVERFLOW
+
+
+@given(
+    held=st.lists(st.integers(-60, 60), min_size=8, max_size=8),
+    going=st.lists(st.integers(0, 90), min_size=16, max_size=16),
+    order=st.tuples(st.integers(0, 1), st.integers(0, 3), st.sampled_from([1, -1])),
+    qty=st.integers(1, 60),
+)
+def test_sums_with_an_order_agree_with_fractions(held, going, order, qty):
+    """What `survey` finds, word by word; the order's own cell is valued at its price if dearer."""
+    world = World(Risk(firm_gross_max=Decimal(10**9), self_trade="allow", notional_max=10**9))
+    world.view.instruments["notional_min"] = 0
+    step = (2000, 10, 2, 200)  # lots worth about as much
+    for k, lots in enumerate(held):
+        world.account_positions[k // 4, k % 4]["qty"] = lots * step[k % 4]
+        world.table.open_account[k // 4, k % 4] = [
+            n * step[k % 4] for n in going[2 * k : 2 * k + 2]
+        ]
+    a, i, side = order
+    row = place(i, side, qty * step[i], account=a)
+    assert verdict(world, row) in ((w.PASS, ""), (w.DENY_POSITION, "position"))
+    if verdict(world, row)[0] != w.PASS:
+        return
+    more = (qty * step[i], 0) if side > 0 else (0, qty * step[i])
+    firm = base = mine = net = Fraction(0)
+    for b in range(2):
+        for j in range(4):
+            own = (b, j) == (a, i)
+            most, up, down = worst(world, b, j, more if own else (0, 0))
+            middle = sum(TOUCH[j]) // 2
+            at = max(middle, int(row[0]["price"])) if own else middle
+            gross, toward = (dollars(world, j, n, at) for n in (most, up if side > 0 else -down))
+            firm += gross
+            mine += gross if b == a else 0
+            same = (j == ETH) == (i == ETH)
+            base += gross if same else 0
+            net += toward if same else 0
+    found = [int(world.gate.firm[word]) for word in WORDS]
+    for got, exact in zip(found, (firm, base, net, mine), strict=True):
+        assert -8 <= got - exact * E8 <= 8
+    grows = worst(world, a, i, more)[0] > worst(world, a, i)[0]
+    assert world.gate.firm[g.GROWS] == grows
 
 
 @settings(max_examples=150)

@@ -155,6 +155,13 @@ def test_top_of_exactly_the_limit_and_of_another_epoch_passes(world):
     assert verdict(world, place()) == (w.PASS, "")
 
 
+def test_top_that_never_came_is_stale_whatever_the_clock_says(world):
+    world.view.now[0] = 1000
+    for ts_recv, want in ((0, w.DENY_STALE), (-1, w.DENY_STALE), (1, w.PASS)):
+        world.view.top[PERP]["ts_recv"] = ts_recv
+        assert verdict(world, place())[0] == want
+
+
 @pytest.mark.parametrize("status", [w.HALTED, w.CANCEL_ONLY, w.DELISTED, w.MAINTENANCE, 0])
 def test_instrument_that_is_not_trading_is_denied(world, status):
     world.view.instruments[PERP]["status"] = status

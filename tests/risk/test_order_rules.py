@@ -1,5 +1,6 @@
 """Rules about one order: duplicates, self-trades, collar, fat finger, lists, hours, status."""
 
+import itertools
 from decimal import Decimal
 
 import numpy as np
@@ -12,6 +13,7 @@ from alephtx.core.risk_schema import InstrumentRisk, StrategyRisk
 from alephtx.execution.orders import orders_place
 from alephtx.risk import state as st
 from alephtx.risk.collar import FRESH_NS
+from alephtx.risk.duplicate import _what
 from alephtx.risk.fat_finger import check_fat_finger, learn_size
 from alephtx.risk.status import forget_status, note_market
 from tests.risk.rows import ETH, PERP, SPOT, Risk, World, cancel, place
@@ -36,6 +38,19 @@ def rest(world, order_id, instrument=PERP, **fields):
     return row
 
 
+# -- shape ------------------------------------------------------------------------------
+
+
+def test_of_all_shapes_those_that_mean_something_pass():
+    world = World(Risk(orders_per_s=10_000))
+    for kind, tif, flags in itertools.product(range(5), range(6), range(8)):
+        row = place(type=kind, tif=tif, flags=flags, price=0 if kind == w.MARKET else None)
+        rests = tif in (w.GTC, w.GTD) and kind == w.LIMIT
+        known = kind in (w.LIMIT, w.MARKET) and tif in (w.GTC, w.IOC, w.FOK, w.GTD)
+        good = known and (rests or not flags & w.POST_ONLY)
+        assert verdict(world, row) == ((w.PASS, "") if good else (w.DENY_TICK, "shape"))
+
+
 # -- duplicates -------------------------------------------------------------------------
 
 
@@ -53,6 +68,13 @@ def test_equal_order_is_denied_until_the_window_is_over():
     assert verdict(world, place()) == (w.PASS, "")
 
 
+def test_window_is_measured_by_difference_on_a_young_clock():
+    world = patient()
+    for now, want in ((3, w.PASS), (7, w.DENY_DUPLICATE), (9, w.PASS), (13, w.DENY_DUPLICATE)):
+        world.view.now[3] = now * MS
+        assert verdict(world, place())[0] == want
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -66,6 +88,15 @@ def test_an_order_that_differs_in_anything_is_no_duplicate(other):
     assert verdict(world, place(**other)) == (w.PASS, "")
 
 
+def test_orders_that_differ_in_kind_have_different_words():
+    sides, kinds, tifs = (w.BUY, w.SELL), (1, 2, 3), (1, 2, 3, 4)
+    rows = [
+        place(instrument, side, type=kind, tif=tif)
+        for instrument in (SPOT, PERP, ETH) for side in sides for kind in kinds for tif in tifs
+    ]  # fmt: skip
+    assert len({int(_what(row, 0)) for row in rows}) == len(rows)
+
+
 def test_duplicates_inside_a_batch_are_seen_and_amends_are_none():
     world = patient()
     world.view.orders[0]["order_id"], world.view.open_count[0] = 77, 1
@@ -73,6 +104,15 @@ def test_duplicates_inside_a_batch_are_seen_and_amends_are_none():
         w.PASS, w.DENY_BAND, w.DENY_DUPLICATE, w.PASS,
     ]  # fmt: skip
     assert verdict(world, place(op=w.AMEND, target_order_id=77)) == (w.PASS, "")
+
+
+def test_duplicates_behind_others_of_a_batch_are_seen_and_only_orders_that_passed_count():
+    world = patient()
+    world.view.orders[0]["order_id"], world.view.open_count[0] = 77, 1
+    amend = place(op=w.AMEND, target_order_id=77)
+    denied = place(verdict=w.DENY_BAND)
+    got = [v for v, _ in world.check(cancel(77), denied, amend, place(), place())]
+    assert got == [w.PASS, w.DENY_BAND, w.PASS, w.PASS, w.DENY_DUPLICATE]
 
 
 def test_a_denied_order_is_not_remembered():
@@ -122,6 +162,16 @@ def test_sell_that_meets_an_own_bid_is_denied(price, want):
     world = World()
     rest(world, 9, price=500_000)
     assert verdict(world, place(side=w.SELL, price=price))[0] == want
+
+
+@pytest.mark.parametrize("side", [w.BUY, w.SELL])
+def test_orders_of_one_side_never_meet(side):
+    world = World()
+    for n, price in enumerate((499_990, 500_000, 500_010)):
+        rest(world, n + 1, side=side, price=price)
+    rest(world, 4, side=-side, price=500_000 + side * 1000)  # far away on the other side
+    assert verdict(world, place(side=side)) == (w.PASS, "")
+    assert verdict(world, place(side=-side, price=500_000))[0] == w.DENY_SELF_TRADE
 
 
 def test_market_orders_meet_everything_and_other_books_nothing():
@@ -203,6 +253,13 @@ def test_old_references_and_no_references_are_no_measure():
     assert verdict(world, place()) == (w.PASS, "")
 
 
+def test_reference_counts_for_a_minute_and_a_collar_of_nothing_is_off():
+    assert FRESH_NS == 60 * 10**9
+    world = World(Risk(collar_bps=0))
+    note_market(world.gate.market, PERP, w.MARK, 400_000, world.view.now[3])
+    assert verdict(world, place()) == (w.PASS, "")
+
+
 @pytest.mark.parametrize("reference", [1 << 60, BIG])
 def test_collar_of_enormous_references_is_an_overflow(reference):
     world = collared()
@@ -228,6 +285,21 @@ def test_stated_usual_size_times_multiple_is_exact():
     world.view.positions[PERP]["qty"] = 100
     row = place(side=w.SELL, qty=60, flags=w.REDUCE_ONLY)
     assert verdict(world, row) == (w.PASS, "")
+
+
+def test_mean_is_kept_eight_times_and_counts_from_the_eighth_order():
+    world = World(Risk(fat_finger_multiple=3, orders_per_s=1000, open_orders_max=1000))
+    mean = 0
+    for n, qty in enumerate((400, 200, 200, 200, 200, 200, 200, 200)):
+        assert verdict(world, place(qty=qty)) == (w.PASS, "")
+        mean = mean + qty - mean // 8 if n else 8 * qty
+        assert list(world.gate.typical[0, PERP]) == [0, mean, n + 1]
+    usual = mean // 8
+    assert usual == 278
+    assert verdict(world, place(qty=3 * usual + 1)) == (w.DENY_FAT_FINGER, "fat_finger")
+    assert verdict(world, place(qty=3 * usual)) == (w.PASS, "")
+    world.gate.typical[0, PERP, st.TYPICAL_COUNT] = 7
+    assert verdict(world, place(qty=1500)) == (w.PASS, "")
 
 
 def test_mean_is_learned_from_what_passes():

@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+import numpy as np
 import pytest
 
 from alephtx.core.errors import ConfigError, UnitError
@@ -9,7 +10,8 @@ from alephtx.core.risk_schema import AccountRisk, BaseRisk, InstrumentRisk, Stra
 from alephtx.core.risk_schema import Risk as RiskTable
 from alephtx.risk import state as g
 from alephtx.risk.limits import make_gate
-from tests.risk.rows import ETH, PERP, SPOT, Risk, instruments
+from alephtx.risk.scopes import set_bucket
+from tests.risk.rows import ETH, PERP, SPOT, Risk, World, instruments
 
 pytestmark = pytest.mark.kernel
 
@@ -97,6 +99,30 @@ def test_account_is_narrowed_alone():
     assert made.account_allowed[0].all()
     faster = gate(orders_per_s=2, accounts={"a0": AccountRisk(orders_per_s=3)})
     assert faster.buckets[0, g.INTERVAL] == 5 * 10**8
+
+
+@pytest.mark.parametrize(
+    ("per_second", "interval"),
+    [(0, 0), (1, 10**9), (3, 333_333_334), (7, 142_857_143), (10**9, 1)],
+)
+def test_interval_of_a_pace_is_rounded_up_and_the_bucket_is_full(per_second, interval):
+    bucket = np.full((2, 4), 7, np.int64)
+    set_bucket(bucket[1], per_second)
+    burst = interval * per_second
+    assert bucket.tolist() == [[7, 7, 7, 7], [burst, 7, interval, burst]]
+
+
+def test_pace_of_an_account_is_the_slower_of_both_whatever_they_are():
+    """An interval is rounded up, so a pace read back from it came out one too slow: 3 a second."""
+    for general in range(1, 40):
+        for scoped in range(1, 40):
+            ours = {"a0": AccountRisk(orders_per_s=scoped, messages_per_s=scoped)}
+            gate = World(Risk(orders_per_s=general, messages_per_s=general, accounts=ours)).gate
+            for rows in (gate.buckets, gate.messages):
+                want = np.zeros((2, 4), np.int64)
+                set_bucket(want[0], min(general, scoped))
+                set_bucket(want[1], general)
+                assert (rows == want).all()
 
 
 def test_bases_narrow_the_limit_for_all_bases():

@@ -167,6 +167,19 @@ def test_messages_allow_a_burst_then_their_pace():
     assert verdict(world, place()) == (w.DENY_MESSAGES, "messages")
 
 
+@pytest.mark.parametrize(("debt", "want"), [(0, w.PASS), (1, w.DENY_MESSAGES)])
+def test_hedge_goes_into_debt_by_a_burst_to_the_nanosecond(debt, want):
+    world = chatty(per_second=4)
+    world.view.positions[PERP]["qty"] = 1000
+    bucket = world.gate.messages[0]
+    bucket[g.REFILLED] = world.view.now[3]
+    bucket[g.TOKENS] = bucket[g.INTERVAL] - bucket[g.BURST] - debt
+    row = place(side=w.SELL, flags=w.REDUCE_ONLY)
+    assert verdict(world, row)[0] == want
+    bucket[g.TOKENS] = bucket[g.INTERVAL] - debt
+    assert verdict(world, place())[0] == want
+
+
 def test_refused_message_costs_no_order_token_and_groups_pay_nothing():
     world = chatty()
     group = [place(group_id=3), place(group_id=3, price=400_000)]
@@ -192,6 +205,16 @@ def test_cancels_pay_and_are_never_refused():
     world.view.now[3] += MS
     assert verdict(world, place()) == (w.PASS, "")
     assert verdict(world, cancel(5))[0] == w.DENY_UNKNOWN_ORDER  # not sent, not counted
+
+
+def test_a_cancel_costs_what_an_order_does():
+    world = chatty()
+    tokens = world.gate.messages[0]
+    full, price = int(tokens[g.TOKENS]), int(tokens[g.INTERVAL])
+    for row, spent in ((cancel(77), 1), (place(), 2), (cancel(77), 3)):
+        assert verdict(world, row) == (w.PASS, "")
+        assert tokens[g.TOKENS] == full - spent * price
+    assert list(world.gate.messages[1]) == [full, 0, price, full]
 
 
 def test_hedge_may_overdraw_messages_by_a_burst():
@@ -247,6 +270,16 @@ def test_ratio_counts_trades_amends_and_the_batch_but_no_cancels():
     assert got[4][1] == g.RULE_ORDER_RATIO
 
 
+@pytest.mark.parametrize(("now", "before"), [(0, 4), (4, 0), (1, 3), (2, 2), (3, 1)])
+def test_trades_of_both_halves_add_up(now, before):
+    world = paced(most=2)
+    world.gate.accounts[0, g.RATIO_SINCE] = world.view.now[3]
+    world.gate.accounts[0, [g.TRADES, g.TRADES_BEFORE]] = now, before
+    world.gate.accounts[0, [g.ORDERS, g.ORDERS_BEFORE]] = 4, 3
+    assert verdict(world, place()) == (w.PASS, "")
+    assert verdict(world, place()) == (w.DENY_ORDER_RATIO, "order_ratio")
+
+
 def test_few_orders_are_no_ratio():
     world = paced(least=10)
     got = [verdict(world, place())[0] for _ in range(11)]
@@ -269,6 +302,27 @@ def test_window_forgets_by_halves():
     assert list(world.gate.accounts[0, g.ORDERS :]) == [1, 0, 0, 0]
 
 
+@pytest.mark.parametrize(
+    ("gone", "counts", "since"),
+    [
+        (5 * 10**9 - 1, [4, 1, 0, 0], 0),  # the same half
+        (5 * 10**9, [1, 0, 3, 1], 5 * 10**9),  # the next one
+        (10 * 10**9 - 1, [1, 0, 3, 1], 5 * 10**9),
+        (10 * 10**9, [1, 0, 0, 0], 10 * 10**9),  # a window without anything between
+    ],
+)
+def test_window_is_two_halves_to_the_nanosecond(gone, counts, since):
+    world = paced(most=9)
+    world.gate.accounts[0, g.RATIO_SINCE] = began = int(world.view.now[3])
+    traded(world)
+    for _ in range(3):
+        assert verdict(world, place()) == (w.PASS, "")
+    world.view.now[3] += gone
+    assert verdict(world, place()) == (w.PASS, "")
+    assert list(world.gate.accounts[0, g.ORDERS :]) == counts
+    assert world.gate.accounts[0, g.RATIO_SINCE] == began + since
+
+
 def test_fills_are_not_counted_where_nothing_is_limited():
     world = World()
     traded(world)
@@ -278,3 +332,7 @@ def test_fills_are_not_counted_where_nothing_is_limited():
     assert world.gate.firm[g.CELL_COUNT] == 1
     assert int(world.gate.cells[0, 0]) == PERP
     assert np.count_nonzero(world.gate.cells[:, 1]) == 1
+    traded(world, account=1)
+    assert world.gate.firm[g.CELL_COUNT] == 2
+    assert [int(at) for at in world.gate.cells[:2, 0]] == [PERP, 1 << 32 | PERP]
+    assert list(world.gate.cells[:, 1].nonzero()[0]) == [PERP, 4 + PERP]

@@ -19,7 +19,6 @@ from typing import Any
 import msgspec
 
 from alephtx.core import log as logs
-from alephtx.core import words
 from alephtx.core.clock import MachineClock
 from alephtx.core.config import load_config
 from alephtx.core.config_schema import Account, Config
@@ -34,7 +33,7 @@ from alephtx.engine.kill_words import KillReport, KillRequest
 from alephtx.engine.outside import owner_of, status_of
 from alephtx.engine.rundir import RunDirectory
 from alephtx.engine.venues import bind_account
-from alephtx.execution.flatten import Flatten
+from alephtx.execution.flatten import Flatten, lots_to_close
 from alephtx.execution.killing import AccountKill, AccountReport
 from alephtx.execution.open_orders import OpenOrders
 from alephtx.ledger.book import Ledger
@@ -304,12 +303,7 @@ class Killer:
         account.positions = {self.instruments[i].key: str(lots) for i, lots in left.items()}
 
     async def _held(self, bound: Bound) -> dict[int, int]:
-        """Return what to close, instrument -> signed lots.
-
-        Contracts: what the venue states; where others trade too, what our own books say, as far as
-        the venue has it. Spot: what our own fills left, never what was there before, and no more
-        than is there: fees may have been taken from it.
-        """
+        """Return what to close, instrument -> signed lots, by our books and the venue's word."""
         ledger = Ledger(self.instruments)
         ledger.fold(read(self.run.journal))
         ours: dict[int, int] = {}
@@ -322,15 +316,11 @@ class Killer:
         free = {balance.currency: balance.free for balance in bound.kill.balances}
         held = {}
         for i in self.instruments.of_venue(bound.section.venue):
-            lots, instrument = ours.get(i, 0), self.instruments[i]
-            if instrument.contract == words.SPOT:
-                there = free.get(instrument.base, Decimal(0)) * 10**instrument.qty_scale
-                lots = min(lots, int(there))
-            else:
-                theirs = at_venue.get(i, 0)
-                same_side = lots * theirs > 0
-                shared = min(abs(lots), abs(theirs)) * (1 if theirs > 0 else -1) if same_side else 0
-                lots = theirs if bound.section.exclusive else shared
+            instrument = self.instruments[i]
+            lots = lots_to_close(
+                instrument, ours.get(i, 0), at_venue.get(i, 0),
+                free.get(instrument.base, Decimal(0)), exclusive=bound.section.exclusive,
+            )  # fmt: skip
             if lots:
                 held[i] = lots
         return held

@@ -7,6 +7,7 @@ before it is sent, and its outcome is asked for until it is proven.
 """
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from alephtx.core import words
 from alephtx.core.errors import TransportError, VenueError
 from alephtx.core.exposure import quote_value
 from alephtx.core.identity import KILLER_NONCE_LEAD_MS
+from alephtx.core.instruments import Instrument
 from alephtx.core.log import logger
 from alephtx.core.ports import Request, What
 from alephtx.core.records import INTENT
@@ -35,6 +37,24 @@ TRIES = 8
 ASK_AGAIN_NS = 100_000_000
 CROSS_E4 = 10_000  # a basis point is one of so many
 MS = 1_000_000
+
+
+def lots_to_close(
+    instrument: Instrument, ours: int, theirs: int, free: Decimal, *, exclusive: bool
+) -> int:
+    """Return the signed lots to close. ours: by our books; theirs, free: by the venue's word.
+
+    Contracts: what the venue states; where others trade too, what our own books say, as far as the
+    venue has it. Spot: what our own fills left, never what was there before, and no more than is
+    there: fees may have been taken from it.
+    """
+    if instrument.contract == words.SPOT:
+        return min(ours, int(free * 10**instrument.qty_scale))
+    if exclusive:
+        return theirs
+    if theirs > 0:
+        return min(max(ours, 0), theirs)
+    return max(min(ours, 0), theirs)
 
 
 class Flatten:

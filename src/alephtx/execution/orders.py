@@ -304,15 +304,17 @@ def _apply_report(table: OrderTable, rows: Rows, k: Int, update: Rows, out: Rows
 
 @inline_kernel
 def _clash(rows: Rows, k: Int, kind: Int, said: Int, cum: Int, out: Rows) -> int:
-    """Handle a report against what is proven: only an inferred rejection gives way."""
+    """Handle a report against what is proven: only an inferred rejection gives way.
+
+    An order held for rejected by inference has no fills: a fill proves that it lived.
+    """
     if rows[k]["status"] != REJECTED or rows[k]["spare"] == 0:
         out[0]["code"] = NOT_FOUND_KNOWN if kind == NOT_FOUND else CONTRADICTION
         return STALE_REPORT
-    filled = rows[k]["filled_qty"]
     if kind == ACK or (kind == ORDER_STATE and not order_is_over(said)):
-        rows[k]["status"] = PARTIALLY_FILLED if filled > 0 else NEW
-    elif cum > filled:  # it lived, filled and is over; wait for its fills
-        rows[k]["status"], rows[k]["spare"] = UNKNOWN, cum - filled
+        rows[k]["status"] = NEW
+    elif cum > 0:  # it lived, filled and is over; wait for its fills
+        rows[k]["status"], rows[k]["spare"] = UNKNOWN, cum
         expired = kind == EXPIRE or said == EXPIRED
         rows[k]["next"] = FILLED if said == FILLED else EXPIRED if expired else CANCELED
     else:  # it lived and is over without a fill: nothing is open

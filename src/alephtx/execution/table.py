@@ -169,7 +169,7 @@ def orders_read(table: OrderTable, order_id: Int, out: Rows) -> int:
 def orders_sent(table: OrderTable, order_id: Int, now: Int) -> int:
     """Note that an order's bytes left; 0, or -1 when it is not live. Same as a SENT update."""
     place = index_get(table.index, order_id, 0)
-    if place == ABSENT or place < 0:
+    if place < 0:  # over, or ABSENT
         return -1
     rows = table.orders[place // table.orders.shape[1]]
     k = place % table.orders.shape[1]
@@ -185,7 +185,7 @@ def orders_cancelling(table: OrderTable, order_id: Int, now: Int) -> int:
     An UNKNOWN order stays UNKNOWN: asking to cancel it proves nothing.
     """
     place = index_get(table.index, order_id, 0)
-    if place == ABSENT or place < 0:
+    if place < 0:  # over, or ABSENT
         return -1
     rows = table.orders[place // table.orders.shape[1]]
     k = place % table.orders.shape[1]
@@ -204,7 +204,7 @@ def orders_replacing(table: OrderTable, order_id: Int, qty: Int, now: Int) -> in
     if qty <= 0 or qty >= MAX_VALUE:
         return -3
     place = index_get(table.index, order_id, 0)
-    if place == ABSENT or place < 0:
+    if place < 0:  # over, or ABSENT
         return -1
     rows = table.orders[place // table.orders.shape[1]]
     k = place % table.orders.shape[1]

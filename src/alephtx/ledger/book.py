@@ -167,7 +167,7 @@ class Ledger(Readings):
         with localcontext(EXACT):
             for balance in balances:
                 amount = balance.total - self.balance(account, balance.currency)
-                self._post(account, ts, book, [(CASH, balance.currency, amount)])
+                self._post(account, ts, balance.currency, book, [(CASH, amount)])
         for holding in holdings if first else ():
             if holding.qty:
                 position = self.accounts.setdefault((account, holding.instrument), Position())
@@ -230,7 +230,7 @@ class Ledger(Readings):
             position.wallet -= money(instrument, side * price * qty)
         elif row["realized"]:
             amount = to_decimal(int(row["realized"]), MONEY_SCALE)
-            self._post(account, ts, REALIZED, [(CASH, instrument.settle, amount)])
+            self._post(account, ts, instrument.settle, REALIZED, [(CASH, amount)])
             position.wallet += amount
         if fee:
             self._fee(fill, instrument, paid)
@@ -266,17 +266,14 @@ class Ledger(Readings):
         """Book a spot fill. cost: what it changed of the position's cost."""
         base = instrument.qty_decimal(fill.side * fill.qty) * instrument.contract_value
         quote = money(instrument, fill.side * fill.price * fill.qty)
-        self._post(fill.account, fill.ts, POSITION, [(CASH, instrument.base, base)])
-        postings = [
-            (CASH, instrument.quote, -quote),
-            (POSITION, instrument.quote, money(instrument, cost)),
-        ]
-        self._post(fill.account, fill.ts, REALIZED, postings, column="traded")
+        self._post(fill.account, fill.ts, instrument.base, POSITION, [(CASH, base)])
+        amounts = [(CASH, -quote), (POSITION, money(instrument, cost))]
+        self._post(fill.account, fill.ts, instrument.quote, REALIZED, amounts, column="traded")
 
     def _fee(self, fill: Fill, instrument: Instrument, paid: int) -> None:
         """Book a fee in its own currency, and count it for the strategy."""
         account, strategy, currency = fill.account, fill.strategy, fill.fee_currency
-        self._post(account, fill.ts, FEES, [(CASH, currency, -fill.fee)])
+        self._post(account, fill.ts, currency, FEES, [(CASH, -fill.fee)])
         key = (strategy, currency)
         self.strategy_fees[key] = self.strategy_fees.get(key, Decimal(0)) + fill.fee
         self.days.earn(fill.ts, account, strategy, currency, "fees", -fill.fee)
@@ -294,7 +291,7 @@ class Ledger(Readings):
         if self._known((words.FUNDING_PAID, account, i, trade_id or ts)):
             return False
         paid, currency = to_decimal(amount, MONEY_SCALE), instrument.settle
-        self._post(account, ts, FUNDING, [(CASH, currency, paid)])
+        self._post(account, ts, currency, FUNDING, [(CASH, paid)])
         strategy = self._holder(account, i)
         self.days.earn(ts, account, strategy, currency, "funding", paid)
         self._aside(account, strategy, currency, paid)
@@ -332,7 +329,7 @@ class Ledger(Readings):
                 transfer if other >= 0 else 0,
             )  # fmt: skip
         elif amount:
-            self._post(account, ts, CAUSES[code].book, [(CASH, currency, amount)])
+            self._post(account, ts, currency, CAUSES[code].book, [(CASH, amount)])
         return True
 
     def _transfer(
@@ -344,9 +341,9 @@ class Ledger(Readings):
         """
         amount, way = paid
         kept = amount + way
-        self._post(account, ts, TRANSIT if transfer else EXTERNAL, [(CASH, currency, kept)])
+        self._post(account, ts, currency, TRANSIT if transfer else EXTERNAL, [(CASH, kept)])
         if way:
-            self._post(account, ts, GAS, [(CASH, currency, -way)])
+            self._post(account, ts, currency, GAS, [(CASH, -way)])
         if transfer:
             rest = self.transit.pop((transfer, currency), Decimal(0)) - kept
             if rest:
@@ -375,18 +372,17 @@ class Ledger(Readings):
         self,
         account: int,
         ts: int,
+        currency: str,
         other: str,
-        postings: list[tuple[str, str, Decimal]],
+        amounts: list[tuple[str, Decimal]],
         *,
         column: str = "",
     ) -> None:
-        """Post amounts, and what balances them to the other book."""
-        made = [Posting(account, book, currency, amount) for book, currency, amount in postings]
-        for currency in dict.fromkeys(posting.currency for posting in made):
-            rest = -sum((p.amount for p in made if p.currency == currency), Decimal(0))
-            made.append(Posting(account, other, currency, rest))
-        self.entries.post(made, self.event)
-        for book, currency, amount in postings:
+        """Post amounts of a currency by book, and what balances them to the other book."""
+        made = [Posting(account, book, currency, amount) for book, amount in amounts]
+        rest = -sum((amount for _, amount in amounts), Decimal(0))
+        self.entries.post([*made, Posting(account, other, currency, rest)], self.event)
+        for book, amount in amounts:
             if book == CASH and amount:
                 self.days.add(ts, account, currency, column or COLUMNS[other], amount)
                 identities.wallet(self, account, currency)

@@ -33,7 +33,6 @@ class Segment:
             self._mapping.madvise(_POPULATE_WRITE)
         view = np.frombuffer(self._mapping, np.uint8)
         self.address = int(view.ctypes.data)
-        self.end = self.address + size
 
     def publish(self, path: Path, header: bytes, *, durable: bool) -> None:
         """Write the header and give the segment its name, in this order."""

@@ -195,7 +195,7 @@ def _account(
 
 def _tighten(bucket: Rows, per_second: int) -> None:
     """Make a bucket slower, if that is what the scope says."""
-    if bucket[INTERVAL] == 0 or per_second < SECOND_NS // bucket[INTERVAL]:
+    if bucket[INTERVAL] == 0 or per_second < bucket[BURST] // bucket[INTERVAL]:
         set_bucket(bucket, per_second)
 
 
