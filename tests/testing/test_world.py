@@ -54,6 +54,7 @@ KILLED_IN = {
         [Planned(8.0, "pool_forgot", 7), Planned(12, "pool_forgot", 8)],
     ),
     "end_for_a_file": (1, [Planned(6.0, "files_refused", 7)]),
+    "a_restart_forgets_limits": (3, [Planned(6.0, "limits_changed", 3)]),
     "skip_what_is_damaged": (1, [Planned(6.0, "journal_flipped", 7)]),
 }
 """Broken build -> a seed, and faults of 20 s that notice; they seldom meet in a drawn plan."""

@@ -8,7 +8,6 @@ import errno
 import os
 import random
 import resource
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -16,6 +15,7 @@ from unittest import mock
 import msgspec
 
 from alephtx.core.secrets import Secret
+from alephtx.engine.limit_commands import Answer
 from alephtx.matrix.journal_format import GRAIN, RECORD_HEADER
 from alephtx.matrix.journal_read import list_segments, read_header, walk_segment
 from alephtx.risk.changes import Change, private_key, public_text, sign, value_of
@@ -35,9 +35,15 @@ POOLS = frozenset({"pool_lost", "pool_slow", "pool_forgot", "pool_split"})
 OFFICER = private_key(Secret("5a" * 32))
 STRANGER = private_key(Secret("a5" * 32))
 OFFICERS = {"ann": public_text(OFFICER)}
-ANSWER_S = 15.0
+ANSWER_NS = 15_000_000_000
 
 fault = alone_in(HARD)
+
+
+async def _files_work(world: "World") -> None:
+    """Wait until whoever plays a person can open and write files again."""
+    while not world.under_way.isdisjoint({"files_refused", "descriptors_exhausted"}):
+        await asyncio.sleep(0.25)
 
 
 # -- the journal ---------------------------------------------------------------------------------
@@ -53,6 +59,7 @@ def _last_segment(world: "World") -> tuple[Path, int, int]:
 @fault(3)
 async def journal_torn(world: "World", source: random.Random) -> None:
     """The engine is killed in the middle of a record: junk follows the last whole one."""
+    await _files_work(world)
     if not world.kill_engine():
         return
     path, _, end = _last_segment(world)
@@ -64,6 +71,7 @@ async def journal_torn(world: "World", source: random.Random) -> None:
 @fault(3)
 async def journal_flipped(world: "World", source: random.Random) -> None:
     """A bit of an old record flips: no engine may start on it, until a person restores it."""
+    await _files_work(world)
     if not world.kill_engine():
         return
     path, start, end = _last_segment(world)
@@ -89,6 +97,7 @@ async def journal_flipped(world: "World", source: random.Random) -> None:
             return
     if len(world.sessions) == lives:
         world.violate("nobody tried to start the engine")
+    await _files_work(world)
     with path.open("r+b") as file:
         file.seek(at)
         file.write(bytes([whole]))
@@ -142,6 +151,7 @@ def _change(world: "World", source: random.Random, **other: str) -> Change:
 @fault(3)
 async def wrong_limits(world: "World", source: random.Random) -> None:
     """Commands that nobody may give: unsigned, another's, old, for another run, cut, junk."""
+    await _files_work(world)
     if not world.steppers:
         return
     desk = world.sessions[-1].limits
@@ -158,7 +168,7 @@ async def wrong_limits(world: "World", source: random.Random) -> None:
     before = desk.risk
     for k, raw in enumerate(wrong):
         (desk.paths.inbox / f"{source.getrandbits(64):x}-{k}.json").write_bytes(raw)
-    await asyncio.sleep(ANSWER_S)
+    await asyncio.sleep(ANSWER_NS / 1e9)
     if world.sessions[-1].limits.risk != before and not world.changed:
         world.violate("a command that nobody may give changed the limits")
 
@@ -166,21 +176,30 @@ async def wrong_limits(world: "World", source: random.Random) -> None:
 @fault(2)
 async def limits_changed(world: "World", source: random.Random) -> None:
     """An officer changes a limit, perhaps just before the engine dies: all of it or nothing."""
+    await _files_work(world)
     if not world.steppers:
         return
     desk = world.sessions[-1].limits
-    new = Decimal(source.choice((15_000, 25_000)))
+    old = value_of(desk.risk, "orders_per_s", "")
     world.changed = True
-    change = _change(world, source, new=str(new))
+    new = "15" if old == "30" else "30"
+    change = _change(world, source, limit="orders_per_s", old=old, new=new)
     name = f"{change.nonce}.json"
     (desk.paths.inbox / name).write_bytes(msgspec.json.encode(sign(change, OFFICER)))
     if source.random() < 0.5:
-        await asyncio.sleep(source.randrange(400) / 1000)
+        await asyncio.sleep(source.randrange(1_500) / 1000)
         world.kill_engine()
-    for _ in range(int(ANSWER_S)):
-        await asyncio.sleep(1)
-        if (desk.paths.done / name).exists():
-            break
+    file = desk.paths.done / name
+    until = world.loop.now_ns + ANSWER_NS
+    while world.loop.now_ns < until and not (file.exists() and world.steppers):
+        await asyncio.sleep(0.25)
+    await _files_work(world)
+    if not file.exists():
+        return  # it died before it answered, and may have died before it kept the change
+    accepted = msgspec.json.decode(file.read_bytes(), type=Answer).accepted
+    now = value_of(world.sessions[-1].limits.risk, "orders_per_s", "")
+    if world.steppers and now != (change.new if accepted else change.old):
+        world.violate(f"orders_per_s is {now}, the answer to {change} was {accepted}")
 
 
 # -- the pool of shared limits -------------------------------------------------------------------
@@ -215,6 +234,7 @@ async def pool_slow(world: "World", source: random.Random) -> None:
 async def pool_forgot(world: "World", source: random.Random) -> None:
     """Redis is killed, and another that knows nothing, or an old copy, takes its place."""
     pool = world.pool
+    await _files_work(world)
     if pool is None:
         return
     copy = pool.born()
@@ -230,6 +250,7 @@ async def pool_forgot(world: "World", source: random.Random) -> None:
 async def pool_split(world: "World", source: random.Random) -> None:
     """Two servers answer for a while: we reach a fresh copy, the other engine the old one."""
     pool = world.pool
+    await _files_work(world)
     if pool is None:
         return
     copy = pool.born()

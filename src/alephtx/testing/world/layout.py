@@ -49,7 +49,7 @@ def config_of(folder: Path, officers: dict[str, str], shared: Shared | None) -> 
         node=Node(name="world", engine=ENGINE, mode="live", runs=str(folder / "runs")),
         matrix=MatrixConfig(path=str(folder / "matrix"), depth=4),
         risk=Risk(
-            notional_max=Decimal(20_000), position_notional_max=Decimal(4_000),
+            notional_max=Decimal(4_000), position_notional_max=Decimal(4_000),
             orders_per_s=20, stale_ms=3_000, drawdown_max=Decimal(5_000), officers=officers,
         ),
         shared=shared,

@@ -14,6 +14,7 @@ from alephtx.engine import assemble as assembling
 from alephtx.engine import closed
 from alephtx.engine import session as sessions
 from alephtx.engine.halts import Halts
+from alephtx.engine.limit_commands import LimitDesk
 from alephtx.engine.rundir import RunDirectory
 from alephtx.execution.gateway import Gateway
 from alephtx.execution.inbox import Inbox
@@ -237,3 +238,9 @@ def end_for_a_file() -> Any:
 def skip_what_is_damaged() -> Any:
     """A journal that is damaged in its middle is read as far as it is good."""
     return mock.patch.object(journal_read, "record_after", return_value=-1)
+
+
+@mutant
+def a_restart_forgets_limits() -> Any:
+    """A limit that an officer changed is the old one again after a restart."""
+    return _instead(LimitDesk, "replay", lambda _: lambda self, payload: None)

@@ -62,4 +62,7 @@ async def play(world: "World", planned: Planned) -> None:
     world.note(planned.name)
     world.faults_done += 1
     source = random.Random(planned.seed)  # noqa: S311
-    await ALL[planned.name][1](world, source)
+    try:
+        await ALL[planned.name][1](world, source)
+    except Exception as error:  # noqa: BLE001 - a fault that fails tests nothing, and says so
+        world.violate(f"{planned.name} failed: {error!r}")

@@ -45,8 +45,10 @@ def alone_in(catalogue: dict[str, tuple[int, Act]]) -> Callable[[int], Callable[
                 if act.__name__ in world.under_way:
                     return
                 world.under_way.add(act.__name__)
-                await act(world, source)
-                world.under_way.remove(act.__name__)
+                try:
+                    await act(world, source)
+                finally:
+                    world.under_way.remove(act.__name__)
 
             catalogue[act.__name__] = (weight, alone)
             return act
@@ -363,6 +365,6 @@ async def started_twice(world: "World", source: random.Random) -> None:
     second = Session(world.config, world.run_directory, world.matrix, world.instruments, first.host)
     try:
         second.open()
-    except JournalError:
+    except (JournalError, OSError):  # the latter: no descriptors
         return
     world.violate("a second engine opened the journal of the first")
