@@ -324,6 +324,12 @@ def test_engine_that_does_not_speak_is_not_waited_for_without_end(monkeypatch, t
     killer_main.await_engine(tmp_path, [])
 
 
+def catches(pid, number):
+    """Tell whether a process has a handler for a signal."""
+    said = Path(f"/proc/{pid}/status").read_text().split("SigCgt:")[1].split()[0]
+    return bool(int(said, 16) >> (number - 1) & 1)
+
+
 async def test_request_that_cannot_be_written_reaches_the_killer_by_signal(tmp_path):
     """A full disk, or a file where the folder should be: the kill must come all the same."""
     async with standing(tmp_path, VENUE, exclusive=False) as desk:
@@ -334,7 +340,7 @@ async def test_request_that_cannot_be_written_reaches_the_killer_by_signal(tmp_p
         process = started(["-m", MAIN, str(desk.run.path), str(os.getpid())], log=log)
         state = {"name": "killer", "pid": process.pid, "restarts": 0, "exit_code": None}
         desk.run.write_json(desk.run.path / "processes.json", [state])
-        await asyncio.sleep(0.5)
+        await until(lambda: catches(process.pid, signal.SIGUSR1), 20)
         report = await asyncio.to_thread(kill_door.kill, desk.run, "a test")
         assert not report.confirmed
         assert "could not be written; its killer was told" in report.said

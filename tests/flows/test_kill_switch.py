@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import groupby
 
 import pytest
 
@@ -87,7 +88,9 @@ def test_kill_file_and_signal_stop_everything_and_a_person_lifts_it(river, twins
     assert open_orders(twins) == []
     code, summary = life.end()
     assert (code, summary["reconciled"]) == (cli.RISK, True)
-    assert [note.action for note in halts_of(life.run)] == ["halt", "resume", "halt"]
+    # Supervisor and killer both look for the file, and both may have seen it.
+    actions = [action for action, _ in groupby(note.action for note in halts_of(life.run))]
+    assert actions == ["halt", "resume", "halt"]
 
 
 def test_engine_hung_and_supervisor_dead_the_killer_still_cancels(river, twins):
