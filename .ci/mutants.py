@@ -31,6 +31,7 @@ QUICK_KILL_TESTS = (
     "tests/execution/test_closing.py",
     "tests/engine/test_halts.py",
     "tests/engine/test_kill_door.py",
+    "tests/test_cli_kill.py",
 )
 SLOW_KILL_TESTS = (
     "tests/engine/test_flatten.py",

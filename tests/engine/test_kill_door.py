@@ -185,6 +185,11 @@ def test_run_that_does_not_go_is_not_resumed(run, matrix):
         door.resume(run, "a test")
 
 
+def test_halt_words_stand_for_a_halt_and_are_told_apart():
+    """They lie in shared memory, where another version may read them; 0 is no halt."""
+    assert (door.HALT_STOPPING, door.HALT_KILLED) == (1, 2)
+
+
 def test_door_is_open_to_nobody_else(run, matrix):
     door.ask(run, "a test")
     assert door.folder(run).stat().st_mode & 0o777 == 0o700

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from alephtx.matrix.journal import Journal
 from alephtx.matrix.journal_read import list_segments, read, read_header, verify_chain, walk_segment
 from tests.matrix.journals import check_records, fill, header, instruments, open_journal
 
@@ -131,6 +132,12 @@ def test_long_torn_end_is_counted_to_the_byte(tmp_path):
         walk = walk_segment(path, read_header(path), repair=True)
         assert (walk.end, walk.next_seq, walk.torn_bytes, walk.lost_records) == (good, 3, junk, 0)
         os.truncate(path, good)
+
+
+def test_segments_are_of_64_mib_unless_told_otherwise(tmp_path):
+    with Journal.open(tmp_path, header=header(), background=False) as journal:
+        assert journal.segment_bytes == 67_108_864 == list_segments(tmp_path)[0].stat().st_size
+        assert journal.durability == "process"
 
 
 def test_failure_is_no_mark(tmp_path, disk):

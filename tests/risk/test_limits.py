@@ -77,7 +77,9 @@ def test_smallest_and_largest_rate_are_taken_as_they_are():
         assert list(gate.rate_e8[[0, 4]]) == [1, rate]
 
 
-@pytest.mark.parametrize("rate", ["0", "-1", "nan", "inf", "1e-9", "1e12"])
+@pytest.mark.parametrize(
+    "rate", ["0", "-1", "nan", "inf", "1e-9", "1e12", str(Decimal(1 << 62).scaleb(-8))]
+)
 def test_unusable_rate_is_refused(rate):
     with pytest.raises(ConfigError, match=r"risk.rates.BTC = .* is not a usable rate"):
         lim.make_gate(Risk(rates={"BTC": Decimal(rate)}), eth_btc(), 1, 1)

@@ -51,6 +51,16 @@ def test_of_all_shapes_those_that_mean_something_pass():
         assert verdict(world, row) == ((w.PASS, "") if good else (w.DENY_TICK, "shape"))
 
 
+def test_open_orders_count_places_of_the_batch_that_passed_and_nothing_else():
+    world = World(Risk(open_orders_max=2))
+    world.view.orders[0]["order_id"], world.view.open_count[0] = 77, 0
+    world.view.open_count[0] = 1
+    amend = place(op=w.AMEND, target_order_id=77)
+    denied = place(verdict=w.DENY_BAND)
+    got = [v for v, _ in world.check(cancel(77), amend, denied, place(), place(price=500_002))]
+    assert got == [w.PASS, w.PASS, w.DENY_BAND, w.PASS, w.DENY_OPEN_ORDERS]
+
+
 # -- duplicates -------------------------------------------------------------------------
 
 

@@ -12,7 +12,12 @@ from alephtx.core import words as w
 from alephtx.core.records import INTENT
 from alephtx.core.units import OVERFLOW
 from alephtx.risk import state as g
-from alephtx.risk.drawdown import instrument_profit, latch_drawdown, strategy_profit
+from alephtx.risk.drawdown import (
+    PROFIT_EVERY_NS,
+    instrument_profit,
+    latch_drawdown,
+    strategy_profit,
+)
 from alephtx.risk.latches import clearing, latches, relatch
 from tests.risk.rows import COIN, ETH, PERP, SPOT, TOUCH, Risk, World, place
 from tests.risk.test_order_rules import verdict
@@ -126,6 +131,27 @@ def test_breakers_are_latched_at_their_limits_and_beyond(scope, lost):
         0,
         int(lost >= 100 and scope == "firm"),
     ]
+
+
+@pytest.mark.parametrize("fields", [{"fees": 100 * E8}, {"realized": -100 * E8}])
+def test_breakers_find_what_is_only_paid_or_lost_after_a_start(fields):
+    world = World(Risk(account_drawdown_max=Decimal(100)))
+    for name, value in fields.items():
+        world.account_positions[1, PERP][name] = value
+    assert verdict(world, place(account=1)) == (w.DENY_HALTED, "account_drawdown")
+
+
+def test_firm_is_not_latched_by_a_loss_beside_what_nobody_can_value():
+    world = World(Risk(firm_drawdown_max=Decimal(100)))
+    world.account_positions[0, PERP]["realized"] = -500 * E8
+    world.account_positions[1, ETH]["qty"] = 1
+    world.view.top[ETH]["bid"] = 0
+    assert verdict(world, place()) == (w.DENY_OVERFLOW, "firm_drawdown")
+    assert world.gate.firm[g.FIRM_LATCHED] == 0
+    world.view.top[ETH]["bid"] = 300_000
+    world.view.now[3] += PROFIT_EVERY_NS
+    assert verdict(world, place()) == (w.DENY_HALTED, "firm_drawdown")
+    assert world.gate.firm[g.FIRM_LATCHED] == 1
 
 
 def test_denials_that_latch_are_found_again_and_no_others():

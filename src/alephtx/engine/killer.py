@@ -152,9 +152,8 @@ class Killer:
         """End after what is being done."""
         self.stopping = True
 
-    async def serve(self) -> int:
-        """Do what is asked, by signal or at the door; returns how many requests there were."""
-        done = 0
+    async def serve(self) -> None:
+        """Do what is asked, by signal or at the door."""
         now = self.clock.monotonic()
         if self.signalled and now >= self._next_signal:
             self.signalled, self._next_signal = False, now + SIGNAL_EVERY_NS
@@ -162,11 +161,8 @@ class Killer:
                                   "signal")  # fmt: skip
             kill_door.note_quietly(self.run, request.reason)
             await self.kill(request)
-            done += 1
         while (taken := kill_door.take(self.run)) is not None:
             await self.kill(taken)
-            done += 1
-        return done
 
     def signal(self) -> None:
         """Kill at the next round; needs no disk."""
