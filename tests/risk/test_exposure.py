@@ -113,6 +113,15 @@ def test_firm_gross_is_exact_and_changeable_between_two_orders(cents, want):
     assert verdict(world, place(ETH, side=w.SELL, qty=100, account=1)) == (w.PASS, "")
 
 
+@pytest.mark.parametrize(("first", "second"), [(PERP, ETH), (ETH, PERP)])
+def test_batch_adds_nothing_to_another_base(first, second):
+    """Each order is worth about 3,000."""
+    world = World(Risk(base_gross_max=Decimal(4_000), base_net_max=Decimal(4_000)))
+    qty = {PERP: 60, ETH: 1000}
+    batch = [place(i, qty=qty[i]) for i in (first, second)]
+    assert world.check(*batch) == [(0, 0), (0, 0)]
+
+
 def test_hedge_passes_exposure_limits():
     world = World(Risk(firm_gross_max=Decimal("0.01"), leverage_max=Decimal(1)))
     world.account_positions[0, SPOT]["qty"] = world.view.positions[SPOT]["qty"] = 10_000

@@ -68,6 +68,18 @@ def test_size_out_of_range_reduces_nothing(qty, want):
     assert reduces(row, 0, world.view, world.table) is want
     world.table.open_strategy[0, PERP, 0] = g.NO_LIMIT
     assert not reduces(row, 0, world.view, world.table)
+    world.table.open_strategy[0, PERP, 0] = 0
+    assert not reduces(place(qty=g.NO_LIMIT + 1, flags=w.REDUCE_ONLY), 0, world.view, world.table)
+
+
+def test_instrument_that_is_not_held_needs_no_price():
+    world = World()
+    world.view.positions[SPOT]["qty"] = 10_000
+    world.view.top[COIN]["bid"] = 0
+    row = place(side=w.SELL, qty=100, flags=w.HEDGE)
+    assert reduces(row, 0, world.view, world.table)
+    world.view.positions[COIN]["qty"] = 1
+    assert not reduces(row, 0, world.view, world.table)
 
 
 @pytest.mark.parametrize("flags", range(16))

@@ -115,6 +115,7 @@ def test_firm_breaker_adds_the_accounts_up():
 
 
 def test_breakers_look_once_a_millisecond_and_after_a_step_back():
+    assert PROFIT_EVERY_NS == MS
     world = World(Risk(account_drawdown_max=Decimal(100)))
     assert verdict(world, place()) == (w.PASS, "")
     world.account_positions[0, PERP]["realized"] = -100 * E8
