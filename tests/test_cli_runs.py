@@ -248,10 +248,23 @@ def test_a_run_is_seen_refused_twice_killed_resumed_and_ended(world):
     assert json.loads(told.stdout) == ended["summary"]
 
 
+def stop_while_quoting(world, engine):
+    """Stop the engine at a moment at which it has orders on the book, not between two quotes."""
+    for _ in range(50):
+        os.kill(engine, signal.SIGSTOP)
+        time.sleep(0.1)  # what had left arrives
+        if world.open_orders():
+            return
+        os.kill(engine, signal.SIGCONT)
+        time.sleep(0.05)
+    raise AssertionError("the market maker has no quotes")
+
+
 def test_a_run_that_died_is_taken_up_and_ends_in_order(world):
     process = world.start("run")
     world.quoting()
     engine = engine_of(world)
+    stop_while_quoting(world, engine)
     os.kill(process.pid, signal.SIGKILL)
     os.kill(engine, signal.SIGKILL)
     process.wait()
