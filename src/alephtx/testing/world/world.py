@@ -77,7 +77,7 @@ class World:
         self.kept: list[Any] = []  # what died is not collected before the end: nothing of it runs
         self.plan = plan(seed, seconds) if faults is None else faults
         self.faults_done = 0
-        self.steps = 0
+        self.steps = self.lives = 0
         self.messages = 0
         self.ending = self.funded = self.over = False
         self.under_way: set[str] = set()  # faults of the wide catalogue that are not over
@@ -261,6 +261,7 @@ class World:
 
     def start_engine(self) -> None:
         """Start (again) the engine process."""
+        self.lives += 1
         process = self.engine_process = Process("engine")
         self.engine_task = self.spawn(process, self._engine())
 
@@ -280,11 +281,12 @@ class World:
         if session is not None and session.fault is not None and not self.over:
             self.fell.append(repr(session.fault))
         if not self.ending:
-            self.spawn(None, self._restart())
+            self.spawn(None, self._restart(self.lives))
 
-    async def _restart(self) -> None:
+    async def _restart(self, life: int) -> None:
+        """Start the engine after this one, once: it may have ended just before it was killed."""
         await asyncio.sleep(RESTART_NS / SECOND)
-        if not self.ending:
+        if not self.ending and self.lives == life:
             self.start_engine()
 
     def kill_engine(self) -> bool:
@@ -296,7 +298,7 @@ class World:
         process.kill()
         self.kept.append((self.sessions[-1], self.engine_task))
         self._dead()
-        self.spawn(None, self._restart())
+        self.spawn(None, self._restart(self.lives))
         return True
 
     def _dead(self) -> None:
