@@ -50,6 +50,23 @@ async def test_frame_fault_shapes_the_stream_as_ordered(kind, count, sent, seen)
         await ws.close()
 
 
+async def test_frame_that_is_to_change_places_with_nobody_goes_out_alone():
+    async with serving(VENUE) as served:
+        ws = await market_link(served)
+        await served.fault(VENUE, kind="reorder")
+        await push(served, 0)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(ws.receive(), 0.3)
+        await ws.close()
+        ws = await market_link(served)
+        await served.fault(VENUE, kind="reorder")
+        await push(served, 1)
+        assert await numbers(ws, 1) == [1]
+        await push(served, 2)
+        assert await numbers(ws, 1) == [2], "once, and it swaps no later one"
+        await ws.close()
+
+
 async def test_match_narrows_a_fault_to_frames_with_that_text():
     async with serving(VENUE) as served:
         ws = await market_link(served)

@@ -7,7 +7,8 @@ disconnect  market|private|trade   all links of the target are cut at once
 stall       market|private|trade|http   nothing is sent for duration_ms, links stay open
 gap         market|private|trade   the next count frames are lost
 duplicate   market|private|trade   the next count frames are sent twice
-reorder     market|private|trade   the next count pairs of frames swap places
+reorder     market|private|trade   the next count pairs of frames swap places; a frame that has no
+                                     partner for a second goes out alone
 mangle      market|private|trade   the next count frames are spoilt, see `mangle`; how: `how`
 slow        market|private|trade|http   everything is delay_ms late for duration_ms
 429, 418    http|trade        the next count requests are refused for their rate

@@ -38,6 +38,10 @@ def to_json(value: Any) -> bytes:
     return msgspec.json.encode(value)
 
 
+PARTNER_S = 1.0
+"""How long a frame that is to change places waits for the next one."""
+
+
 class Client:
     """One WebSocket client: frames queue here and leave in order, shaped by the faults in force."""
 
@@ -83,6 +87,7 @@ class Client:
             return
         elif faults.take("reorder", role, frame):
             self._swap = frame
+            asyncio.get_running_loop().call_later(PARTNER_S, self._send_alone, frame)
         elif faults.take("duplicate", role, frame):
             self._queue.append(frame)
             self._queue.append(frame)
@@ -90,6 +95,13 @@ class Client:
             self._queue.append(mangled(frame, fault.how))
         else:
             self._queue.append(frame)
+
+    def _send_alone(self, frame: bytes) -> None:
+        """Send a frame that was to change places and found no partner."""
+        if self._swap is frame:
+            self._swap = None
+            self._queue.append(frame)
+            self._wake.set()
 
     def close(self, code: int = 1001, reason: str = "") -> None:
         """Close the link after what is queued."""

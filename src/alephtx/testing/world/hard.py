@@ -8,19 +8,21 @@ import errno
 import os
 import random
 import resource
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import msgspec
 
+from alephtx.core.risk_schema import Risk
 from alephtx.core.secrets import Secret
 from alephtx.engine.limit_commands import Answer
 from alephtx.matrix.journal_format import GRAIN, RECORD_HEADER
 from alephtx.matrix.journal_read import list_segments, read_header, walk_segment
 from alephtx.risk.changes import Change, private_key, public_text, sign, value_of
 from alephtx.testing.world.faults import Act, a_while
-from alephtx.testing.world.pool import PORT
+from alephtx.testing.world.pool import PoolHost
 from alephtx.testing.world.wide import alone_in
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 HARD: dict[str, tuple[int, Act]] = {}
 """Name -> (weight, what it does)."""
 
-POOLS = frozenset({"pool_lost", "pool_slow", "pool_forgot", "pool_split"})
+POOLS: set[str] = set()
 """Of these, what only worlds with shared limits have."""
 
 OFFICER = private_key(Secret("5a" * 32))
@@ -148,6 +150,11 @@ def _change(world: "World", source: random.Random, **other: str) -> Change:
     return Change(when_ns=world.clock.now(), **(said | other))
 
 
+def _but_the_pace(risk: Risk) -> Risk:
+    """Return limits without the one that `limits_changed` may change meanwhile."""
+    return msgspec.structs.replace(risk, orders_per_s=1)
+
+
 @fault(3)
 async def wrong_limits(world: "World", source: random.Random) -> None:
     """Commands that nobody may give: unsigned, another's, old, for another run, cut, junk."""
@@ -165,11 +172,11 @@ async def wrong_limits(world: "World", source: random.Random) -> None:
         msgspec.json.encode(sign(_change(world, source, run="another"), OFFICER)),
         msgspec.json.encode(sign(_change(world, source, new="-5"), OFFICER)),
     ]
-    before = desk.risk
+    before = _but_the_pace(desk.risk)
     for k, raw in enumerate(wrong):
         (desk.paths.inbox / f"{source.getrandbits(64):x}-{k}.json").write_bytes(raw)
     await asyncio.sleep(ANSWER_NS / 1e9)
-    if world.sessions[-1].limits.risk != before and not world.changed:
+    if _but_the_pace(world.sessions[-1].limits.risk) != before:
         world.violate("a command that nobody may give changed the limits")
 
 
@@ -181,7 +188,6 @@ async def limits_changed(world: "World", source: random.Random) -> None:
         return
     desk = world.sessions[-1].limits
     old = value_of(desk.risk, "orders_per_s", "")
-    world.changed = True
     new = "15" if old == "30" else "30"
     change = _change(world, source, limit="orders_per_s", old=old, new=new)
     name = f"{change.nonce}.json"
@@ -205,57 +211,57 @@ async def limits_changed(world: "World", source: random.Random) -> None:
 # -- the pool of shared limits -------------------------------------------------------------------
 
 
-@fault(1)
-async def pool_lost(world: "World", source: random.Random) -> None:
+def pool_fault(act: Callable[["World", PoolHost, random.Random], Awaitable[None]]) -> Act:
+    """Enter a fault of the pool, which does nothing where no Redis is installed."""
+
+    async def with_pool(world: "World", source: random.Random) -> None:
+        await _files_work(world)
+        if world.pool is not None:
+            await act(world, world.pool, source)
+
+    with_pool.__name__ = act.__name__
+    POOLS.add(act.__name__)
+    return fault(1)(with_pool)
+
+
+@pool_fault
+async def pool_lost(world: "World", pool: PoolHost, source: random.Random) -> None:
     """Redis is away for a while, refused or silent."""
-    links = [way for (_, port), way in world.network.links.items() if port == PORT]
-    silent = source.random() < 0.5
-    for way in links:
+    ways, silent = pool.ways(), source.random() < 0.5
+    for way in ways:
         way.dropped, way.refuse = 3 * silent, not silent
-    if world.pool is not None and not silent:
-        world.pool.cut()
+    if not silent:
+        pool.cut()
     await a_while(source, 300, 12_000)
-    for way in links:
+    for way in ways:
         way.heal()
 
 
-@fault(1)
-async def pool_slow(world: "World", source: random.Random) -> None:
+@pool_fault
+async def pool_slow(world: "World", pool: PoolHost, source: random.Random) -> None:
     """Answers of Redis are late, some too late."""
-    links = [way for (_, port), way in world.network.links.items() if port == PORT]
-    for way in links:
+    ways = pool.ways()
+    for way in ways:
         way.delay_ns = source.randrange(100, 1_500) * 1_000_000
     await a_while(source, 300, 8_000)
-    for way in links:
+    for way in ways:
         way.heal()
 
 
-@fault(1)
-async def pool_forgot(world: "World", source: random.Random) -> None:
+@pool_fault
+async def pool_forgot(world: "World", pool: PoolHost, source: random.Random) -> None:
     """Redis is killed, and another that knows nothing, or an old copy, takes its place."""
-    pool = world.pool
-    await _files_work(world)
-    if pool is None:
-        return
-    copy = pool.born()
-    if source.random() < 0.5:
-        pool.copy_to(copy)
+    copy = pool.born(copied=source.random() < 0.5)
     await a_while(source, 100, 3_000)  # a copy is older than what it replaces
     pool.here.end()
     pool.here = copy
     pool.cut()
 
 
-@fault(1)
-async def pool_split(world: "World", source: random.Random) -> None:
+@pool_fault
+async def pool_split(world: "World", pool: PoolHost, source: random.Random) -> None:
     """Two servers answer for a while: we reach a fresh copy, the other engine the old one."""
-    pool = world.pool
-    await _files_work(world)
-    if pool is None:
-        return
-    copy = pool.born()
-    pool.copy_to(copy)
-    pool.there, pool.here = pool.here, copy
+    pool.there, pool.here = pool.here, pool.born(copied=True)
     pool.cut()
     await a_while(source, 500, 8_000)
     pool.there.end()

@@ -20,7 +20,7 @@ from redis.asyncio.connection import AbstractConnection
 from alephtx.core.clock import MachineClock, pause_thread
 from alephtx.core.errors import PoolError, SimulationError
 from alephtx.net.pool_redis import KEY, RedisPool
-from alephtx.testing.world.network import Process
+from alephtx.testing.world.network import Link, Process
 
 if TYPE_CHECKING:
     from alephtx.testing.world.world import World
@@ -156,10 +156,18 @@ class PoolHost:
         self.other_cents = LOCAL_CENTS
         self.process, self.other = Process("pool"), Process("other")
 
-    def born(self) -> Server:
-        """Start a server that knows nothing."""
+    def born(self, *, copied: bool = False) -> Server:
+        """Start a server that knows nothing, or what the one before it does, as a replica."""
         self._lives += 1
-        return Server(self._program, self.world.folder / f"redis-{self._lives}")
+        server = Server(self._program, self.world.folder / f"redis-{self._lives}")
+        if copied:
+            with (
+                redis.Redis(unix_socket_path=str(self.here.path)) as source,
+                redis.Redis(unix_socket_path=str(server.path)) as target,
+            ):
+                if kept := source.dump(KEY):
+                    target.restore(KEY, 0, kept, replace=True)
+        return server
 
     def server_of(self, name: str) -> Server:
         """Return the server that a process reaches."""
@@ -171,12 +179,15 @@ class PoolHost:
         await self.world._as(self.process, loop.create_server(lambda: Carrier(self), port=PORT))  # noqa: SLF001
         self.world.spawn(self.other, self._other())
 
+    def ways(self) -> list[Link]:
+        """Return the ways of all processes to it."""
+        return [way for (_, port), way in self.world.network.links.items() if port == PORT]
+
     def cut(self) -> None:
         """Reset every connection to it."""
-        for (_, port), way in self.world.network.links.items():
-            if port == PORT:
-                for end in list(way.ends):
-                    end.reset()
+        for way in self.ways():
+            for end in list(way.ends):
+                end.reset()
 
     async def _other(self) -> None:
         """Be another engine: take of the whole and give it back, as the rules say."""
@@ -191,15 +202,6 @@ class PoolHost:
                     OTHER, self.other_cents, want, TOTAL_CENTS, (ENGINE, OTHER)
                 )
                 self.other_cents = max(self.other_cents, granted)
-
-    def copy_to(self, server: Server) -> None:
-        """Give another server what this one knows, as a replica has it."""
-        with (
-            redis.Redis(unix_socket_path=str(self.here.path)) as source,
-            redis.Redis(unix_socket_path=str(server.path)) as target,
-        ):
-            if kept := source.dump(KEY):
-                target.restore(KEY, 0, kept, replace=True)
 
     def end(self) -> None:
         """Kill every server, and let go what clients of dead processes had open."""

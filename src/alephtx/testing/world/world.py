@@ -87,7 +87,6 @@ class World:
         self.foreign: set[str] = set()  # client ids of orders that are not ours
         self.on_intent: list[Callable[[], None]] = []
         self.fell: list[str] = []  # engines that ended by themselves
-        self.changed = False  # the limits, by an officer
         self.pool: PoolHost | None = None
         self.ended_at = (0, 0, 0)
         self.engine_process: Process | None = None
