@@ -66,7 +66,9 @@ class Ours:
         self.matrix = Matrix.create(folder / "matrix", self.instruments, geometry)
         self.codec = load_venue(VENUE).bind(self.instruments, None, 0)
         writer = int(claim(self.matrix.map, name_hash("bench"), 1))
-        self.outlet = Outlet(self.matrix, self.codec.spec, 0, writer, MachineClock())
+        self.outlet = Outlet(
+            self.matrix, self.codec.spec, 0, writer, MachineClock(), stale_ns=1 << 62
+        )
         self.batch = Batch(events=65_536)
 
     def seed(self, snapshot: bytes) -> None:
@@ -75,8 +77,7 @@ class Ours:
         (request,) = self.codec.request(What.SNAPSHOT, 0, instrument=0)
         self.codec.reply(request, 200, {}, snapshot, self.batch)
         rows = self.batch.events[: self.batch.event_count]
-        self.outlet.publish(rows)
-        self.outlet.seeded(0, int(rows[0]["seq"]))
+        self.outlet.seed(0, rows, int(rows[0]["seq"]))
 
     def run(self, frames: list[bytes]) -> None:
         """Take frames as the feeder does."""

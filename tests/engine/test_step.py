@@ -206,6 +206,18 @@ def test_a_folded_journal_equals_the_state_it_came_from(tmp_path):
     again.close()
 
 
+@pytest.mark.parametrize("last", [0, 1, 2, 3])
+def test_what_waits_for_a_person_is_folded_from_the_accounts_last_news(tmp_path, last):
+    bench = Bench(tmp_path)
+    bench.update(kind=words.RESYNC_BEGIN, code=3)
+    bench.update(kind=words.RESYNC_END, flags=words.STILL_BLOCKED, code=last)
+    bench.step()
+    bench.close()
+    again = Bench(tmp_path, epoch=2)
+    assert fold(tmp_path / "journal", again.ctx, again.instruments).closed == {0: last}
+    again.close()
+
+
 def test_a_limit_of_the_config_reaches_the_gate(tmp_path):
     """notional_max of the config denies by its name."""
     bench = Bench(tmp_path, risk=Risk(notional_max=Decimal(500), orders_per_s=1000))

@@ -186,6 +186,9 @@ class DoubtfulWire:
     def learn(self, used):
         pass
 
+    def hold(self, duration_ns):
+        pass
+
     def open(self, role, links):
         self.on_link(role, links)
 

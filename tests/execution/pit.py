@@ -3,6 +3,7 @@
 What a test sets goes wrong goes wrong; time passes only where somebody sleeps or a request travels.
 """
 
+import asyncio
 import json
 from decimal import Decimal
 
@@ -43,7 +44,7 @@ class PitCodec(ToyCodec):
     def __init__(self, *, bulk=False):
         super().__init__("http")
         self.spec = msgspec.structs.replace(self.spec, bulk_cancel=bulk)
-        self.instruments, self.timers = instruments(), True
+        self.instruments, self.timers, self.refused = instruments(), True, {}
 
     def request(self, what, now_ns, **args):
         """Timers are by instrument; everything else names none."""
@@ -54,6 +55,8 @@ class PitCodec(ToyCodec):
         return [msgspec.structs.replace(made, instrument=timer)]
 
     def reply(self, request, status, headers, body, out):
+        if refused := self.refused.get(request.what):
+            raise refused.pop(0)
         super().reply(request, status, headers, body, out)
         for fields in json.loads(body).get("events", ()):
             for name, value in fields.items():
@@ -64,8 +67,9 @@ class PitCodec(ToyCodec):
 class Pit:
     """The venue's side. open: order id -> instrument; strangers: venue's id -> instrument.
 
-    errors: by What, a list of errors to raise instead of answering (None: answer). stuck: ids that
-    no cancel takes. taken_ns: what a request takes.
+    errors: by What, a list of errors to raise instead of answering (None: answer); refused: of
+    those that an answer carries. ahead_ns: its clock against ours. pauses: answers take a turn.
+    stuck: ids that no cancel takes. taken_ns: what a request takes.
     """
 
     def __init__(self, *, exclusive=False, bulk=False, known=()):
@@ -73,6 +77,7 @@ class Pit:
         self.clock.advance(1_000_000_000)
         self.open, self.strangers, self.stuck, self.errors = {}, {}, set(), {}
         self.known, self.asked, self.waits, self.taken_ns = list(known), [], [], 1_000_000
+        self.refused, self.ahead_ns, self.pauses = self.codec.refused, 0, False
         self.book, self.answers = {words.BUY: 10_000, words.SELL: 10_005}, []
         self.kill = AccountKill(
             "main", self.codec, self._fetch, self.clock, lambda: list(self.known), engine=ENGINE,
@@ -103,6 +108,11 @@ class Pit:
         queue = self.errors.get(request.what, [])
         if queue and (error := queue.pop(0)) is not None:
             raise error
+        if self.pauses:
+            await asyncio.sleep(0)
+        if request.what is What.TIME:
+            now_ms = (self.clock.now() + self.ahead_ns) // 1_000_000
+            return 200, {}, says(controls=[["time", now_ms, ""]])
         return 200, {}, self._answer(request, args)
 
     def _answer(self, request, args):

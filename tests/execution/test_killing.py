@@ -2,7 +2,8 @@
 
 import pytest
 
-from alephtx.core.errors import Throttled, TransportError, VenueError
+from alephtx.core import words
+from alephtx.core.errors import Throttled, TransportError, Unauthorized, VenueError
 from alephtx.core.identity import first_order_id
 from alephtx.core.ports import Request, What
 from alephtx.core.records import EVENT
@@ -198,3 +199,46 @@ async def test_touch_is_the_best_of_what_rests():
     assert touch_of(events[events["side"] > 0]) == (10_000, 0)
     assert touch_of(events[events["side"] < 0]) == (0, 10_005)
     assert touch_of(events[:0].astype(EVENT)) == (0, 0)
+
+
+@pytest.mark.parametrize("first", [What.CANCEL_OURS, What.ORDERS])
+async def test_venue_that_refuses_our_clock_is_asked_for_its_own(first):
+    pit = Pit()
+    pit.codec.tells_time = True
+    pit.ours(oid(1))
+    pit.open[oid(1)] = LINEAR
+    refused = Unauthorized("your clock is 4 s ahead")
+    refused.reason = words.REASON_CLOCK
+    pit.refused[first] = [refused]
+    pit.ahead_ns = -4 * SECOND
+    report = await kill(pit)
+    assert (report.confirmed, report.error, pit.open) == (True, "", {})
+    assert [what for what, _ in pit.asked].count(What.TIME) == 1
+    assert abs(pit.kill.venue_now() - pit.clock.now() + 4 * SECOND) <= 2 * MS
+
+
+async def test_venue_that_does_not_tell_its_time_either_keeps_a_kill_going():
+    pit = Pit()
+    pit.codec.tells_time = True
+    refused = Unauthorized("your clock is 4 s ahead")
+    refused.reason = words.REASON_CLOCK
+    pit.refused[What.ORDERS] = [refused]
+    pit.errors[What.TIME] = [TransportError("gone")]
+    report = await kill(pit)
+    assert report.confirmed
+    assert pit.kill.venue_now() == pit.clock.now()
+
+
+async def test_many_refusals_at_once_ask_for_the_time_once():
+    pit = Pit()
+    pit.codec.tells_time = True
+    for n, instrument in enumerate((LINEAR, SPOT), 1):
+        pit.ours(oid(n), instrument)
+        pit.open[oid(n)] = instrument
+    refused = Unauthorized("your clock is 4 s ahead")
+    refused.reason = words.REASON_CLOCK
+    pit.refused[What.CANCEL_OURS] = [refused, refused]
+    pit.pauses = True
+    report = await kill(pit)
+    assert (report.confirmed, pit.open) == (True, {})
+    assert [what for what, _ in pit.asked].count(What.TIME) == 1

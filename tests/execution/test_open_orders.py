@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from alephtx.core import words
@@ -96,6 +96,7 @@ REPORTS = st.one_of(
 
 
 @given(st.lists(REPORTS, max_size=12))
+@example([update(words.REJECT), update(words.ACK), update(words.CANCEL_ACK), fill(1, 2)])
 def test_whatever_is_told_no_order_the_table_holds_open_is_forgotten(reports):
     desk = Desk()
     desk.place()

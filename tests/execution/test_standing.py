@@ -68,6 +68,50 @@ async def test_liquidation_blocks_whoever_may_trade_there(world):
     assert said(world) == [(w.RESYNC_BEGIN, 0)]
 
 
+def masks(world):
+    """What waits for a person by the account's news to the loop after its opening."""
+    news = (w.RESYNC_BEGIN, w.RESYNC_END)
+    return [int(r["code"]) for r in world.ring if r["kind"] in news][2:]
+
+
+async def test_news_carry_what_waits_for_a_person(world):
+    standing = world.gateway.standing
+    foreign_order(world)
+    standing.block(DIFFERENT, "USDT: 1")
+    standing.block(FORCED, "autoclose-1")
+    standing.lift(FOREIGN)
+    standing.lift(DIFFERENT)
+    standing.lift(FORCED)
+    assert masks(world) == [1, 3, 2, 0]
+    assert said(world)[-1] == (w.RESYNC_END, 0)
+
+
+async def test_what_waits_for_a_person_is_told_while_links_are_down_too(world):
+    world.gateway.on_down("private", "reset")
+    foreign_order(world)
+    assert masks(world) == [0, 1]
+    world.gateway.lift()
+    assert said(world) == [(w.RESYNC_BEGIN, 0)] * 3
+    assert masks(world) == [0, 1, 0]
+    foreign_order(world)
+    await world.connect()
+    assert (said(world)[-1], masks(world)[-1]) == ((w.RESYNC_END, w.STILL_BLOCKED), 1)
+
+
+@pytest.mark.parametrize(
+    ("mask", "reasons"),
+    [(0, []), (1, [FOREIGN]), (2, [FORCED]), (3, [FOREIGN, FORCED]), (-4, [])],
+)
+async def test_account_begins_as_the_engine_before_left_it(mask, reasons):
+    world = World(exclusive=True)
+    world.gateway.closed(mask)
+    await world.up()
+    assert list(world.gateway.standing.reasons) == reasons
+    ends = [(r["code"], r["flags"]) for r in world.ring if r["kind"] == w.RESYNC_END]
+    assert ends == [(max(mask, 0), w.STILL_BLOCKED if reasons else 0)]
+    await world.gateway.close()
+
+
 async def test_audits_and_new_links_do_not_open_a_blocked_account(world):
     foreign_order(world)
     await world.passes(AUDIT_NS + SECOND)
@@ -93,14 +137,14 @@ async def test_account_opens_when_the_last_reason_goes(world):
     world.gateway.standing.block(DIFFERENT, "USDT: 1")
     assert said(world) == [(w.RESYNC_BEGIN, 0)], "closed already"
     world.gateway.lift()
-    assert said(world) == [(w.RESYNC_BEGIN, 0)]
+    assert said(world) == [(w.RESYNC_BEGIN, 0)] * 2, "closed still, and not for a person"
     world.gateway.standing.lift(DIFFERENT)
-    assert said(world)[1:] == [(w.RESYNC_END, 0)]
+    assert said(world)[2:] == [(w.RESYNC_END, 0)]
 
 
 async def test_reason_that_comes_while_links_are_down_stands_when_they_are_up(world):
     world.gateway.on_down("private", "reset")
     foreign_order(world)
-    assert said(world) == [(w.RESYNC_BEGIN, 0)]
+    assert said(world) == [(w.RESYNC_BEGIN, 0)] * 2
     await world.connect()
-    assert said(world)[1:] == [(w.RESYNC_END, w.STILL_BLOCKED)]
+    assert said(world)[2:] == [(w.RESYNC_END, w.STILL_BLOCKED)]

@@ -57,7 +57,7 @@ def balances(total="100"):
 
 
 class ToyCodec:
-    """The toy's dialect. unspeakable: prices it cannot express."""
+    """The toy's dialect. unspeakable: prices it cannot express. stamps: times of what it signed."""
 
     def __init__(self, transport, *, login=False):
         self.spec = VenueSpec(
@@ -67,7 +67,9 @@ class ToyCodec:
         self.instruments = None
         self.login = login
         self.confirms = True
+        self.tells_time = False
         self.unspeakable = set()
+        self.stamps = []
 
     def links(self, role, login=""):
         if role == "private":
@@ -79,6 +81,8 @@ class ToyCodec:
 
     def request(self, what, now_ns, **args):
         if what in (What.LOGIN, What.KEEPALIVE) and not self.login:
+            return []
+        if what is What.TIME and not self.tells_time:
             return []
         body = json.dumps(args).encode()
         return [Request(what=what, path=f"/{what.value}", body=body)]
@@ -96,7 +100,10 @@ class ToyCodec:
 
     def _read(self, said, out):
         if said["error"]:
-            raise getattr(errors, said["error"])("the toy says no", code=-7)
+            name, _, reason = said["error"].partition(":")
+            error = getattr(errors, name)("the toy says no", code=-7)
+            error.reason = int(reason or 0)
+            raise error
         for fields in said["rows"]:
             out.add_update(**fields)
         for kind, value, key in said["controls"]:
@@ -106,12 +113,15 @@ class ToyCodec:
             elif kind == "positions":
                 content = [Holding(i, lots, Decimal(entry)) for i, lots, entry in value]
             elif kind == "error":
-                content = getattr(errors, value)("the toy says no", code=-8)
+                name, wait_ns = value if isinstance(value, list) else (value, 0)
+                content = getattr(errors, name)("the toy says no", code=-8)
+                content.wait_ns = wait_ns
             elif kind == "send":
                 content = value.encode()
             out.controls.append(Control(kind, content, key))
 
     def encode(self, intents, now_ns, nonce):
+        self.stamps.append(now_ns)
         if any(int(intent["price"]) in self.unspeakable for intent in intents):
             raise errors.OrderRejected("a price that the toy has no word for")
         return [self._request(intent, nonce) for intent in intents]
@@ -135,6 +145,7 @@ class ToyWire:
         self.answers = {What.BALANCES: balances()}
         self.up = True
         self.used = {}
+        self.held = []
         self.budget = asyncio.Event()
         self.budget.set()
         self.closed = False
@@ -165,6 +176,9 @@ class ToyWire:
 
     def learn(self, used):
         self.used.update(used)
+
+    def hold(self, duration_ns):
+        self.held.append(duration_ns)
 
     def open(self, role, links):
         self.opened[role] = links

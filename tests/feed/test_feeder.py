@@ -338,9 +338,9 @@ async def test_counters_are_readable_by_other_processes(tmp_path):
 
 async def test_venue_clock_is_measured(tmp_path):
     async with scene(tmp_path, options=tuned(clock_ns=20 * MS)) as world:
-        await until(lambda: world.feeder.venue_clock.offset.error_ns < 1 << 61)
+        await until(lambda: world.feeder.clock_watch.offset.error_ns < 1 << 61)
         now_ms = asyncio.get_running_loop().time() * 1000
-        offset = world.feeder.venue_clock.offset
+        offset = world.feeder.clock_watch.offset
         truth = now_ms * MS - world.feeder.clock.now()
         assert abs(offset.offset_ns - truth) < offset.error_ns + 5 * MS
 

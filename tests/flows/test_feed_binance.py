@@ -190,7 +190,7 @@ async def test_books_equal_the_twins_at_sampled_ids_also_after_faults(tmp_path):
         for view in watched.values():
             assert view.feeder.counts.not_understood == 0
             assert view.feeder.codec.counters["malformed"] == 0
-            assert abs(view.feeder.venue_clock.offset.offset_ns) < 100 * MS
+            assert abs(view.feeder.clock_watch.offset.offset_ns) < 100 * MS
 
 
 async def test_tops_at_rest_are_the_venues_own(tmp_path):

@@ -40,6 +40,7 @@ from alephtx.matrix.publish import (
     make_publish_state,
     publish,
     publish_flags,
+    set_late,
     set_wants_depth,
 )
 from alephtx.matrix.ring import ring_head, ring_read
@@ -290,6 +291,15 @@ def test_stale_is_told_and_ends_with_the_next_message(live):
     assert live.send(delta(BUY, 99, 1, 11)) == [(TOP, 0, 100, 5, 102, 7)]
     top_flag(live.map, I, STALE, 0)
     assert live.send(*top_pair(100, 5, 102, 7, seq=12)) == [(TOP, 0, 100, 5, 102, 7)]
+
+
+@pytest.mark.kernel
+def test_what_is_published_late_stays_stale(live):
+    set_late(live.state, I, late=1)
+    assert live.send(delta(BUY, 99, 1, 11)) == [(TOP, STALE, 100, 5, 102, 7)]
+    assert live.send(*top_pair(100, 6, 102, 7, seq=12)) == [(TOP, STALE, 100, 6, 102, 7)]
+    set_late(live.state, I, late=0)
+    assert live.send(*top_pair(100, 6, 102, 7, seq=13)) == [(TOP, 0, 100, 6, 102, 7)]
 
 
 @pytest.mark.kernel

@@ -69,9 +69,13 @@ class UnitError(AlephError):
 
 
 class VenueError(AlephError):
-    """What a venue said, or failed to say; `reason` is one of words.REASON_... where known."""
+    """What a venue said, or failed to say.
+
+    reason: one of words.REASON_..., where known. wait_ns: how long it asks us to send nothing.
+    """
 
     reason: int = 0
+    wait_ns: int = 0
 
     def __init__(
         self,

@@ -49,7 +49,7 @@ class DeadMan:
         done: set[int] = set()
         for i in sorted({order.instrument for order in self._orders()}):
             for request in self._account.codec.request(
-                What.DEADMAN, self._clock.now(), timeout_ns=self._timeout_ns, instrument=i
+                What.DEADMAN, self._account.venue_now(), timeout_ns=self._timeout_ns, instrument=i
             ):
                 timer = request.instrument
                 if timer in done or self._armed.get(timer, due) > due:
@@ -70,7 +70,7 @@ class DeadMan:
         for timer in self.armed:
             args = {} if timer < 0 else {"instrument": timer}
             for request in self._account.codec.request(
-                What.DEADMAN, self._clock.now(), timeout_ns=0, **args
+                What.DEADMAN, self._account.venue_now(), timeout_ns=0, **args
             ):
                 try:
                     await self._account.read(request)

@@ -39,7 +39,7 @@ from alephtx.execution.open_orders import OpenOrders
 from alephtx.ledger.book import Ledger
 from alephtx.matrix.journal import read, tail
 from alephtx.net.buckets import Buckets
-from alephtx.net.http import HttpClient
+from alephtx.net.http import HttpClient, wait_asked_ns
 
 log = logs.logger("kill")
 
@@ -73,7 +73,10 @@ class Bound:
     async def fetch(self, request: Request) -> tuple[int, Any, bytes]:
         """Do a request, with the share of the rate budget that is kept for cancels."""
         await self.buckets.take(request.weights, cancel=True)
-        return await self.http.fetch(msgspec.structs.replace(request, timeout_ns=TIMEOUT_NS))
+        answer = await self.http.fetch(msgspec.structs.replace(request, timeout_ns=TIMEOUT_NS))
+        if wait_ns := wait_asked_ns(answer[0], answer[1]):
+            self.buckets.hold(wait_ns)
+        return answer
 
 
 def _config_of(run: RunDirectory) -> tuple[Config, str]:

@@ -34,6 +34,7 @@ class Recovered(msgspec.Struct):
     opened_ns: dict[int, int] = {}
     live: dict[int, list[Rows]] = {}
     venue_ids: dict[int, dict[int, int]] = {}
+    closed: dict[int, int] = {}
 
 
 def fold(
@@ -47,9 +48,9 @@ def fold(
     on_command: gets the payload of every COMMAND record, in its place among the others.
 
     By account: since_ns, up to which everything is known; opened_ns, when the ledger's count began;
-    venue_ids; live, the ORDER rows.
+    venue_ids; live, the ORDER rows; closed, a mask of what waits for a person.
     """
-    told = Recovered(since_ns={}, opened_ns={}, live={}, venue_ids={})
+    told = Recovered(since_ns={}, opened_ns={}, live={}, venue_ids={}, closed={})
     packed = pack(ctx)
     for record in read(directory):
         told.records += 1
@@ -108,5 +109,7 @@ def _note(row: Rows, told: Recovered) -> None:
     venue_id, order_id = int(row[0]["venue_order_id"]), int(row[0]["order_id"])
     if venue_id and order_id:
         told.venue_ids.setdefault(account, {})[venue_id] = order_id
+    if row[0]["kind"] in (words.RESYNC_BEGIN, words.RESYNC_END):
+        told.closed[account] = int(row[0]["code"])
     if row[0]["kind"] == words.RESYNC_END:
         told.since_ns[account] = max(told.since_ns.get(account, 0), int(row[0]["ts_event"]))

@@ -21,8 +21,8 @@ from alephtx.core.identity import first_order_id
 from alephtx.core.instruments import Instruments
 from alephtx.core.log import logger
 from alephtx.core.records import INTENT
-from alephtx.engine import closed, leg_guard, truth
 from alephtx.engine import context as c
+from alephtx.engine import leg_guard, truth
 from alephtx.engine.assemble import Engine, assemble
 from alephtx.engine.epoch import next_epoch
 from alephtx.engine.halts import Halts
@@ -171,7 +171,6 @@ class Session:
             engine=self.config.node.engine, on_sent=self._note_sent, on_failed=self._failed,
         )  # fmt: skip
         truth.keep_books(self, gateway, self._follow_journal, exclusive=section.exclusive)
-        closed.keep(self.run_directory, gateway)
         wire.on_frame, wire.on_up, wire.on_down = gateway.on_frame, gateway.on_up, gateway.on_down
         wire.on_failed = self._failed
         self.halts.keep(gateway, wire)
@@ -180,6 +179,7 @@ class Session:
             self.recovered.since_ns.get(index, 0),
         )  # fmt: skip
         gateway.opened(self.recovered.opened_ns.get(index, 0))
+        gateway.closed(self.recovered.closed.get(index, 0))
         return gateway
 
     def _paper_gateway(self, index: int, section: Account) -> AnyGateway:

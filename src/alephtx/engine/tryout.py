@@ -133,8 +133,7 @@ class _Source:
         self.codec.reply(request, 200, {}, raw, self._batch)
         rows = self._batch.events[: self._batch.event_count]
         rows["ts_recv"] = stamp
-        self.outlet.publish(rows)
-        self.outlet.seeded(i, int(rows[0]["seq"]))
+        self.outlet.seed(i, rows, int(rows[0]["seq"]))
         for held in self._held.pop(i, []):
             self.outlet.take_in(-1, held, len(held))
 

@@ -9,7 +9,7 @@ from alephtx.core.clock import Clock
 from alephtx.core.errors import TransportError
 from alephtx.core.ports import Bucket, Endpoints, Request
 from alephtx.net.buckets import Buckets
-from alephtx.net.http import HttpClient
+from alephtx.net.http import HttpClient, wait_asked_ns
 from alephtx.net.session import LinkRunner
 
 OnFrame = Callable[[str, bytes, int], None]
@@ -47,9 +47,16 @@ class AccountWire:
         """Take the venue's own count of our rate budgets where it is worse than ours."""
         self.buckets.learn(used)
 
+    def hold(self, duration_ns: int) -> None:
+        """Send nothing for that long: the venue asked for it."""
+        self.buckets.hold(duration_ns)
+
     async def fetch(self, request: Request) -> tuple[int, Any, bytes]:
-        """Do an HTTP request."""
-        return await self.http.fetch(request)
+        """Do an HTTP request; what the venue says about waiting is heeded by those that follow."""
+        status, headers, body = await self.http.fetch(request)
+        if wait_ns := wait_asked_ns(status, headers):
+            self.buckets.hold(wait_ns)
+        return status, headers, body
 
     def send(self, role: str, frame: bytes) -> bool:
         """Send a frame on the role's first link; False when it is down."""

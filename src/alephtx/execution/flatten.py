@@ -141,7 +141,7 @@ class Flatten:
                 "price": format_scaled(int(row[0]["price"]), instrument.price_scale),
             }
         )
-        now = self._kill.clock.now()
+        now = self._kill.venue_now()
         (request,) = self._kill.codec.encode(row, now, now // MS + KILLER_NONCE_LEAD_MS)
         try:
             answer = await self._kill.read(request)

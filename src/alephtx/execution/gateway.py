@@ -25,6 +25,7 @@ from alephtx.execution.inbox import Inbox, LiveOrder
 from alephtx.execution.outbox import Outbox
 from alephtx.execution.resync import Truth
 from alephtx.execution.standing import FOR_A_PERSON, FORCED, FOREIGN, Standing
+from alephtx.net.clockwatch import ClockWatch
 
 __all__ = ["Gateway", "LiveOrder", "Wire"]
 
@@ -65,6 +66,10 @@ class Wire(Protocol):
 
     def learn(self, used: dict[str, int]) -> None:
         """Take the venue's own count of our rate budgets."""
+        ...
+
+    def hold(self, duration_ns: int) -> None:
+        """Send nothing for that long: the venue asked for it."""
         ...
 
     def open(self, role: str, links: list[Any]) -> None:
@@ -110,12 +115,15 @@ class Gateway:
         self.clock = clock
         self.ready = asyncio.Event()
         self.inbox = Inbox(account, clock, push)
+        self.clock_watch = ClockWatch(codec, self._fetch, clock, who="gateway")
         self.truth = Truth(
-            codec, self.inbox, clock, self._fetch, traded=traded, engine=engine,
+            codec, self.inbox, self.clock_watch, clock, self._fetch, traded=traded, engine=engine,
             spawn=self._spawn, on_control=self._control, on_stray=self._cancel_stray,
         )  # fmt: skip
         self.inbox.on_orphans = self.truth.explain_soon
-        self.outbox = Outbox(account, codec, wire, clock, self.inbox, self.truth, self._spawn)
+        self.outbox = Outbox(
+            account, codec, wire, self.clock_watch, clock, self.inbox, self.truth, self._spawn
+        )
         self.outbox.on_sent, self.outbox.on_control = on_sent, self._control
         self.inbox.on_revived, self.inbox.on_foreign = self._cancel_stray, self._foreign_seen
         self.inbox.engine = engine
@@ -174,6 +182,10 @@ class Gateway:
         self.inbox.by_venue_id.update(venue_ids)
         self.truth.since_ns = since_ns or self.truth.since_ns
 
+    def closed(self, mask: int) -> None:
+        """Take up what closed the account for a person when the engine before ended."""
+        self.standing.restore(mask)
+
     def opened(self, since_ns: int) -> None:
         """Say since when the ledger counts this account."""
         self.inbox.opened_ns = since_ns
@@ -182,7 +194,7 @@ class Gateway:
 
     async def start(self) -> None:
         """Open the links; the resync begins by itself once they are up."""
-        self.inbox.push(self.inbox.blank(words.RESYNC_BEGIN))
+        self._push_closed()
         trade = self.codec.links("trade")
         private = self.codec.links("private", "-")
         self._needed = {role for role, links in (("private", private), ("trade", trade)) if links}
@@ -193,11 +205,12 @@ class Gateway:
         if not self._needed:
             self._resync()
         self._spawn(self._housekeep())
+        self._spawn(self.clock_watch.run())
 
     async def _private_link(self) -> Link:
         """Make the private link anew, with a fresh login, for every connection."""
         frames: tuple[bytes, ...] = ()
-        for request in self.codec.request(What.LOGIN, self.clock.now()):
+        for request in self.codec.request(What.LOGIN, self.clock_watch.now()):
             if request.transport == "http":
                 await self.truth.ask(request)
             else:
@@ -302,7 +315,7 @@ class Gateway:
             log.warning("account_resync_began", account=self.account, why=f"{role} lost: {why}")
             self._in_resync = True
             self.ready.clear()
-            self.inbox.push(self.inbox.blank(words.RESYNC_BEGIN))
+            self._push_closed()
         if self._resync_task is not None:
             self._resync_task.cancel()
             self._resync_task = None
@@ -340,18 +353,23 @@ class Gateway:
 
     def _standing_changed(self) -> None:
         """Close the account at once, or open it when nothing else keeps it closed."""
-        if self._in_resync:
-            return
-        if self.standing.blocked:
-            self.inbox.push(self.inbox.blank(words.RESYNC_BEGIN))
+        if self._in_resync or self.standing.blocked:
+            self._push_closed()
         else:
             self._push_known()
+
+    def _push_closed(self) -> None:
+        """Say that the account takes no new risk, and what of it waits for a person."""
+        row = self.inbox.blank(words.RESYNC_BEGIN)
+        row["code"] = self.standing.mask
+        self.inbox.push(row)
 
     def _push_known(self) -> None:
         """Say until when everything is known, and that the account is open where nothing blocks."""
         row = self.inbox.blank(words.RESYNC_END)
         row["ts_event"] = self.truth.since_ns
         row["flags"] = words.STILL_BLOCKED if self.standing.blocked else 0
+        row["code"] = self.standing.mask
         self.inbox.push(row)
 
     def audit_within(self, duration_ns: int) -> None:

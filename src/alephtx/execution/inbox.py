@@ -37,7 +37,8 @@ class LiveOrder(msgspec.Struct):
 
     doubt: it is being asked for. withdrawn: cancelled before it was sent, so it never will be.
     heard_ns: when the venue last said that it is there. taken_back: the venue did not know it and
-    was sent a cancel, in case it is late.
+    was sent a cancel, in case it is late. refusals: of its cancels so far; cancel_at_ns: monotonic
+    time before which the next one stays with us.
     """
 
     order_id: int
@@ -49,6 +50,8 @@ class LiveOrder(msgspec.Struct):
     withdrawn: bool = False
     heard_ns: int = 0
     taken_back: bool = False
+    refusals: int = 0
+    cancel_at_ns: int = 0
 
 
 class Inbox:

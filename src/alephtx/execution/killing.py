@@ -21,6 +21,8 @@ from alephtx.core.log import logger
 from alephtx.core.ports import Balance, Batch, Codec, Holding, Request, Rows, What
 from alephtx.execution.open_orders import OpenOrder
 from alephtx.execution.resync import HORIZON_NS
+from alephtx.net.clocksync import venue_offset
+from alephtx.net.clockwatch import ask_time
 
 log = logger("kill")
 
@@ -81,6 +83,8 @@ class AccountKill:
         self.on_limits: Callable[[dict[str, int]], None] = lambda used: None
         self._fetch, self._orders, self._engine = fetch, orders, engine
         self._strangers: dict[int, list[int]] = {}  # instrument -> the venue's order ids
+        self._ahead_ns = 0  # the venue's clock, where it refused ours
+        self._asking_time = False
 
     def leaving(self, request: Request) -> None:
         """Note that a request's bytes leave now."""
@@ -159,7 +163,26 @@ class AccountKill:
         await asyncio.gather(*(self._send(request) for request in requests))
 
     def _ask(self, what: What, **args: Any) -> list[Request]:
-        return self.codec.request(what, self.clock.now(), **args)
+        return self.codec.request(what, self.venue_now(), **args)
+
+    def venue_now(self) -> int:
+        """Return the venue's time in ns, ours until it objected to that."""
+        return self.clock.now() + self._ahead_ns
+
+    async def _mind_clock(self) -> None:
+        """Ask for the venue's time, which refused ours: what is asked next carries its own."""
+        if self._asking_time:  # 500 cancels are refused at once
+            return
+        self._asking_time = True
+        try:
+            sample = await ask_time(self.codec, self._fetch, self.clock)
+        except VenueError as error:
+            log.warning("kill_time_failed", account=self.name, error=str(error))
+            return
+        finally:
+            self._asking_time = False
+        if sample is not None:
+            self._ahead_ns = venue_offset([sample]).shift_ns
 
     async def _send(self, request: Request) -> None:
         try:
@@ -188,7 +211,12 @@ class AccountKill:
         """Do a request, return its answer's rows; holdings and balances are kept."""
         status, headers, body = await self._fetch(request)
         batch = Batch(events=16_384 if request.what is What.SNAPSHOT else 16, updates=ROWS_MAX)
-        self.codec.reply(request, status, headers, body, batch)
+        try:
+            self.codec.reply(request, status, headers, body, batch)
+        except VenueError as error:
+            if error.reason == words.REASON_CLOCK:
+                await self._mind_clock()
+            raise
         for control in batch.controls:
             if control.kind == "positions":
                 self.holdings = list(control.value)

@@ -18,13 +18,17 @@ ENDED_KEPT_MAX = 65_536
 
 
 class OpenOrder(msgspec.Struct):
-    """An order without a journaled end. ts: when its intent was; proven: the venue has it."""
+    """An order without a journaled end. ts: when its intent was; proven: the venue has it.
+
+    revived: it came although it was said to be refused; nothing that ends it is believed for good.
+    """
 
     order_id: int
     account: int
     instrument: int
     ts: int
     proven: bool = False
+    revived: bool = False
 
 
 class OpenOrders:
@@ -65,6 +69,7 @@ class OpenOrders:
             if order is not None and order.proven and never_was:
                 return  # it was seen on the book: a contradiction, and no end
             self._open.pop(order_id, None)
+            never_was = never_was or (order is not None and order.revived)
             while len(self._ended) >= ENDED_KEPT_MAX:
                 del self._ended[next(iter(self._ended))]
             self._ended.setdefault(order_id, never_was)
@@ -75,5 +80,5 @@ class OpenOrders:
             order.proven = True
         elif self._ended.pop(order_id, False):  # it came all the same
             self._open[order_id] = OpenOrder(
-                order_id, int(row["account"]), int(row["instrument"]), ts, proven=True
+                order_id, int(row["account"]), int(row["instrument"]), ts, proven=True, revived=True
             )

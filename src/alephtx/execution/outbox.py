@@ -29,6 +29,7 @@ from alephtx.core.ports import Batch, Codec, Control, Request, Rows, What
 from alephtx.core.records import INTENT
 from alephtx.execution.inbox import Inbox, LiveOrder
 from alephtx.execution.resync import Truth
+from alephtx.net.clockwatch import ClockWatch
 
 if TYPE_CHECKING:
     from alephtx.execution.gateway import Wire
@@ -37,6 +38,12 @@ log = logger("gateway")
 
 PLACE_WAIT_NS = 250_000_000
 """How long a new order may wait for its rate budget; the market it was meant for is gone then."""
+
+AGAIN_NS, AGAIN_MAX_NS = 25_000_000, 1_000_000_000
+"""Pause before an order's next cancel after a refused one; it doubles each time, up to a second."""
+
+FRESH_NS = 1_000_000_000
+"""A cancel that waited longer is signed anew: venues refuse what was signed seconds ago."""
 
 UPDATES_MAX = 2_048
 
@@ -52,6 +59,7 @@ class Outbox:
         account: int,
         codec: Codec,
         wire: "Wire",
+        venue_clock: ClockWatch,
         clock: Clock,
         inbox: Inbox,
         truth: Truth,
@@ -60,6 +68,7 @@ class Outbox:
         self.account = account
         self.codec = codec
         self.wire = wire
+        self.venue_clock = venue_clock
         self.clock = clock
         self.inbox = inbox
         self.truth = truth
@@ -77,21 +86,23 @@ class Outbox:
 
     def submit(self, intents: Rows) -> None:
         """Send INTENT rows of this account; called with rows already journaled."""
-        now = self.clock.now()
         for k in range(len(intents)):
             if intents[k]["op"] == words.PLACE:
                 order_id = int(intents[k]["order_id"])
                 self.inbox.live[order_id] = LiveOrder(order_id, int(intents[k]["instrument"]), 0)
         kept = [k for k in range(len(intents)) if not self._withdraw(intents[k])]
         if kept:
-            self._encode(intents[kept], now)
+            self._encode(intents[kept])
 
     def cancel(self, order_id: int, instrument: int) -> None:
         """Send a cancel that no strategy asked for: of leftovers, strays, at the end."""
-        row = np.zeros(1, INTENT)
-        row["op"], row["target_order_id"] = words.CANCEL, order_id
-        row["instrument"], row["account"] = instrument, self.account
-        self.submit(row)
+        self.submit(self._cancels(instrument, order_id))
+
+    def _cancels(self, instrument: int, *order_ids: int) -> Rows:
+        rows = np.zeros(len(order_ids), INTENT)
+        rows["op"], rows["target_order_id"] = words.CANCEL, order_ids
+        rows["instrument"], rows["account"] = instrument, self.account
+        return rows
 
     def _withdraw(self, intent: Any) -> bool:
         """Take back an order that has not been sent; True when its cancel has nothing to do."""
@@ -103,21 +114,25 @@ class Outbox:
         order.withdrawn = True
         return True
 
-    def _encode(self, intents: Rows, now: int) -> None:
-        self._nonce = max(self._nonce + 1, now // 1_000_000)
+    def _encode(self, intents: Rows) -> None:
         try:
-            requests = self.codec.encode(intents, now, self._nonce)
+            requests = self._signed(intents)
         except VenueError as error:
-            self._not_encoded(intents, error, now)
+            self._not_encoded(intents, error)
             return
         for request in requests:
             self._spawn(self._send(request))
 
-    def _not_encoded(self, intents: Rows, error: VenueError, now: int) -> None:
+    def _signed(self, intents: Rows) -> list[Request]:
+        """Encode intents with the venue's time and a number of ours that was never used."""
+        self._nonce = max(self._nonce + 1, self.clock.now() // 1_000_000)
+        return self.codec.encode(intents, self.venue_clock.now(), self._nonce)
+
+    def _not_encoded(self, intents: Rows, error: VenueError) -> None:
         """Refuse what the venue cannot express; alone each, so that one bad row spoils no other."""
         if len(intents) > 1:
             for k in range(len(intents)):
-                self._encode(intents[k : k + 1], now)
+                self._encode(intents[k : k + 1])
             return
         placing = intents[0]["op"] == words.PLACE
         order_id = int(intents[0]["order_id" if placing else "target_order_id"])
@@ -131,9 +146,14 @@ class Outbox:
 
     async def _send(self, request: Request) -> None:
         """Send one encoded intent; whatever goes wrong ends as an update."""
+        begun = self.clock.monotonic()
         try:
+            if request.op == words.CANCEL and not await self._may_cancel(request):
+                return
             await self._take(request)
             self.check_leaving(request)
+            if request.op == words.CANCEL and self.clock.monotonic() - begun > FRESH_NS:
+                (request,) = self._signed(self._cancels(request.instrument, *request.order_ids))
         except VenueError as error:
             self._refused(request, error)
             return
@@ -154,6 +174,19 @@ class Outbox:
             self._refused(request, error)
             return
         self._answer(request, status, headers, body)
+
+    async def _may_cancel(self, request: Request) -> bool:
+        """Let a cancel wait that was refused before; tell whether its orders still live then.
+
+        Who cancels again as soon as it is refused would go round as fast as the venue answers,
+        until our whole rate budget is gone.
+        """
+        orders = [self.inbox.live.get(order_id) for order_id in request.order_ids]
+        at_ns = max((order.cancel_at_ns for order in orders if order is not None), default=0)
+        if (wait_ns := at_ns - self.clock.monotonic()) <= 0:
+            return True
+        await self.clock.sleep(wait_ns)
+        return any(order_id in self.inbox.live for order_id in request.order_ids)
 
     async def _take(self, request: Request) -> None:
         """Wait for the rate budget: cancels as long as it takes, new orders a moment only."""
@@ -236,6 +269,8 @@ class Outbox:
         request, timer = self._pending.pop(control.key)
         timer.cancel()
         if control.kind == "error":
+            if control.value.wait_ns:
+                self.wire.hold(control.value.wait_ns)
             self._failed(request, control.value)
 
     def _answer(self, request: Request, status: int, headers: Any, body: bytes) -> None:
@@ -273,6 +308,8 @@ class Outbox:
         reason = reason_of(error)
         log.info("order_refused", account=self.account, op=request.op, error=str(error))
         self.counts["rejected"] += 1
+        if reason == words.REASON_CLOCK:
+            self.venue_clock.doubt()
         for order_id in request.order_ids:
             row = self.inbox.blank(kind, order_id, request.instrument)
             row["reason"] = reason
@@ -282,6 +319,11 @@ class Outbox:
                 self.inbox.live.pop(order_id, None)
             elif reason == words.REASON_UNKNOWN_ORDER:
                 self.truth.resolve_soon(order_id)
+            elif request.op == words.CANCEL and order_id in self.inbox.live:
+                order = self.inbox.live[order_id]
+                order.refusals += 1
+                pause = min(AGAIN_MAX_NS, AGAIN_NS << min(order.refusals - 1, 16))
+                order.cancel_at_ns = self.clock.monotonic() + pause
 
     def _doubt(self, request: Request, why: str) -> None:
         """Say that an outcome is unproven, and ask until it is proven."""

@@ -18,6 +18,7 @@ from alephtx.core.identity import split_order_id
 from alephtx.core.log import logger
 from alephtx.core.ports import Balance, Batch, Codec, Control, Holding, Request, Rows, What
 from alephtx.execution.inbox import Inbox, LiveOrder
+from alephtx.net.clockwatch import ClockWatch
 
 log = logger("gateway")
 
@@ -57,6 +58,7 @@ class Truth:
         self,
         codec: Codec,
         inbox: Inbox,
+        venue_clock: ClockWatch,
         clock: Clock,
         fetch: Callable[[Request], Awaitable[tuple[int, Any, bytes]]],
         *,
@@ -68,6 +70,7 @@ class Truth:
     ) -> None:
         self.codec = codec
         self.inbox = inbox
+        self.venue_clock = venue_clock
         self.clock = clock
         self.traded = traded
         self.since_ns = clock.now()
@@ -90,7 +93,12 @@ class Truth:
         status, headers, body = await self._fetch(request)
         batch = Batch(events=16, updates=2_048)
         more = None
-        self.codec.reply(request, status, headers, body, batch)
+        try:
+            self.codec.reply(request, status, headers, body, batch)
+        except VenueError as error:
+            if error.reason == words.REASON_CLOCK:
+                self.venue_clock.doubt()
+            raise
         for control in batch.controls:
             if control.kind == "balances":
                 self.balances = list(control.value)
@@ -107,7 +115,7 @@ class Truth:
         rows: list[Rows] = []
         for _ in range(PAGES_MAX):
             following = None
-            for request in self.codec.request(what, self.clock.now(), **args):
+            for request in self.codec.request(what, self.venue_clock.now(), **args):
                 found, more = await self.ask(request)
                 rows.extend(found)
                 following = more or following
@@ -256,7 +264,7 @@ class Truth:
         returns, everything up to the moment of the call is known and in the ring, and since_ns says
         so. VenueError: ask again.
         """
-        started = self.clock.now()
+        started, asked_ns = self.clock.now(), self.venue_clock.now()
         rows, strays = self._sort_out(await self.query(What.ORDERS))
         seen = {int(row[0]["order_id"]) for row in rows}
         for row in rows:
@@ -277,7 +285,7 @@ class Truth:
         if strays:
             self._refuse(strays)
         await self.refresh()
-        self.since_ns = started
+        self.since_ns = asked_ns
 
     async def _explain_orphans(self) -> None:
         """Ask whether fills that nobody claims are of orders given up: one came late and filled."""
@@ -344,5 +352,5 @@ class Truth:
         """Ask for balances and positions."""
         await self.query(What.BALANCES)
         if not self.inbox.opened_ns:
-            self.inbox.opened_ns = self.clock.now()
+            self.inbox.opened_ns = self.venue_clock.now()
         await self.query(What.POSITIONS)

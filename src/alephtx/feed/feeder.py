@@ -10,6 +10,7 @@ import asyncio
 import os
 import random
 from functools import partial
+from typing import Any
 
 import msgspec
 
@@ -17,7 +18,7 @@ from alephtx.core.clock import Clock
 from alephtx.core.errors import VenueError
 from alephtx.core.histogram import summary
 from alephtx.core.log import logger
-from alephtx.core.ports import Batch, Codec, Endpoints, JoinRule, Rows, What
+from alephtx.core.ports import Batch, Codec, Endpoints, JoinRule, Request, Rows
 from alephtx.feed import intake as columns
 from alephtx.feed.join import GAP
 from alephtx.feed.outlet import Outlet
@@ -27,7 +28,8 @@ from alephtx.matrix import writers
 from alephtx.matrix.shm import Matrix
 from alephtx.net.backoff import Backoff
 from alephtx.net.buckets import Buckets
-from alephtx.net.clocksync import Sample, VenueClock
+from alephtx.net.clocksync import Offset
+from alephtx.net.clockwatch import ClockWatch
 from alephtx.net.http import HttpClient
 from alephtx.net.session import LinkRunner
 
@@ -42,7 +44,8 @@ WARM_FRAME = b'{"result":null,"id":1}'  # the answer to a subscription, in many 
 class FeederOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How a feeder behaves; all times in ns.
 
-    stale_ns: an instrument without book or top message for so long is flagged. crossed_max_ns: a
+    stale_ns: an instrument whose last book or top message is of so long ago is flagged, by when it
+    came and, where the venue's clock is measured, by when it was made. crossed_max_ns: a
     book that stays crossed for so long is fetched anew. beat_ns: period of heartbeat and checks.
     clock_ns: period of TIME requests, 0 = none. spin: never sleep in the poll of sockets.
     """
@@ -98,7 +101,6 @@ class Feeder:
         self.clock = clock
         self.counts = FeederCounts()
         self._latency_due = 0
-        self.venue_clock = VenueClock()
         self._matrix = matrix
         self._source = source
         self._endpoints = endpoints
@@ -109,7 +111,10 @@ class Feeder:
         )
         if self.writer < 0:
             raise VenueError("the matrix has no room for another writer", venue=self.name)
-        self.outlet = Outlet(matrix, codec.spec, venue, self.writer, clock, latency)
+        self.outlet = Outlet(
+            matrix, codec.spec, venue, self.writer, clock, latency,
+            links=len(codec.links("market")), stale_ns=self.options.stale_ns,
+        )  # fmt: skip
         self.http = HttpClient(endpoints.http, venue=self.name)
         self.buckets = Buckets(codec.spec.buckets, clock, self.options.reserve_frac)
         self.resyncs = Resyncs(
@@ -124,6 +129,11 @@ class Feeder:
             first_delta_ns=self.options.first_delta_ns,
             record=self._record_snapshot,
         )
+        self.clock_watch = ClockWatch(
+            codec, self._fetch, clock,
+            who="feed", period_ns=self.options.clock_ns, measured=self._clock_measured,
+        )  # fmt: skip
+        self._odd = 0  # late and early messages that have been looked into
         self._batch = Batch()
         self._warm()
         self._by_snapshot = codec.spec.join != JoinRule.FULL
@@ -165,7 +175,7 @@ class Feeder:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._look_after())
-                group.create_task(self._watch_clock())
+                group.create_task(self.clock_watch.run())
                 for runner in self.links:
                     group.create_task(runner.run())
                 if self.options.spin:
@@ -273,6 +283,7 @@ class Feeder:
             self._log.warning("link_lost", link=link, reason=reason)
         else:
             self._log.every(5).warning("link_not_opened", link=link, reason=reason)
+        self.outlet.intake.ages[link] = 0  # what stood in its queue is gone
         for i in self.outlet.instruments:
             if self.outlet.intake.link_of[i] in (link, -1):
                 self.resyncs.stop(i)
@@ -286,18 +297,40 @@ class Feeder:
         """Beat, flag, count; ends the feeder when a task of ours broke."""
         options = self.options
         while True:
-            crossed = self.outlet.look_after(options.stale_ns, options.crossed_max_ns)
+            crossed = self.outlet.look_after(options.crossed_max_ns)
             for i in crossed:
                 self._log.warning("book_stayed_crossed", instrument=self.codec.instruments[i].key)
                 if i not in self._down:
                     self._restart(i)
             self._count()
+            self._mind_lateness()
             if self.clock.monotonic() >= self._latency_due:
                 self._latency_due = self.clock.monotonic() + LATENCY_NS
                 self._count_latency()
             if self.resyncs.crash is not None:
                 raise self.resyncs.crash
             await self.clock.sleep(options.beat_ns)
+
+    async def _fetch(self, request: Request) -> tuple[int, Any, bytes]:
+        await self.buckets.take(request.weights)
+        return await self.http.fetch(request)
+
+    def _clock_measured(self, offset: Offset) -> None:
+        self.outlet.measured(offset.offset_ns, offset.error_ns)
+
+    def _mind_lateness(self) -> None:
+        """Say when messages come late, and let the venue's clock be measured: it may be that."""
+        late = self.outlet.counter(columns.LATE)
+        if (odd := late + self.outlet.counter(columns.EARLY)) == self._odd:
+            return
+        self._odd = odd
+        self._log.every(5).warning(
+            "messages_late_or_early",
+            late=late,
+            early=odd - late,
+            venue_ahead_ms=self.clock_watch.offset.offset_ns // MS,
+        )
+        self.clock_watch.doubt()
 
     def _count(self) -> None:
         """Copy the counters to where other processes read them."""
@@ -322,24 +355,6 @@ class Feeder:
             latency["most"],
             latency["count"],
         )
-
-    async def _watch_clock(self) -> None:
-        """Measure the venue's clock now and then; a venue without TIME has none."""
-        while self.options.clock_ns:
-            for request in self.codec.request(What.TIME, self.clock.now()):
-                batch = Batch(events=1, updates=1)
-                try:
-                    await self.buckets.take(request.weights)
-                    sent_ns = self.clock.now()
-                    status, headers, body = await self.http.fetch(request)
-                    received_ns = self.clock.now()
-                    self.codec.reply(request, status, headers, body, batch)
-                except VenueError as error:
-                    self._log.every(60).warning("venue_time_failed", reason=str(error))
-                for control in batch.controls:
-                    if control.kind == "time":
-                        self.venue_clock.add(Sample(sent_ns, received_ns, control.value * MS))
-            await self.clock.sleep(self.options.clock_ns)
 
     # Recording and reporting.
 
@@ -367,6 +382,6 @@ class Feeder:
             "snapshots": self.resyncs.snapshots,
             "snapshots_refused": self.resyncs.refused,
             "snapshot_failures": self.resyncs.failures,
-            "venue_clock_offset_ns": self.venue_clock.offset.offset_ns,
+            "venue_clock_offset_ns": self.clock_watch.offset.offset_ns,
             **latency,
         }

@@ -13,14 +13,17 @@ from alephtx.feed import intake as columns
 from alephtx.feed.intake import GROW, look_after, make_intake, take_in
 from alephtx.feed.join import join, join_reset, join_snapshot
 from alephtx.matrix.book import grow_books, make_books
-from alephtx.matrix.publish import make_publish_state, publish, publish_flags
+from alephtx.matrix.publish import make_publish_state, publish, publish_flags, set_late
 from alephtx.matrix.shm import Matrix
+
+STALE_NS = 1_500_000_000
 
 
 class Outlet:
     """One venue's way into the matrix. Everything here runs on the feeder's loop.
 
-    venue: index of the venue in the matrix; writer: our row of the writers table. The constructor
+    venue: index of the venue in the matrix; writer: our row of the writers table. links: how many
+    there are, for `take_in`. stale_ns: how old a book may be before it is flagged. The constructor
     takes the venue over: MatrixError while another living feeder has it; else its epoch is raised,
     so that readers tell our rows from our predecessor's, and every instrument is flagged.
     """
@@ -33,6 +36,9 @@ class Outlet:
         writer: int,
         clock: Clock,
         latency: Rows | None = None,
+        *,
+        links: int = 1,
+        stale_ns: int = STALE_NS,
     ) -> None:
         self.matrix = matrix
         self.map = matrix.map
@@ -45,7 +51,7 @@ class Outlet:
         count = len(matrix.instruments)
         self.books = make_books(count)
         self.state = make_publish_state(count, depth=matrix.geometry.depth)
-        self.intake = make_intake(count, latency)
+        self.intake = make_intake(count, latency, links=links, stale_ns=stale_ns)
         self._indices = np.zeros(0, np.int64)
         self._out = np.zeros(max(1, len(self.instruments)), np.int64)
         self._top = np.zeros(1, TOP_ROW)
@@ -54,10 +60,11 @@ class Outlet:
         self._take_in = entry(take_in, *self._arguments(-1, self._row, 0))
         self.take_in(-1, self._row, 0)
         self.publish(self._row[:0])
-        self.look_after(0, 0)
+        self.look_after(0)
         join_snapshot(self.intake.states, 0, 0)
         join(self.rule, self.intake.states, 0, 0, 0, 0)
         join_reset(self.intake.states, 0)
+        set_late(self.state, 0, 0)
         self.epoch = matrix.take_venue(venue, writer)
         self.writer = writer
         self._indices = np.array(self.instruments, np.int64)
@@ -103,14 +110,28 @@ class Outlet:
         if stale:
             publish_flags(self.map, self.venue, i, STALE, 0, self._clock.now())
 
-    def seeded(self, i: int, last_update_id: int) -> None:
-        """Start the sequence of an instrument whose snapshot was published; its book is fresh."""
-        join_snapshot(self.intake.states, i, last_update_id)
-        self.intake.seen_ns[i] = self._clock.monotonic()
-        self.intake.stale[i] = 0
-        publish_flags(self.map, self.venue, i, 0, STALE, self._clock.now())
+    def seed(self, i: int, rows: Rows, last_update_id: int, age_ns: int = 0) -> None:
+        """Publish an instrument's snapshot and start its sequence.
 
-    def look_after(self, stale_ns: int, crossed_max_ns: int) -> list[int]:
+        age_ns: since it was asked for; its book is fresh unless that was long ago.
+        """
+        late = int(age_ns > self.intake.terms[columns.STALE_AFTER])
+        set_late(self.state, i, late)
+        self.publish(rows)
+        join_snapshot(self.intake.states, i, last_update_id)
+        self.intake.seen_ns[i] = self._clock.monotonic() - age_ns
+        self.intake.stale[i] = late
+        if late:
+            publish_flags(self.map, self.venue, i, STALE, 0, self._clock.now())
+        else:
+            publish_flags(self.map, self.venue, i, 0, STALE, self._clock.now())
+
+    def measured(self, ahead_ns: int, error_ns: int) -> None:
+        """Take in by how much the venue's clock is ahead of ours, and how wrong that may be."""
+        self.intake.terms[columns.VENUE_AHEAD] = ahead_ns
+        self.intake.terms[columns.AHEAD_ERROR] = error_ns
+
+    def look_after(self, crossed_max_ns: int) -> list[int]:
         """Beat and flag the silent; return the instruments whose book stays crossed."""
         count = look_after(
             self.map,
@@ -120,7 +141,6 @@ class Outlet:
             self._clock.monotonic(),
             self.intake,
             self._indices,
-            stale_ns,
             crossed_max_ns,
             self._top,
             self._out,
@@ -141,5 +161,7 @@ class Outlet:
             "foreign": columns.FOREIGN,
             "stale_turns": columns.STALE_TURNS,
             "crossed_turns": columns.CROSSED_TURNS,
+            "late": columns.LATE,
+            "early": columns.EARLY,
         }
         return {name: self.counter(word) for name, word in names.items()}

@@ -20,14 +20,12 @@ from alephtx.feed.join import GAP, join, join_snapshot, make_states
 from alephtx.feed.outlet import Outlet
 from alephtx.net.backoff import Backoff
 from alephtx.net.buckets import Buckets
-from alephtx.net.http import HttpClient
+from alephtx.net.http import HttpClient, wait_asked_ns
 
 SECOND = 1_000_000_000
 HELD_ROWS_MAX = 200_000
 PARALLEL = 4
 FIRST_DELTA_NS = 300_000_000
-HOLD_NS_MAX = 3600 * SECOND
-THROTTLED = (418, 429)
 
 
 class Held:
@@ -148,6 +146,7 @@ class Resyncs:
         while True:
             try:
                 async with self._slots:
+                    asked_ns = self._clock.monotonic()
                     rows, last_update_id, body, ts_recv = await self._snapshot(i)
             except VenueError as error:
                 self.failures += 1
@@ -157,7 +156,7 @@ class Resyncs:
                 )
                 await self._clock.sleep(wait_ns)
                 continue
-            if self._seed(i, held, rows, last_update_id):
+            if self._seed(i, held, rows, last_update_id, self._clock.monotonic() - asked_ns):
                 if self._record is not None:
                     self._record(ts_recv, body, i)
                 self._log.info(
@@ -205,10 +204,8 @@ class Resyncs:
         body: bytes,
         ts_recv: int,
     ) -> Rows:
-        if status in THROTTLED:
-            after = headers.get("Retry-After", "")
-            if after.isdecimal() and len(after) < 10:
-                self._buckets.hold(min(HOLD_NS_MAX, int(after) * SECOND))
+        if wait_ns := wait_asked_ns(status, headers):
+            self._buckets.hold(wait_ns)
         batch = Batch(events=32_768, updates=1)
         try:
             self._codec.reply(request, status, headers, body, batch)
@@ -227,7 +224,7 @@ class Resyncs:
         rows["ts_recv"] = ts_recv
         return rows
 
-    def _seed(self, i: int, held: Held, rows: Rows, last_update_id: int) -> bool:
+    def _seed(self, i: int, held: Held, rows: Rows, last_update_id: int, age_ns: int) -> bool:
         """Show the snapshot and the held deltas if they join; else keep what may join the next."""
         trial = make_states(1)
         join_snapshot(trial, 0, last_update_id)
@@ -241,8 +238,7 @@ class Resyncs:
                 held.drop(number)
                 return False
         outlet = self._outlet
-        outlet.publish(rows)
-        outlet.seeded(i, last_update_id)
+        outlet.seed(i, rows, last_update_id, age_ns)
         for message in held.messages:
             outlet.take_in(-1, message, len(message))
         held.clear()

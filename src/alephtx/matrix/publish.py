@@ -30,6 +30,7 @@ from alephtx.core.words import (
     SELL,
     SEQ,
     SNAPSHOT,
+    STALE,
     STATUS,
     TOP,
     TRADE,
@@ -64,6 +65,7 @@ _TOUCHED = 56  # 1 = a change within the levels shown
 _DROPPED = 64  # TOP pairs that were older than what is shown
 _TS_EVENT, _TS_RECV = 72, 80
 _NEXT = 88  # of the instruments this message changes: the next one plus 1
+_LATE = 96  # STALE while what comes is too old to be traded on, else 0
 _BYTES = 128
 _NO_WORST = -(1 << 62)  # fewer levels than shown: every change is within them
 
@@ -108,6 +110,15 @@ def set_wants_depth(state: PublishState, instrument: int, *, wanted: bool) -> No
 def dropped_tops(state: PublishState, instrument: int) -> int:
     """Return how many TOP pairs of an instrument came too late to be shown."""
     return int(state.words[instrument, _DROPPED // 8])
+
+
+@kernel
+def set_late(state: PublishState, i: Int, late: Int) -> None:
+    """Say whether what is published of an instrument from now on is too old: it is flagged STALE.
+
+    Otherwise a change of its book takes that flag away.
+    """
+    put(state.map[_WORDS_AT] + i * _BYTES + _LATE, STALE if late else 0)
 
 
 @kernel
@@ -230,7 +241,7 @@ def _settle(matrix: Rows, venue: Int, books: Books, i: Int, me: Int, state: Publ
     early = touched == 1 and get(me + _WANTS_DEPTH) == 1
     if early:
         _show_levels(matrix, books, i, me, levels)
-    flags = _aux(matrix, i) & (RESYNCING | NOT_TRADING)
+    flags = _aux(matrix, i) & (RESYNCING | NOT_TRADING) | get(me + _LATE)
     if cleared == 1 and flags & RESYNCING != 0:
         # Recovered. The record still says RESYNCING to a reader whom this slot sends there.
         ts_event, ts_recv = get(me + _TS_EVENT), get(me + _TS_RECV)
@@ -271,7 +282,7 @@ def _take_top(matrix: Rows, venue: Int, i: Int, me: Int, rows: Rows, first: Int,
     closing: Any = rows[last]
     put(me + _TS_EVENT, closing["ts_event"])
     put(me + _TS_RECV, closing["ts_recv"])
-    flags = _aux(matrix, i) & (RESYNCING | NOT_TRADING)
+    flags = _aux(matrix, i) & (RESYNCING | NOT_TRADING) | get(me + _LATE)
     _show(matrix, venue, i, me, flags, 0, bid, bid_qty, ask, ask_qty)
     return last
 

@@ -22,7 +22,20 @@ from alephtx.net.proxy import proxy_for
 BODY_MAX = 32 << 20
 CONNECTIONS = 64
 
+WAIT_NS_MAX = 3600 * 1_000_000_000
+
 Answer = tuple[int, Mapping[str, str], bytes]
+
+
+def wait_asked_ns(status: int, headers: Mapping[str, str]) -> int:
+    """Return how long an answer asks us to send nothing (429 and 418 with Retry-After), else 0.
+
+    A limit on orders comes as 429 without that header: it does not concern cancels.
+    """
+    after = headers.get("Retry-After", "") if status in (418, 429) else ""
+    if not (after.isascii() and after.isdecimal() and len(after) < 10):
+        return 0
+    return min(WAIT_NS_MAX, int(after) * 1_000_000_000)
 
 
 def _trace() -> aiohttp.TraceConfig:

@@ -335,7 +335,8 @@ class BinanceTwin(VenueTwin):
             if fault:
                 status = fault.status if kind == "5xx" else int(kind)
                 code = -1000 if kind == "5xx" else -1003
-                error = ApiError(code, "Ordered failure.", status)
+                data = self._retry_after(1) if kind != "5xx" else None
+                error = ApiError(code, "Ordered failure.", status, data)
                 client.send(api_answer(identity, status, error=error))
                 return
         operation = self.ws_api.get(asked.method)
@@ -351,11 +352,17 @@ class BinanceTwin(VenueTwin):
             return
         client.send(api_answer(identity, 200, result=result))
 
+    def _retry_after(self, seconds: int) -> dict[str, Any]:
+        now_ms = self.now_ms()
+        return {"serverTime": now_ms, "retryAfter": now_ms + 1000 * seconds}
+
     def _run_api(self, operation: Operation | None, method: str, params: Params) -> Any:
         if operation is None:
             raise ApiError(-1000, f"Unknown method '{method}'")
         if not self.weight_limits.charge("ws-api", operation.weight):
-            raise ApiError(-1003, "Too much request weight used; current limit exceeded.", 429)
+            data = self._retry_after(self.weight_limits.seconds_left())
+            said = "Too much request weight used; current limit exceeded."
+            raise ApiError(-1003, said, 429, data)
         names = sorted(name for name in params if name != "signature")
         payload = "&".join(f"{name}={params[name]}" for name in names)
         account = self.admit_caller(operation, params.get("apiKey", ""), params, payload)

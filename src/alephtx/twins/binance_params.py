@@ -20,10 +20,13 @@ NUMBER = re.compile(r"^[0-9]{1,20}(\.[0-9]{1,20})?$")
 
 
 class ApiError(Exception):
-    """An answer `{"code", "msg"}` with an HTTP status."""
+    """An answer `{"code", "msg"}` with an HTTP status. data: what the WS API adds to it."""
 
-    def __init__(self, code: int, message: str, status: int = 400) -> None:
+    def __init__(
+        self, code: int, message: str, status: int = 400, data: dict[str, Any] | None = None
+    ) -> None:
         super().__init__(f"{code} {message}")
+        self.data = data
         self.code = code
         self.message = message
         self.status = status
@@ -118,7 +121,8 @@ def api_answer(
 ) -> bytes:
     """Return the frame that answers a WS API request."""
     if error is not None:
-        body = to_json({"code": error.code, "msg": error.message})
+        said = {"code": error.code, "msg": error.message}
+        body = to_json(said if error.data is None else {**said, "data": error.data})
         return b'{"id":%b,"status":%d,"error":%b,"rateLimits":[]}' % (identity, status, body)
     return b'{"id":%b,"status":%d,"result":%b,"rateLimits":[]}' % (
         identity,

@@ -33,7 +33,7 @@ from alephtx.core.ports import (
 )
 from alephtx.core.records import INTENT
 from alephtx.venues.binance_account import Account, AccountUpdate, OrderState, OrderUpdate, Report
-from alephtx.venues.binance_errors import error_of
+from alephtx.venues.binance_errors import error_of, wait_asked_ns
 from alephtx.venues.binance_instruments import Fees, parse_exchange_info
 from alephtx.venues.binance_orders import (
     amend_params,
@@ -281,7 +281,9 @@ class BinanceCodec:
         code, message = said.get("code", head.code), said.get("msg", head.msg)
         if not isinstance(code, int):
             raise ProtocolError(f"an error without a code: {head.error!r}"[:200])
-        return error_of(self.spec.name, head.status, code, str(message))
+        error = error_of(self.spec.name, head.status, code, str(message))
+        error.wait_ns = wait_asked_ns(said.get("data"))
+        return error
 
     def _answered(self, channel: str, head: Head, out: Batch) -> int:
         """Read the answer to a request of ours on a WebSocket."""

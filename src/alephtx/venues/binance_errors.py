@@ -7,6 +7,8 @@ cancel-replace (not used by us). Sources: binance-spot-api-docs errors.md, the f
 page, ccxt 4.5.90.
 """
 
+from typing import Any
+
 from alephtx.core import words
 from alephtx.core.errors import (
     InsufficientMargin,
@@ -18,6 +20,8 @@ from alephtx.core.errors import (
     VenueError,
     WouldCross,
 )
+
+WAIT_MS_MAX = 3_600_000
 
 NO_SUCH_ORDER = -2013
 CANCEL_REJECTED = -2011
@@ -94,6 +98,15 @@ def reason_of(code: int, message: str) -> int:
         if phrase in text:
             return reason
     return words.REASON_OTHER
+
+
+def wait_asked_ns(data: Any) -> int:
+    """Return how long the `data` of a WS API error asks us to send nothing, 0: it does not."""
+    told = data if isinstance(data, dict) else {}
+    now_ms, until_ms = told.get("serverTime"), told.get("retryAfter")
+    if not isinstance(now_ms, int) or not isinstance(until_ms, int):
+        return 0
+    return max(0, min(WAIT_MS_MAX, until_ms - now_ms)) * 1_000_000
 
 
 def error_of(venue: str, status: int, code: int, message: str) -> VenueError:

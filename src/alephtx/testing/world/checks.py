@@ -6,17 +6,17 @@ added up anew from our journal's rows and from the twin's.
 
 import asyncio
 from collections import Counter, deque
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from alephtx.core import identity, words
-from alephtx.core.records import INTENT, TOP_ROW, UPDATE
+from alephtx.core.records import INTENT, UPDATE
 from alephtx.matrix.journal import INTENT as INTENT_RECORD
 from alephtx.matrix.journal import UPDATE as UPDATE_RECORD
 from alephtx.matrix.journal import read
-from alephtx.matrix.tops import top_read
 from alephtx.testing.world.pool import TOTAL_CENTS
 
 if TYPE_CHECKING:
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 SECOND = 1_000_000_000
 CATCH_UP_NS = 2 * SECOND
+MS = 1_000_000
+STALE_NS = 3_700 * MS
+"""The feeder's limit, its beat, and how long an engine takes a feeder for alive that is not."""
+SHOWN, MINDED = 128, 48  # touches kept of a venue; looks at its clock, 12 s
 
 
 class Checker:
@@ -36,9 +40,12 @@ class Checker:
         self._told: set[str] = set()
         self._touches: dict[str, deque[tuple[int, Decimal, Decimal]]] = {}
 
+        self._frozen_ns = -SECOND
+        self._clocks: dict[str, deque[tuple[int, int, int]]] = {}
+
     def touched(self, venue: str, bid: Decimal, ask: Decimal) -> None:
         """Keep the touch a venue shows from now on."""
-        kept = self._touches.setdefault(venue, deque(maxlen=64))
+        kept = self._touches.setdefault(venue, deque(maxlen=SHOWN))
         kept.append((self.world.loop.now_ns, bid, ask))
 
     # -- on the way ------------------------------------------------------------------------
@@ -55,6 +62,7 @@ class Checker:
             self._no_future()
             self._books_are_right()
             self._shared_is_within()
+            self._nothing_old_is_tradable()
             if self._is_calm():
                 self._same_account()
                 self._same_touch()
@@ -108,7 +116,7 @@ class Checker:
             and all(g.ready.is_set() and not any(o.doubt for o in g.live.values())
                     for g in session.gateways)
             and all(link.calm for link in world.network.links.values())
-            and all(twin.faults.quiet and not twin.skew_ms for twin in world.twins.values())
+            and all(twin.faults.quiet for twin in world.twins.values())
         )  # fmt: skip
 
     def _same_account(self) -> None:
@@ -130,21 +138,45 @@ class Checker:
 
     def _same_touch(self) -> None:
         """Every tradable top in the matrix is what its venue showed in the last two seconds."""
-        world = self.world
-        top = np.zeros(1, TOP_ROW)
-        for i, instrument in enumerate(world.instruments):
-            top_read(world.matrix.map, i, top)
-            if int(top[0]["aux"]) & words.UNTRADEABLE_MASK:
-                continue
-            ours = tuple(instrument.price_decimal(int(top[0][side])) for side in ("bid", "ask"))
-            shown = self._touches[instrument.venue]
-            since = world.loop.now_ns - CATCH_UP_NS
-            first = max((k for k, (at, *_) in enumerate(shown) if at <= since), default=0)
-            recent = [touch for _, *touch in list(shown)[first:]]
+        for instrument, ours in self._tradable():
             if ours[0] >= ours[1]:
-                world.violate(f"{instrument.key} is tradable at a crossed {ours}")
-            if list(ours) not in recent:
-                world.violate(f"{instrument.key} is {ours} with us, {shown[-1][1:]} there")
+                self.world.violate(f"{instrument.key} is tradable at a crossed {ours}")
+            if list(ours) not in self._shown(instrument.venue, CATCH_UP_NS):
+                there = self._touches[instrument.venue][-1][1:]
+                self.world.violate(f"{instrument.key} is {ours} with us, {there} there")
+
+    def _tradable(self) -> Iterator[tuple[Any, list[Decimal]]]:
+        """Yield instruments and touches that strategies may trade on, as the engine sees them."""
+        for stepper in self.world.steppers[-1:]:
+            if stepper.process is not None and stepper.process.stopped:
+                self._frozen_ns = self.world.loop.now_ns
+            if self.world.loop.now_ns - self._frozen_ns < SECOND:  # it sees what it saw then
+                continue
+            for i, instrument in enumerate(self.world.instruments):
+                top = stepper.ctx.top[i]
+                if not int(top["aux"]) & words.UNTRADEABLE_MASK:
+                    sides = ("bid", "ask")
+                    yield instrument, [instrument.price_decimal(int(top[side])) for side in sides]
+
+    def _shown(self, venue: str, within_ns: int) -> list[list[Decimal]]:
+        """Return what a venue showed since so long ago, what stood then included."""
+        shown, since = self._touches[venue], self.world.loop.now_ns - within_ns
+        first = max((k for k, (at, *_) in enumerate(shown) if at <= since), default=0)
+        return [touch for _, *touch in list(shown)[first:]]
+
+    def _nothing_old_is_tradable(self) -> None:
+        """No tradable top is of longer ago than allowed and than our clocks can tell, ever."""
+        world = self.world
+        for venue, feeder in world.feeding.items():
+            offset = feeder.clock_watch.offset
+            kept = self._clocks.setdefault(venue, deque(maxlen=MINDED))
+            kept.append((world.twins[venue].skew_ms * MS, offset.offset_ns, offset.error_ns))
+        for instrument, ours in self._tradable():
+            clocks = self._clocks[instrument.venue]
+            ahead = max(skew for skew, _, _ in clocks) - min(measured for _, measured, _ in clocks)
+            allowed = STALE_NS + max(0, ahead) + max(error for _, _, error in clocks)
+            if list(ours) not in self._shown(instrument.venue, allowed):
+                world.violate(f"{instrument.key} is {ours}, which is more than {allowed} ns old")
 
     def _nothing_open_while_halted(self) -> None:
         """A halt that stands for four calm seconds has every order cancelled."""

@@ -11,7 +11,6 @@ from unittest import mock
 
 from alephtx.core import words
 from alephtx.engine import assemble as assembling
-from alephtx.engine import closed
 from alephtx.engine import session as sessions
 from alephtx.engine.halts import Halts
 from alephtx.engine.limit_commands import LimitDesk
@@ -20,6 +19,7 @@ from alephtx.execution.gateway import Gateway
 from alephtx.execution.inbox import Inbox
 from alephtx.execution.outbox import Outbox
 from alephtx.execution.resync import Truth
+from alephtx.execution.standing import Standing
 from alephtx.matrix import journal_read
 from alephtx.net import pool_redis
 from alephtx.risk.limits import NO_LIMIT
@@ -212,7 +212,7 @@ def close_in_words_only() -> Any:
 @mutant
 def a_restart_lifts() -> Any:
     """What waits for a person is forgotten by the next engine."""
-    return mock.patch.object(closed, "keep", return_value=None)
+    return _instead(Standing, "restore", lambda _: lambda self, mask: None)
 
 
 @mutant

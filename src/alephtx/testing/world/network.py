@@ -94,6 +94,7 @@ class Link:
                 end.reset()
             else:
                 end.flush()
+                end.hear()
 
 
 class MemoryTransport(asyncio.Transport):
@@ -113,6 +114,7 @@ class MemoryTransport(asyncio.Transport):
         self._queued = 0
         self._last_due = 0
         self._timer: Any = None
+        self.end_comes: Any = None  # the call that tells this end of the other's reset
         self._paused = False
         self._inbox: deque[bytes | None] = deque()
         self.closing = self.closed = False
@@ -194,7 +196,7 @@ class MemoryTransport(asyncio.Transport):
         other = self.peer
         if not other.closed:
             other.closing = True
-            self.network.call_in(other, self._delay(), other.lost, error)
+            other.end_comes = self.network.call_in(other, self._delay(), other.lost, error)
 
     def _delay(self) -> int:
         link = self.link
@@ -221,9 +223,18 @@ class MemoryTransport(asyncio.Transport):
         wait = max(0, self._queue[0][0] - self.network.loop.now_ns)
         self._timer = self.network.call_in(self.peer, wait, self._deliver)
 
+    def hear(self) -> None:
+        """Let what the other end sent before it was gone, and that it is, come without delay."""
+        if self.peer.closed:
+            self.peer.flush()
+        if self.end_comes is not None:
+            self.end_comes.cancel()
+            error = ConnectionResetError("connection reset")
+            self.end_comes = self.network.call_in(self, self._delay(), self.lost, error)
+
     def flush(self) -> None:
         """Deliver what a stall or a trickle held."""
-        if not self._queue or self.closed:
+        if not self._queue:
             return
         if self._timer is not None:
             self._timer.cancel()

@@ -8,12 +8,13 @@ import msgspec
 
 from alephtx.testing.world.faults import CATALOGUE, Act
 from alephtx.testing.world.hard import HARD
+from alephtx.testing.world.late import LATE
 from alephtx.testing.world.wide import WIDE
 
 if TYPE_CHECKING:
     from alephtx.testing.world.world import World
 
-ALL = CATALOGUE | WIDE | HARD
+ALL = CATALOGUE | WIDE | HARD | LATE
 
 
 class Planned(msgspec.Struct, frozen=True):
@@ -25,7 +26,12 @@ class Planned(msgspec.Struct, frozen=True):
 
 
 def plan(
-    seed: int, seconds: float, most: int = 8, most_wide: int = 3, most_hard: int = 2
+    seed: int,
+    seconds: float,
+    most: int = 8,
+    most_wide: int = 3,
+    most_hard: int = 2,
+    most_late: int = 1,
 ) -> list[Planned]:
     """Return a seed's faults, in order of time; the first seconds and the last are calm.
 
@@ -38,6 +44,8 @@ def plan(
     found += _draw(source, WIDE, source.randrange(most_wide + 1), seconds)
     source = random.Random(seed ^ 0x4A8D)  # noqa: S311
     found += _draw(source, HARD, source.randrange(most_hard + 1), seconds)
+    source = random.Random(seed ^ 0x1A7E)  # noqa: S311
+    found += _draw(source, LATE, source.randrange(most_late + 1), seconds)
     return sorted(found, key=lambda planned: planned.at_s)
 
 

@@ -133,10 +133,12 @@ async def _person_looks(
     k = list(world.twins.values()).index(twin)
     if not await _noticed(world, k, reasons):
         return
+    noticed = world.loop.now_ns
     await asyncio.sleep(0.5)  # what had left already
     since = world.loop.now_ns
     await a_while(source, 500, 12_000)
-    world.closed.append((k, since, world.loop.now_ns))
+    if not any(noticed <= to <= since for _, to in world.halts):  # somebody else opened it already
+        world.closed.append((k, since, world.loop.now_ns))
     while world.is_halted:
         await asyncio.sleep(0.1)
     world.halt(HALT_CODE)

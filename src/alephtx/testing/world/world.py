@@ -160,16 +160,21 @@ class World:
         self.run_directory = RunDirectory.create(self.folder / "runs", "world", self.config.dump())
         self.run_directory.instruments.write_bytes(self.instruments.to_json())
         self.feeders: dict[str, Process] = {}
+        self.feeding: dict[str, Feeder] = {}
         for venue in VENUES:
             self.start_feeder(venue)
         self.start_engine()
         for planned in self.plan:
             self.spawn(None, play(self, planned))
-        self.spawn(None, self.checker.watch())
+        self.spawn(None, self.checker.watch()).add_done_callback(self._watch_ended)
         await asyncio.sleep(self.seconds)
         await self._faults_over()
         await self._end()
         self.checker.judge()
+
+    def _watch_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.violate(f"nobody looks any more: {error!r}")
 
     def _list(self) -> Instruments:
         """Take the instruments from the venues' own statement of their rules."""
@@ -205,6 +210,7 @@ class World:
             made = SymbolMarket(twin.exchange.market("BTCUSDT"), underlying, self.source)
             self.markets[venue] = made
             twin.prime("BTCUSDT", made.snapshot())
+            self.checker.touched(venue, *made.touch)
         self.server = TwinServer({twin: PORTS[venue] for venue, twin in self.twins.items()})
         await self.server.start()
         for venue in VENUES:
@@ -243,9 +249,10 @@ class World:
                 self.instruments.venues.index(venue), self.clock,
                 endpoints_of(plugin, self.config.venues[venue]),
                 source=random.Random(self.source.random()),  # noqa: S311
-                options=FeederOptions(stale_ns=3 * SECOND, beat_ns=200 * MS, clock_ns=0),
+                options=FeederOptions(stale_ns=3 * SECOND, beat_ns=200 * MS),
             )  # fmt: skip
             self.kept.append(feeder)
+            self.feeding[venue] = feeder
             await feeder.run()
         except Exception as error:  # noqa: BLE001 - a supervisor starts another
             self.note(f"feeder of {venue} ended: {error!r}")
