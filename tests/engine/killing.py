@@ -173,9 +173,9 @@ class Desk:
 
 
 @asynccontextmanager
-async def standing(folder, *venues, exclusive=True, extra=""):
+async def standing(folder, *venues, exclusive=True, extra="", skew_ms=0):
     """Serve twins with a run beside them that has no process."""
-    async with serving(*(venues or VENUES)) as served:
+    async with serving(*(venues or VENUES), skew_ms=skew_ms) as served:
         file = folder / "config.toml"
         file.write_text(config_text(folder, served.ports, exclusive=exclusive, extra=extra))
         config = load_config(file)

@@ -38,6 +38,17 @@ async def test_five_hundred_orders_over_four_venues_are_gone_and_that_is_proven(
         assert kill_door.report_of(desk.run, "1") == report
 
 
+@pytest.mark.parametrize("skew_ms", [-4_000, 8_000])
+async def test_kill_needs_no_right_clock(tmp_path, skew_ms):
+    async with standing(tmp_path, exclusive=False, skew_ms=skew_ms) as desk:
+        for venue in VENUES:
+            for _ in range(30):
+                desk.rest(venue, desk.intend(venue))
+        report = await desk.kill()
+        assert [desk.open_at(venue) for venue in VENUES] == [[], [], [], []]
+        assert report.confirmed, report.said
+
+
 @every_venue
 async def test_orders_of_others_on_a_shared_account_are_left_alone(tmp_path, venue):
     async with standing(tmp_path, venue, exclusive=False) as desk:

@@ -100,7 +100,7 @@ def until(true, seconds, what, *, every=0.05):
 class Twins:
     """Venue twins in one process of their own."""
 
-    def __init__(self, folder, venues=BINANCE, *, speed=3.0, once=False, fees="0/0"):
+    def __init__(self, folder, venues=BINANCE, *, speed=3.0, once=False, fees="0/0", skew_ms=0):
         self.venues = venues
         ports_file = folder / "twins.json"
         fee_words = [word for venue in venues for word in ("--fees", f"{venue}={fees}")]
@@ -109,7 +109,8 @@ class Twins:
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "alephtx.twins.main", "--ports-file", str(ports_file),
-                 "--speed", str(speed), *once_words, *fee_words, *venues],
+                 "--speed", str(speed), "--skew-ms", str(skew_ms), *once_words, *fee_words,
+                 *venues],
                 stdout=output, stderr=output, env=environment(),
             )  # fmt: skip
         until(ports_file.exists, 60, f"the twins' ports, see {self.log}")

@@ -22,6 +22,7 @@ from alephtx.core.instruments import Instruments
 from alephtx.core.plugins import find
 from alephtx.core.ports import Endpoints, What
 from alephtx.core.records import TOP_ROW
+from alephtx.core.words import STALE
 from alephtx.feed.feeder import Feeder, FeederOptions
 from alephtx.feed.main import endpoints_of
 from alephtx.matrix.layout import Geometry
@@ -93,7 +94,7 @@ async def fetch_table(names, addresses):
 
 
 @asynccontextmanager
-async def feeding(tmp_path, names, **options):
+async def feeding(tmp_path, names, *, feeder=OPTIONS, **options):
     """Yield (server, {venue: Watched}, {venue: base URL}) with everything running."""
     server = make_server(TwinOptions(venues=names, **options))
     async with server:
@@ -107,13 +108,13 @@ async def feeding(tmp_path, names, **options):
         watched, tasks = {}, []
         try:
             for index, name in enumerate(names):
-                feeder = Feeder(
+                made = Feeder(
                     find("venues", name)().bind(matrix.instruments, None, 0), matrix, index,
                     MachineClock(matrix.clock_offset_ns), addresses[name],
-                    source=random.Random(3), options=OPTIONS,
+                    source=random.Random(3), options=feeder,
                 )  # fmt: skip
-                watched[name] = Watched(feeder, matrix)
-                tasks.append(asyncio.create_task(feeder.run()))
+                watched[name] = Watched(made, matrix)
+                tasks.append(asyncio.create_task(made.run()))
             yield server, watched, {name: addresses[name].http for name in names}
             server.check()
             assert not any(task.done() for task in tasks)
@@ -217,6 +218,35 @@ async def test_tops_at_rest_are_the_venues_own(tmp_path):
                 instrument.price_ticks(Decimal(said["askPrice"])),
                 instrument.qty_lots(Decimal(said["askQty"])),
             ]
+
+
+async def test_late_data_is_flagged_and_a_clock_that_is_set_is_found_out(tmp_path):
+    names = ("binance_usdm",)
+    options = msgspec.structs.replace(OPTIONS, stale_ns=1_000 * MS, clock_ns=60_000 * MS)
+    async with (
+        feeding(tmp_path, names, feeder=options) as (server, watched, bases),
+        aiohttp.ClientSession() as session,
+    ):
+        view = watched["binance_usdm"]
+        late = lambda: view.feeder.outlet.counters()["late"]  # noqa: E731
+        measured = lambda: view.feeder.clock_watch.offset  # noqa: E731
+        stale = lambda: all(view.flags(i) & STALE for i in view.seen)  # noqa: E731
+        await live(watched)
+        await until(lambda: measured().error_ns < 100 * MS)
+        assert late() == 0
+        slow = {"kind": "slow", "target": "market", "duration_ms": 2_500, "delay_ms": 1_800}
+        await fault(session, bases["binance_usdm"], **slow)
+        await until(lambda: late() > 5, seconds=8)
+        assert stale()
+        await live(watched)
+        (twin,) = server.twins
+        twin.skew_ms = -5_000
+        await until(lambda: abs(measured().offset_ns + 5_000 * MS) < 100 * MS, seconds=12)
+        await live(watched)
+        twin.skew_ms = 5_000
+        await until(lambda: abs(measured().offset_ns - 5_000 * MS) < 100 * MS, seconds=12)
+        await live(watched)
+        assert view.feeder.clock_watch.venue.steps == 2
 
 
 def test_addresses_of_a_twin_need_no_environment():

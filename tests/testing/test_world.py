@@ -31,7 +31,7 @@ KILLED_BY = {
     "doubt_is_refusal": 45,
     "send_twice": 1,
     "no_resync": 1,
-    "no_recovery": 24,
+    "no_recovery": 5,
     "epoch_used_again": 4,
     "no_cancel_at_the_end": 19,
     "skip_the_position_rule": 1,
@@ -56,6 +56,9 @@ KILLED_IN = {
     "end_for_a_file": (1, [Planned(6.0, "files_refused", 7)]),
     "a_restart_forgets_limits": (3, [Planned(6.0, "limits_changed", 3)]),
     "skip_what_is_damaged": (1, [Planned(6.0, "journal_flipped", 7)]),
+    "believe_the_wire": (1, [Planned(6.0, "feed_late", 1)]),
+    "trust_our_clock": (3, [Planned(6.0, "clock_set", 3)]),
+    "cancel_in_a_rage": (9, [Planned(6.0, "key_refused", 9)]),
 }
 """Broken build -> a seed, and faults of 20 s that notice; they seldom meet in a drawn plan."""
 

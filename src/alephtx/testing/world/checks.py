@@ -5,6 +5,7 @@ added up anew from our journal's rows and from the twin's.
 """
 
 import asyncio
+from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Iterator
 from decimal import Decimal
@@ -27,6 +28,9 @@ CATCH_UP_NS = 2 * SECOND
 MS = 1_000_000
 STALE_NS = 3_700 * MS
 """The feeder's limit, its beat, and how long an engine takes a feeder for alive that is not."""
+MEASURED_NS = 8 * SECOND
+"""A clock that was set is known after so long: its refusals are looked into every five."""
+REFUSALS_MAX = 12
 SHOWN, MINDED = 128, 48  # touches kept of a venue; looks at its clock, 12 s
 
 
@@ -41,6 +45,9 @@ class Checker:
         self._touches: dict[str, deque[tuple[int, Decimal, Decimal]]] = {}
 
         self._frozen_ns = -SECOND
+        self._skews: list[int] = []
+        self._unsteady_ns = 0
+        self._steady: list[int] = []  # moments, a quarter of a second apart
         self._clocks: dict[str, deque[tuple[int, int, int]]] = {}
 
     def touched(self, venue: str, bid: Decimal, ask: Decimal) -> None:
@@ -63,6 +70,7 @@ class Checker:
             self._books_are_right()
             self._shared_is_within()
             self._nothing_old_is_tradable()
+            self._note_steady()
             if self._is_calm():
                 self._same_account()
                 self._same_touch()
@@ -104,6 +112,15 @@ class Checker:
         if self.world.trouble or not self.connected():
             self._calm_since = now
         return now - self._calm_since >= CATCH_UP_NS + SECOND
+
+    def _note_steady(self) -> None:
+        """Keep the moments at which all was well and no clock was set shortly before."""
+        now = self.world.loop.now_ns
+        skews = [twin.skew_ms for twin in self.world.twins.values()]
+        if skews != self._skews or not self.connected():
+            self._skews, self._unsteady_ns = skews, now
+        elif now - self._unsteady_ns >= MEASURED_NS:
+            self._steady.append(now)
 
     def connected(self) -> bool:
         """Tell whether both sides are connected and agreed at this moment."""
@@ -217,12 +234,14 @@ class Checker:
         self._positions(session)
         self._within_limits()
         self._closed_is_closed()
+        self._refusals_are_few()
 
     def _read_journal(self) -> None:
         violate = self.world.violate
         self.intents: dict[int, tuple[int, Any]] = {}
         self.fills: dict[tuple[int, int, int], Any] = {}
         self.sent: list[tuple[int, int]] = []
+        self.refused: list[Any] = []
         last = 0
         for record in read(self.world.run_directory.journal):
             if last and record.seq != last + 1:
@@ -240,6 +259,8 @@ class Checker:
                 row = np.frombuffer(record.payload, UPDATE, count=1)[0].copy()
                 if row["kind"] == words.SENT:
                     self.sent.append((int(row["ts_recv"]), int(row["order_id"])))
+                elif row["kind"] == words.CANCEL_REJECT:
+                    self.refused.append(row)
                 elif row["kind"] == words.FILL:
                     key = (int(row["account"]), int(row["instrument"]), int(row["trade_id"]))
                     self.fills.setdefault(key, row)
@@ -303,6 +324,28 @@ class Checker:
                     and (since < ts - start < to)
                 ):
                     world.violate(f"order {order_id} passed the gate to closed account {account}")
+
+    def _refusals_are_few(self) -> None:
+        """No cancel is sent over and over, and none is refused for a clock that could be known."""
+        world, start = self.world, self.world.clock.offset_ns
+        lately: dict[int, deque[int]] = {}
+        for row in self.refused:
+            order_id, ts = int(row["order_id"]), int(row["ts_recv"])
+            kept = lately.setdefault(order_id, deque(maxlen=REFUSALS_MAX))
+            if len(kept) == REFUSALS_MAX and ts - kept[0] < SECOND:
+                world.violate(
+                    f"{REFUSALS_MAX} cancels of order {order_id} were refused in a second"
+                )
+                return
+            kept.append(ts)
+            if row["reason"] == words.REASON_CLOCK and self._was_steady(ts - start):
+                world.violate(f"the cancel of order {order_id} was refused for our clock")
+
+    def _was_steady(self, at_ns: int) -> bool:
+        """Tell whether the looks before and after a moment found that all had been well."""
+        k = bisect_left(self._steady, at_ns)
+        around = self._steady[max(0, k - 1) : k + 1]
+        return len(around) == 2 and around[1] - around[0] < SECOND // 2
 
     def _within_limits(self) -> None:
         """No fill may bring an account beyond the gate's limit, with room for the price's way."""

@@ -20,8 +20,10 @@ from alephtx.execution.inbox import Inbox
 from alephtx.execution.outbox import Outbox
 from alephtx.execution.resync import Truth
 from alephtx.execution.standing import Standing
+from alephtx.feed.outlet import Outlet
 from alephtx.matrix import journal_read
 from alephtx.net import pool_redis
+from alephtx.net.clockwatch import ClockWatch
 from alephtx.risk.limits import NO_LIMIT
 
 MUTANTS: dict[str, Callable[[], Any]] = {}
@@ -244,3 +246,28 @@ def skip_what_is_damaged() -> Any:
 def a_restart_forgets_limits() -> Any:
     """A limit that an officer changed is the old one again after a restart."""
     return _instead(LimitDesk, "replay", lambda _: lambda self, payload: None)
+
+
+@mutant
+def believe_the_wire() -> Any:
+    """What has just arrived is young."""
+    return _instead(Outlet, "measured", lambda _: lambda self, ahead_ns, error_ns: None)
+
+
+@mutant
+def trust_our_clock() -> Any:
+    """Orders carry this machine's time, whatever the venue's is."""
+    return _instead(ClockWatch, "now", lambda _: lambda self: self._clock.now())
+
+
+@mutant
+def cancel_in_a_rage() -> Any:
+    """A refused cancel is sent again as soon as somebody asks."""
+
+    def make(_: Any) -> Any:
+        async def at_once(self: Any, request: Any) -> bool:
+            return True
+
+        return at_once
+
+    return _instead(Outbox, "_may_cancel", make)

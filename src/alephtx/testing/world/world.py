@@ -157,6 +157,7 @@ class World:
         self.matrix = Matrix.create(
             self.folder / "matrix", self.instruments, geometry, clock_offset_ns=EPOCH_NS
         )
+        halt_set(self.matrix.map, 0)  # loaded now: later there may be no descriptor for it
         self.run_directory = RunDirectory.create(self.folder / "runs", "world", self.config.dump())
         self.run_directory.instruments.write_bytes(self.instruments.to_json())
         self.feeders: dict[str, Process] = {}
