@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from alephtx.core.errors import MatrixError
+from alephtx.core.errors import MatrixError, Throttled
+from alephtx.core.ports import What
 from alephtx.engine import kill_door, kill_engine, killer_main
 from alephtx.engine.killer import Killer
 from alephtx.engine.outside import EngineStatus, halts_of, is_process_of
+from alephtx.twins.faults import Fault
 from tests.engine.killing import standing, until
 
 VENUE = "binance_usdm"
@@ -391,3 +393,36 @@ async def test_position_is_not_closed_by_an_order_that_cannot_be_recorded(tmp_pa
         assert desk.position(VENUE) == held
         assert (report.confirmed, report.flat) == (True, False)
         assert "Is a directory" in report.accounts[0].error
+
+
+async def test_engine_that_stirs_is_not_ended_for_what_it_has_open(tmp_path, monkeypatch):
+    monkeypatch.setattr(kill_engine, "STIR_NS", 200_000_000)
+    async with standing(tmp_path, VENUE) as desk:
+        desk.run.claim()
+        process = engine_process(desk)
+        killing = asyncio.ensure_future(desk.kill(wait_s=1.0))
+        while not killing.done():
+            says(desk, halted=False, orders=1)
+            await asyncio.sleep(0.02)
+        assert process.poll() is None
+        assert (await killing).engine == "did not say that nothing is open"
+        process.kill()
+        process.wait()
+        desk.run.release()
+
+
+async def test_killer_heeds_what_the_venue_says_about_its_rate(tmp_path):
+    async with standing(tmp_path, VENUE) as desk:
+        killer = Killer(desk.run)
+        (bound,) = killer.accounts
+        (twin,) = desk.served.twins.values()
+        assert twin.weight_limits.charge("127.0.0.1", 1_000)
+        before = bound.buckets.left("weight")
+        await bound.kill.ask(What.ORDERS)
+        assert before - bound.buckets.left("weight") > 1_000
+        assert bound.buckets.try_take((), cancel=True) == 0
+        twin.faults.order(Fault(kind="429", target="http"))
+        with pytest.raises(Throttled):
+            await bound.kill.ask(What.ORDERS)
+        assert bound.buckets.try_take((), cancel=True) > 0
+        await killer.close()

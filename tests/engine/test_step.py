@@ -206,6 +206,23 @@ def test_a_folded_journal_equals_the_state_it_came_from(tmp_path):
     again.close()
 
 
+def test_fills_of_nobodys_order_are_folded_so_that_nobody_is_alarmed_again(tmp_path):
+    bench = Bench(tmp_path)
+    bench.top(6_000_000, 6_000_100)
+    bench.step()
+    foreign = {"kind": words.FILL, "side": -1, "price": 6_000_000, "qty": 7, "flags": words.FOREIGN}
+    for trade_id in (10, 11):
+        bench.update(**foreign, trade_id=trade_id, instrument=0)
+    bench.step()
+    bench.close()
+    again = Bench(tmp_path, epoch=2)
+    told = fold(tmp_path / "journal", again.ctx, again.instruments)
+    assert {account: list(fills) for account, fills in told.foreign.items()} == {
+        0: [(0, 10), (0, 11)]
+    }
+    again.close()
+
+
 @pytest.mark.parametrize("last", [0, 1, 2, 3])
 def test_what_waits_for_a_person_is_folded_from_the_accounts_last_news(tmp_path, last):
     bench = Bench(tmp_path)

@@ -68,6 +68,29 @@ async def test_liquidation_blocks_whoever_may_trade_there(world):
     assert said(world) == [(w.RESYNC_BEGIN, 0)]
 
 
+async def test_foreign_fill_that_is_booked_alarms_nobody_after_a_restart():
+    world = World(exclusive=True)
+    world.gateway.opened(1)
+    world.gateway.resume([], {}, 0, foreign=[(0, 5)])
+    await world.up()
+    for trade_id in (5, 6):
+        world.frame(says(row(w.FILL, 0, venue_order_id=70, trade_id=trade_id, qty=3, price=100,
+                             side=1, ts_event=world.clock.now())))  # fmt: skip
+    await world.passes(ORPHAN_NS + SECOND)
+    assert [int(r["trade_id"]) for r in world.ring if r["kind"] == w.FILL] == [6]
+    assert world.gateway.foreign == 1
+    await world.gateway.close()
+
+
+async def test_account_is_closed_before_a_foreign_fill_is_booked(world):
+    """Killed in between, the fill is found again and told again; the other way round it is not."""
+    world.frame(says(row(w.FILL, 0, venue_order_id=70, trade_id=5, qty=3, price=100, side=1,
+                         ts_event=world.clock.now())))  # fmt: skip
+    await world.passes(ORPHAN_NS + SECOND)
+    kinds = [kind for kind in world.kinds() if kind in (w.FILL, w.RESYNC_BEGIN)]
+    assert kinds[-2:] == [w.RESYNC_BEGIN, w.FILL]
+
+
 def masks(world):
     """What waits for a person by the account's news to the loop after its opening."""
     news = (w.RESYNC_BEGIN, w.RESYNC_END)

@@ -253,6 +253,39 @@ async def test_funding_on_command_moves_the_wallet_and_shows_as_income(venue):
         assert Decimal(after) - Decimal(before) == Decimal(rows[0]["income"])
 
 
+@every_venue
+async def test_money_on_command_moves_the_wallet_and_ccxt_finds_it(venue):
+    coin = "BTC" if venue == "binance_coinm" else "USDT"
+    swap = {"type": "swap", "subType": "inverse" if venue == "binance_coinm" else "linear"}
+    kind = {"type": "spot"} if venue == "binance_spot" else swap
+    async with serving(venue) as served:
+        client = rest_client(served.ports)
+        before = (await served.call(client.fetch_balance, kind))[coin]["total"]
+        for amount, said in (("12.5", "TRANSFER"), ("-2", "TRANSFER"), ("0.25", "API_REBATE")):
+            body = {"asset": coin, "amount": amount, "type": said}
+            async with served.session.post(served.url(venue, "/_twin/money"), json=body) as answer:
+                assert answer.status == 200
+        after = (await served.call(client.fetch_balance, kind))[coin]["total"]
+        assert after - before == pytest.approx(10.75)
+        if venue != "binance_spot":
+            rows = await served.call(client.fetch_ledger, coin, None, None, kind)
+            told = [(row["amount"], row["direction"], row["type"]) for row in rows]
+            assert told == [(12.5, "in", "transfer"), (2.0, "out", "transfer"),
+                            (0.25, "in", "rebate")]  # fmt: skip
+            assert len({row["id"] for row in rows}) == 3
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"amount": "much"}, {"amount": "NaN"}, {"asset": ""}, {"type": ""}]
+)
+async def test_money_that_makes_no_sense_is_refused(wrong):
+    async with serving("binance_spot") as served:
+        body = {"asset": "USDT", "amount": "1", "type": "TRANSFER", **wrong}
+        url = served.url("binance_spot", "/_twin/money")
+        async with served.session.post(url, json=body) as answer:
+            assert answer.status == 400
+
+
 @pytest.mark.parametrize("venue", ["binance_usdm", "binance_coinm"])
 async def test_ccxt_reads_positions_leverage_fees_and_funding(venue):
     async with serving(venue) as served:

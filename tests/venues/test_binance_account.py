@@ -258,11 +258,15 @@ def test_account_cross_funding_with_one_candidate_is_its():
     assert row["realized"] == 1000
 
 
-def test_account_transfer_is_foreign_and_order_is_silent():
-    assert "DEPOSIT" in controls(account(m="DEPOSIT"), "foreign")[0]
-    out = account(m="ORDER")
-    assert not out.controls
+def test_account_transfer_is_asked_for_and_order_is_silent():
+    """The stream gives it no number, so that it could be booked twice; the query does."""
+    out = account(m="DEPOSIT")
+    assert "DEPOSIT" in controls(out, "funding")[0]
     assert not updates(out)
+    for silent in ("ORDER", "MARGIN_TYPE_CHANGE"):
+        out = account(m=silent)
+        assert not out.controls
+        assert not updates(out)
 
 
 @pytest.mark.parametrize(
@@ -272,14 +276,37 @@ def test_account_transfer_is_foreign_and_order_is_silent():
         ("spot", {"subscriptionId": 0, "event": {"e": "eventStreamTerminated", "E": 1}},
          "login_expired"),
         ("spot", {"event": {"e": "serverShutdown", "E": 1}}, "reconnect"),
-        ("spot", {"subscriptionId": 0, "event": {"e": "balanceUpdate", "E": 1, "a": "BTC",
+        ("spot", {"subscriptionId": 0, "event": {"e": "externalLockUpdate", "E": 1, "a": "BTC",
                                                  "d": "100.0", "T": 1}}, "foreign"),
+        ("usdm", {"e": "ACCOUNT_UPDATE", "E": 1, "T": 1, "a": {"m": "DEPOSIT", "P": [],
+                  "B": [{"a": "USDT", "wb": "5", "cw": "5", "bc": "5"}]}}, "funding"),
     ],
 )  # fmt: skip
 def test_notice_becomes_a_control(market, event, kind):
     out = Batch()
     assert codec(market).decode("private", encode(event), RECV, out) == 0
     assert [control.kind for control in out.controls] == [kind]
+
+
+@pytest.mark.parametrize(("text", "moved"), [("100.0", 10_000_000_000), ("-0.00000001", -1)])
+def test_spot_deposit_is_a_transfer_named_by_its_time(text, moved):
+    event = {"e": "balanceUpdate", "E": 1573200697110, "a": "BTC", "d": text, "T": 1573200697068}
+    bound, out = codec("spot"), Batch()
+    assert bound.decode("private", encode({"subscriptionId": 0, "event": event}), RECV, out) == 1
+    (row,) = updates(out)
+    assert (row["kind"], row["code"]) == (words.MONEY_MOVED, words.MONEY_TRANSFER)
+    assert (row["realized"], row["trade_id"]) == (moved, -1573200697068)
+    assert row["fee_currency"] == bound.instruments.currency("BTC")
+    assert (row["ts_event"], row["ts_recv"]) == (1573200697068 * 10**6, RECV)
+
+
+@pytest.mark.parametrize("wrong", [{"d": "much"}, {"d": "1e40"}, {"d": 5}, {"a": 7}, {"T": -1}])
+def test_spot_deposit_that_cannot_be_read_is_an_error_and_no_row(wrong):
+    event = {"e": "balanceUpdate", "E": 1, "a": "BTC", "d": "1", "T": 1, **wrong}
+    out = Batch()
+    said = encode({"subscriptionId": 0, "event": event})
+    assert codec("spot").decode("private", said, RECV, out) == -1
+    assert ([control.kind for control in out.controls], updates(out)) == (["error"], [])
 
 
 def test_private_unknown_event_is_counted():

@@ -202,6 +202,46 @@ def test_reply_funding_rows_are_signed_and_identified():
     )  # fmt: skip
 
 
+def income(kind, text="-1.5", number=9, **more):
+    return {"symbol": "", "incomeType": kind, "income": text, "asset": "USDT",
+            "time": 1570636800000, "tranId": number, "tradeId": "", **more}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "cause"),
+    [
+        ("TRANSFER", words.MONEY_TRANSFER), ("COMMISSION_REBATE", words.MONEY_REBATE),
+        ("INSURANCE_CLEAR", words.MONEY_INSURANCE), ("AUTO_EXCHANGE", words.MONEY_CONVERSION),
+        ("WELCOME_BONUS", words.MONEY_AIRDROP), ("BFUSD_REWARD", words.MONEY_INTEREST),
+        ("OPTIONS_PREMIUM_FEE", words.MONEY_FEE),
+    ],
+)  # fmt: skip
+def test_reply_what_moved_the_wallet_is_booked_by_its_type(kind, cause):
+    out = answered("usdm", What.FUNDING_SINCE, [income(kind)], since_ns=1)
+    (row,) = updates(out)
+    assert (row["kind"], row["code"], row["realized"]) == (words.MONEY_MOVED, cause, -150_000_000)
+    assert (row["trade_id"], row["ts_event"]) == (9, 1570636800000 * 10**6)
+    assert out.controls == []
+
+
+def test_reply_what_fills_say_already_is_not_booked_again():
+    rows = [income("COMMISSION"), income("REALIZED_PNL")]
+    assert updates(answered("usdm", What.FUNDING_SINCE, rows, since_ns=1)) == []
+
+
+def test_reply_type_that_nobody_knows_is_booked_and_named():
+    out = answered("usdm", What.FUNDING_SINCE, [income("NEW_GIFT", number=0)], since_ns=1)
+    (row,) = updates(out)
+    assert (row["code"], row["trade_id"]) == (words.MONEY_CORRECTION, -1570636800000)
+    assert controls(out, "foreign") == ["NEW_GIFT: -1.5 USDT"]
+
+
+def test_reply_end_of_a_dated_contract_is_for_a_person():
+    """Its price is not told, so the position cannot be closed by it."""
+    out = answered("usdm", What.FUNDING_SINCE, [income("DELIVERED_SETTELMENT")], since_ns=1)
+    assert (updates(out), controls(out, "forced")) == ([], ["DELIVERED_SETTELMENT: -1.5 USDT"])
+
+
 def test_reply_positions_are_signed_lots():
     rows = [
         {"symbol": "BTCUSDT", "positionAmt": "-0.001", "entryPrice": "50000.5"},

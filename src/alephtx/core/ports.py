@@ -32,7 +32,7 @@ class What(enum.Enum):
     FILLS_SINCE = "fills_since"  # args: instrument, since_ns
     POSITIONS = "positions"
     BALANCES = "balances"
-    FUNDING_SINCE = "funding_since"  # args: since_ns
+    FUNDING_SINCE = "funding_since"  # args: since_ns; whatever moved the wallet besides fills
     CANCEL_ALL = "cancel_all"  # args: instrument; takes the account's other orders too
     CANCEL_OURS = "cancel_ours"  # args: instrument, order_ids; over HTTP, in few requests
     DEADMAN = "deadman"  # args: timeout_ns; 0 = off
@@ -154,8 +154,8 @@ class Control(msgspec.Struct, frozen=True):
     `foreign` (value: text; something on the account that is not ours; key `order` for an order or a
     fill), `forced` (value: text; the venue closed a position of ours: liquidation, deleveraging,
     settlement), `more` (value: dict
-    of args to ask the same What again for the next page), `funding` (value: currency; funding was
-    paid, the stream does not say for what: ask FUNDING_SINCE), `done`.
+    of args to ask the same What again for the next page), `funding` (value: text; money
+    moved, the stream does not say for what or under which number: ask FUNDING_SINCE), `done`.
     """
 
     kind: str

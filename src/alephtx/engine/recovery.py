@@ -4,6 +4,7 @@ The same kernels apply a record here and live, so the state after a crash is the
 What the journal cannot know (what the venue did meanwhile) the gateway asks for afterwards.
 """
 
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from alephtx.engine.context import Context, Rows, pack
 from alephtx.engine.leg_lanes import lane_opened
 from alephtx.engine.opening import take_up
 from alephtx.engine.updates import replay_update
+from alephtx.execution.inbox import FILLS_KEPT_MAX
 from alephtx.execution.orders import orders_cancelling, orders_place
 from alephtx.matrix.journal import BALANCES, COMMAND, EPOCH, Record, read
 from alephtx.matrix.journal import INTENT as INTENT_RECORD
@@ -35,6 +37,7 @@ class Recovered(msgspec.Struct):
     live: dict[int, list[Rows]] = {}
     venue_ids: dict[int, dict[int, int]] = {}
     closed: dict[int, int] = {}
+    foreign: dict[int, deque[tuple[int, int]]] = {}
 
 
 def fold(
@@ -48,9 +51,10 @@ def fold(
     on_command: gets the payload of every COMMAND record, in its place among the others.
 
     By account: since_ns, up to which everything is known; opened_ns, when the ledger's count began;
-    venue_ids; live, the ORDER rows; closed, a mask of what waits for a person.
+    venue_ids; live, the ORDER rows; closed, a mask of what waits for a person; foreign,
+    instrument and trade id of fills of nobody's order.
     """
-    told = Recovered(since_ns={}, opened_ns={}, live={}, venue_ids={}, closed={})
+    told = Recovered(since_ns={}, opened_ns={}, live={}, venue_ids={}, closed={}, foreign={})
     packed = pack(ctx)
     for record in read(directory):
         told.records += 1
@@ -109,6 +113,9 @@ def _note(row: Rows, told: Recovered) -> None:
     venue_id, order_id = int(row[0]["venue_order_id"]), int(row[0]["order_id"])
     if venue_id and order_id:
         told.venue_ids.setdefault(account, {})[venue_id] = order_id
+    if row[0]["kind"] == words.FILL and not order_id:
+        kept = told.foreign.setdefault(account, deque(maxlen=FILLS_KEPT_MAX))
+        kept.append((int(row[0]["instrument"]), int(row[0]["trade_id"])))
     if row[0]["kind"] in (words.RESYNC_BEGIN, words.RESYNC_END):
         told.closed[account] = int(row[0]["code"])
     if row[0]["kind"] == words.RESYNC_END:

@@ -176,7 +176,7 @@ class Session:
         self.halts.keep(gateway, wire)
         gateway.resume(
             self._live_orders(index), self.recovered.venue_ids.get(index, {}),
-            self.recovered.since_ns.get(index, 0),
+            self.recovered.since_ns.get(index, 0), self.recovered.foreign.get(index, ()),
         )  # fmt: skip
         gateway.opened(self.recovered.opened_ns.get(index, 0))
         gateway.closed(self.recovered.closed.get(index, 0))

@@ -11,7 +11,7 @@ pushed; its ts_event is the moment up to which everything is known.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol
 
 import msgspec
@@ -176,8 +176,18 @@ class Gateway:
         """What happened so far."""
         return {**self.outbox.counts, "resyncs": self.resyncs, "fills": self.inbox.fills}
 
-    def resume(self, live: list[LiveOrder], venue_ids: dict[int, int], since_ns: int) -> None:
-        """Take up what the journal knows: orders not over, ids, and until when all is known."""
+    def resume(
+        self,
+        live: list[LiveOrder],
+        venue_ids: dict[int, int],
+        since_ns: int,
+        foreign: Iterable[tuple[int, int]] = (),
+    ) -> None:
+        """Take up what the journal knows: orders not over, ids, and until when all is known.
+
+        foreign: instrument and trade id of fills of nobody's order, which are booked and told.
+        """
+        self.inbox.known(foreign)
         self.inbox.live.update((order.order_id, order) for order in live)
         self.inbox.by_venue_id.update(venue_ids)
         self.truth.since_ns = since_ns or self.truth.since_ns

@@ -6,7 +6,7 @@ behind a venue's own id. A fill that names only the venue's id waits until the i
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 import numpy as np
@@ -143,17 +143,22 @@ class Inbox:
             return
         elif is_killers(order_id):
             return  # of its other reports nobody here is waiting for one
-        self.payments += kind == words.FUNDING_PAID
+        self.payments += kind in MONEY
         self._note(row, order_id, venue_id)
         if order_id or kind in WITHOUT_ORDER:
             self.push(row)
 
     def _pass_on(self, row: Rows) -> None:
         """Note a fill as told; audits bring every fill again, and the journal need not."""
-        while len(self._passed_on) >= FILLS_KEPT_MAX:
-            del self._passed_on[next(iter(self._passed_on))]
-        self._passed_on[int(row[0]["instrument"]), int(row[0]["trade_id"])] = None
+        self.known([(int(row[0]["instrument"]), int(row[0]["trade_id"]))])
         self.fills += 1
+
+    def known(self, fills: Iterable[tuple[int, int]]) -> None:
+        """Note fills, by instrument and trade id, that need not be told again."""
+        for fill in fills:
+            while len(self._passed_on) >= FILLS_KEPT_MAX:
+                del self._passed_on[next(iter(self._passed_on))]
+            self._passed_on[fill] = None
 
     def _book_foreign(self, row: Rows, *, ours: bool = False) -> None:
         """Pass on a fill of no strategy's order: the account's balances move by it too.
@@ -163,12 +168,12 @@ class Inbox:
         venue_id = int(row[0]["venue_order_id"])
         self._pass_on(row)
         row["order_id"], row["flags"] = 0, words.FOREIGN
+        if not ours:
+            self.foreign += 1
+            log.warning("foreign_fill_seen", account=self.account, venue_order_id=venue_id)
+            # The account closes first: a crash in between leaves a fill to be told, not a risk.
+            self.on_foreign(f"fill {int(row[0]['trade_id'])} of order {venue_id}")
         self.push(row)
-        if ours:
-            return
-        self.foreign += 1
-        log.warning("foreign_fill_seen", account=self.account, venue_order_id=venue_id)
-        self.on_foreign(f"fill {int(row[0]['trade_id'])} of order {venue_id}")
 
     def give_up(self, order: LiveOrder, row: Rows) -> None:
         """Pass on the NOT_FOUND of an order that never came, and remember it in case it does."""

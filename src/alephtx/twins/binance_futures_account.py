@@ -10,6 +10,7 @@ from alephtx.twins.binance_futures_body import (
     account_update,
     order_update,
     position_body,
+    wallet_update,
 )
 from alephtx.twins.binance_params import ApiError, Params, integer, plain
 from alephtx.twins.exchange import Report
@@ -269,7 +270,9 @@ class FuturesAccount(BinanceTwin):
         if not links:
             return
         now, frames = self.now_ms(), []
-        if report.kind in ("TRADE", "ACCOUNT"):
+        if report.kind == "ACCOUNT" and not report.symbol:
+            frames.append(to_json(wallet_update(report, now)))
+        elif report.kind in ("TRADE", "ACCOUNT"):
             market = self.exchange.by_symbol[report.symbol]
             frames.append(to_json(account_update(report, market, self.exchange.mark(market), now)))
         if report.order is not None:

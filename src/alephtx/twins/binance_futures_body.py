@@ -208,6 +208,23 @@ def account_update(report: Report, market: Market, mark: int, now_ms: int) -> di
     return {"e": "ACCOUNT_UPDATE", "E": now_ms, "T": report.time_ms, "a": body}
 
 
+STREAM_WORDS = {"TRANSFER": "DEPOSIT", "INTERNAL_TRANSFER": "ASSET_TRANSFER"}
+"""What the stream calls an income type; the others have one name in both places."""
+
+
+def wallet_update(report: Report, now_ms: int) -> dict[str, Any]:
+    """Return ACCOUNT_UPDATE of money that moved without a position: the wallet and the change."""
+    (asset,) = report.assets
+    wallet = plain(report.account.total.get(asset, Decimal(0)), 8)
+    change = report.account.income[-1]["income"]
+    balance = {"a": asset, "wb": wallet, "cw": wallet, "bc": plain(Decimal(change), 8)}
+    reason = STREAM_WORDS.get(report.reason, report.reason)
+    if reason == "DEPOSIT" and Decimal(change) < 0:
+        reason = "WITHDRAW"
+    body = {"m": reason, "B": [balance], "P": []}
+    return {"e": "ACCOUNT_UPDATE", "E": now_ms, "T": report.time_ms, "a": body}
+
+
 def exchange_info(markets: list[Market], now_ms: int, limits: tuple[int, int]) -> dict[str, Any]:
     """Return exchangeInfo; limits: (weight, orders) a minute."""
     minute = {"interval": "MINUTE", "intervalNum": 1}

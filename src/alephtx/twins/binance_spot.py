@@ -6,6 +6,7 @@ session.logon (it needs Ed25519 keys). Fees are taken from what a fill receives,
 half-even.
 """
 
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from alephtx.core import words
@@ -391,6 +392,12 @@ class BinanceSpotTwin(SpotMarketData):
         if not any(account is report.account for _, account in self.subscriptions.values()):
             return
         events = [execution_report(report, self.now_ms())] if report.order is not None else []
+        if report.kind == "ACCOUNT":
+            moved = {
+                "a": report.assets[0],
+                "d": plain(Decimal(report.account.income[-1]["income"]), 8),
+            }
+            events.append({"e": "balanceUpdate", "E": self.now_ms(), **moved, "T": report.time_ms})
         if report.kind != "AMENDED" and report.assets:
             events.append(
                 {

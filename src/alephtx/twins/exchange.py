@@ -265,6 +265,25 @@ class Exchange(Admission):
             paid += 1
         return paid
 
+    def move(
+        self, account: Account, asset: str, amount: str | Decimal, kind: str, *, told: bool = True
+    ) -> None:
+        """Let money come or go without a fill. told: on the streams; a query lists it always."""
+        try:
+            change = Decimal(amount)
+        except InvalidOperation:
+            raise Refused("parameter", f"amount {amount!r} is not a number") from None
+        if not change.is_finite() or not asset or not kind:
+            raise Refused("parameter", f"no movement of {amount} {asset!r} for {kind!r}")
+        now = self.now_ms()
+        account.add(asset, change)
+        account.income.append(
+            {"symbol": "", "type": kind, "income": format(change, "f"), "asset": asset}
+            | {"time": str(now)}
+        )
+        if told:
+            self._tell(Report("ACCOUNT", now, account, None, None, kind, (asset,), ""))
+
     # -- ends and reports ----------------------------------------------------------------------
 
     def _forget_open(self, order: TwinOrder) -> None:

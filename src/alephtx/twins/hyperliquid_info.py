@@ -236,7 +236,8 @@ class InfoDesk:
         account = self.account(fields)
         start, end = time_in(fields, "startTime", 0), time_in(fields, "endTime", ALL_TIME)
         rows = account.income if account else []
-        wanted = (row for row in rows if start <= int(row["time"]) <= end)
+        paid = [row for row in rows if row["type"] == "FUNDING_FEE"]
+        wanted = (row for row in paid if start <= int(row["time"]) <= end)
         return [body.user_funding_body(row) for row in wanted][:FUNDING_ROWS_MAX]
 
     def role(self, fields: Fields) -> Fields:

@@ -145,7 +145,8 @@ class Streams:
 
     def _fundings_snapshot(self, user: str) -> bytes:
         account = self.exchange.by_key.get(user)
-        rows = [body.funding_body(row) for row in account.income] if account else []
+        paid = [r for r in account.income if r["type"] == "FUNDING_FEE"] if account else []
+        rows = [body.funding_body(row) for row in paid]
         return frame_of("userFundings", {"isSnapshot": True, "user": user, "fundings": rows})
 
     def mids_frame(self) -> bytes:

@@ -9,6 +9,8 @@ GET  /_twin/stats    counters of frames, clients, requests, faults done, replay
 GET  /_twin/journal  every order accepted, fill and end, in order, with ids and client ids
 GET  /_twin/account  balances, positions and open orders of every account, exact
 POST /_twin/funding  {"symbol", "rate"}: settle funding now
+POST /_twin/money    {"asset", "amount", "type", "told"}: let money come or go now; type is one of
+                     the venue's own (TRANSFER, COMMISSION_REBATE, ...), told "no": not streamed
 """
 
 import asyncio
@@ -438,6 +440,16 @@ def _application(twin: VenueTwin) -> web.Application:
             return web.Response(status=400, text=str(error))
         return web.json_response({"positions": paid})
 
+    async def money(request: web.Request) -> web.Response:
+        try:
+            asked = msgspec.json.decode(await request.read(), type=dict[str, str])
+            moved = [asked.get(name, "") for name in ("asset", "amount", "type")]
+            told = asked.get("told", "yes") == "yes"
+            twin.exchange.move(twin.exchange.accounts[0], *moved, told=told)
+        except (msgspec.MsgspecError, Refused) as error:
+            return web.Response(status=400, text=str(error))
+        return web.json_response({"moved": moved})
+
     async def venue(request: web.Request) -> web.StreamResponse:
         try:
             if request.headers.get("Upgrade", "").lower() == "websocket":
@@ -455,5 +467,6 @@ def _application(twin: VenueTwin) -> web.Application:
     app.router.add_get("/_twin/journal", journal)
     app.router.add_get("/_twin/account", account)
     app.router.add_post("/_twin/funding", funding)
+    app.router.add_post("/_twin/money", money)
     app.router.add_route("*", "/{path:.*}", venue)
     return app

@@ -32,9 +32,17 @@ from alephtx.core.ports import (
     What,
 )
 from alephtx.core.records import INTENT
-from alephtx.venues.binance_account import Account, AccountUpdate, OrderState, OrderUpdate, Report
+from alephtx.venues.binance_account import (
+    Account,
+    AccountUpdate,
+    BalanceUpdate,
+    OrderState,
+    OrderUpdate,
+    Report,
+)
 from alephtx.venues.binance_errors import error_of, wait_asked_ns
 from alephtx.venues.binance_instruments import Fees, parse_exchange_info
+from alephtx.venues.binance_money import put_balance
 from alephtx.venues.binance_orders import (
     amend_params,
     answer_key,
@@ -317,10 +325,13 @@ class BinanceCodec:
         if kind in ("listenKeyExpired", "eventStreamTerminated"):
             out.controls.append(Control("login_expired", kind))
             return 0
-        if kind in ("balanceUpdate", "externalLockUpdate"):
+        if kind == "balanceUpdate":
+            moved = msgspec.json.decode(body, type=BalanceUpdate)
+            return put_balance(self._account, moved, ts_recv, out)
+        if kind == "externalLockUpdate":
             fields = msgspec.json.decode(body, type=dict[str, Any])
-            moved = f"{str(fields.get('d', '?'))[:30]} {str(fields.get('a', '?'))[:12]}"
-            out.controls.append(Control("foreign", f"{kind}: {moved}"))
+            locked = f"{str(fields.get('d', '?'))[:30]} {str(fields.get('a', '?'))[:12]}"
+            out.controls.append(Control("foreign", f"{kind}: {locked}"))
             return 0
         return 0 if kind in _IGNORED else -1
 

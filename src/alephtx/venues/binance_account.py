@@ -132,6 +132,7 @@ class Income(Struct):
     time: Millis
     symbol: str = ""
     kind: str = field(name="incomeType", default="")
+    id: int = field(name="tranId", default=0)
 
 
 class PositionRisk(Struct):
@@ -162,6 +163,15 @@ class SpotAccount(Struct):
     """The part of a spot account we read."""
 
     balances: list[SpotBalance]
+
+
+class BalanceUpdate(Struct):
+    """Spot's balanceUpdate: asset a moved by d at T."""
+
+    a: str
+    d: str
+    T: Millis = 0
+    E: Millis = 0
 
 
 class BalanceChange(Struct):
@@ -408,9 +418,10 @@ class Account:
                 self.put_funding(change.bc, change.a, symbol, stamp, ts_recv, out)
                 for change in body.B
             )
-        if body.m not in ("", "ORDER"):
+        if body.m not in ("", "ORDER", "MARGIN_TYPE_CHANGE"):
+            # The stream does not number what moved, and a query does: it is asked for.
             moved = ", ".join(f"{change.bc[:30]} {change.a[:12]}" for change in body.B)
-            self._foreign(f"{body.m[:40]}: {moved}", out)
+            out.controls.append(Control("funding", f"{body.m[:40]}: {moved}"))
         return 0
 
     def holdings(self, rows: list[PositionRisk], out: Batch) -> list[Holding]:

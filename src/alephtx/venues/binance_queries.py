@@ -30,6 +30,7 @@ from alephtx.venues.binance_errors import (
     NO_SUCH_ORDER,
     error_of,
 )
+from alephtx.venues.binance_money import put_income
 from alephtx.venues.binance_orders import (
     KEY_HEADER,
     MS,
@@ -191,14 +192,10 @@ class Asker:
         ]
 
     def funding(self, now_ns: int, since_ns: int) -> list[Request]:
-        """Ask for funding payments since a time."""
+        """Ask for funding and whatever else moved the wallet since a time."""
         if not self.dialect.futures:
             return []
-        params: Params = {
-            "incomeType": "FUNDING_FEE",
-            "startTime": since_ns // MS,
-            "limit": PAGE,
-        }
+        params: Params = {"startTime": since_ns // MS, "limit": PAGE}
         return [self.signed(What.FUNDING_SINCE, "GET", "income", params, now_ns)]
 
     def positions(self, now_ns: int) -> list[Request]:
@@ -347,10 +344,10 @@ class Asker:
             out.controls.append(Control("more", more))
 
     def _read_funding(self, body: bytes, out: Batch) -> None:
-        """Append funding payments; a full page means that there may be more from its end on."""
+        """Append what moved the wallet; a full page means that there may be more from its end."""
         rows = msgspec.json.decode(body, type=list[Income])
         for row in rows:
-            self.account.put_funding(row.income, row.asset, row.symbol, row.time, 0, out)
+            put_income(self.account, row, out)
         if len(rows) >= PAGE:
             out.controls.append(Control("more", {"since_ns": rows[-1].time * MS}))
 

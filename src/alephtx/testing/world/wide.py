@@ -216,6 +216,21 @@ async def balance_drift(world: "World", source: random.Random) -> None:
         await asyncio.sleep(3)
 
 
+@fault(2)
+async def money_moves(world: "World", source: random.Random) -> None:
+    """Somebody deposits or withdraws, or a rebate comes; perhaps the stream does not say so."""
+    twin = world.twins["binance_usdm"]
+    kind = source.choice(("TRANSFER", "COMMISSION_REBATE", "INSURANCE_CLEAR", "NEW_KIND"))
+    amount = Decimal(source.choice(("250", "-120.5", "0.00000001")))
+    told = source.random() < 0.6
+    twin.exchange.move(twin.exchange.accounts[0], "USDT", amount, kind, told=told)
+    world.checker.moved(twin)
+    if not told:
+        async with trouble(world):
+            world.audit(list(world.twins).index("binance_usdm"))
+            await _booked(world, twin)
+
+
 # -- the venue's rules ---------------------------------------------------------------------------
 
 
