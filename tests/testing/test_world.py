@@ -33,11 +33,11 @@ KILLED_BY = {
     "no_resync": 1,
     "no_recovery": 5,
     "epoch_used_again": 4,
-    "no_cancel_at_the_end": 19,
+    "no_cancel_at_the_end": 25,
     "skip_the_position_rule": 1,
-    "send_in_a_halt": 53,
+    "send_in_a_halt": 78,
     "close_in_words_only": 57,
-    "believe_foreigners": 7,
+    "believe_foreigners": 3,
 }
 """Broken build -> a seed of 30 s that notices; `--mutant NAME --seeds 500` finds them."""
 

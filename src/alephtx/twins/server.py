@@ -392,6 +392,31 @@ class TwinServer:
                 raise error
 
 
+def _add_money(app: web.Application, twin: "VenueTwin") -> None:
+    """Add the endpoints that move money."""
+
+    async def funding(request: web.Request) -> web.Response:
+        try:
+            asked = msgspec.json.decode(await request.read(), type=dict[str, str])
+            paid = twin.settle_funding(asked.get("symbol", ""), asked.get("rate", ""))
+        except (msgspec.MsgspecError, Refused) as error:
+            return web.Response(status=400, text=str(error))
+        return web.json_response({"positions": paid})
+
+    async def money(request: web.Request) -> web.Response:
+        try:
+            asked = msgspec.json.decode(await request.read(), type=dict[str, str])
+            moved = [asked.get(name, "") for name in ("asset", "amount", "type")]
+            told = asked.get("told", "yes") == "yes"
+            twin.exchange.move(twin.exchange.accounts[0], *moved, told=told)
+        except (msgspec.MsgspecError, Refused) as error:
+            return web.Response(status=400, text=str(error))
+        return web.json_response({"moved": moved})
+
+    app.router.add_post("/_twin/funding", funding)
+    app.router.add_post("/_twin/money", money)
+
+
 def _application(twin: VenueTwin) -> web.Application:
     app = web.Application(client_max_size=BODY_MAX)
 
@@ -432,24 +457,6 @@ def _application(twin: VenueTwin) -> web.Application:
     async def account(_: web.Request) -> web.Response:
         return web.Response(body=to_json(twin.exchange.truth()), content_type="application/json")
 
-    async def funding(request: web.Request) -> web.Response:
-        try:
-            asked = msgspec.json.decode(await request.read(), type=dict[str, str])
-            paid = twin.settle_funding(asked.get("symbol", ""), asked.get("rate", ""))
-        except (msgspec.MsgspecError, Refused) as error:
-            return web.Response(status=400, text=str(error))
-        return web.json_response({"positions": paid})
-
-    async def money(request: web.Request) -> web.Response:
-        try:
-            asked = msgspec.json.decode(await request.read(), type=dict[str, str])
-            moved = [asked.get(name, "") for name in ("asset", "amount", "type")]
-            told = asked.get("told", "yes") == "yes"
-            twin.exchange.move(twin.exchange.accounts[0], *moved, told=told)
-        except (msgspec.MsgspecError, Refused) as error:
-            return web.Response(status=400, text=str(error))
-        return web.json_response({"moved": moved})
-
     async def venue(request: web.Request) -> web.StreamResponse:
         try:
             if request.headers.get("Upgrade", "").lower() == "websocket":
@@ -466,7 +473,6 @@ def _application(twin: VenueTwin) -> web.Application:
     app.router.add_get("/_twin/stats", stats)
     app.router.add_get("/_twin/journal", journal)
     app.router.add_get("/_twin/account", account)
-    app.router.add_post("/_twin/funding", funding)
-    app.router.add_post("/_twin/money", money)
+    _add_money(app, twin)
     app.router.add_route("*", "/{path:.*}", venue)
     return app
