@@ -39,8 +39,9 @@ MAY = {
     # Flatten is a person's: it closes positions with the engine hung. tests/engine/test_killer.py
     # shows that it can only make them smaller.
     "encode": {
-        "execution/outbox.py:_encode", "engine/shadow.py:submit", "execution/flatten.py:_send",
+        "execution/outbox.py:_encoded", "engine/shadow.py:submit", "execution/flatten.py:_send",
     },
+    "encode by the outbox": {"execution/outbox.py:_encode", "execution/outbox.py:_send"},
     "emit by address": {
         "engine/emit.py:enter", "engine/step.py:_drain_commands", "engine/leg_guard.py:_send",
     },
@@ -63,6 +64,8 @@ def links(call: ast.Call) -> str:
         return "submit"
     if name.endswith("codec.encode"):
         return "encode"
+    if name == "self._encoded":
+        return "encode by the outbox"
     if name == "call_stage" and "A_EMIT" in first:
         return "emit by address"
     return ""
@@ -111,11 +114,24 @@ def test_a_detour_is_found(link, line):
 def test_who_submits_past_the_gate_only_cancels(place):
     file, _, name = place.partition(":")
     tree = ast.parse((SOURCE / file).read_text())
-    (function,) = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name == name]
-    text = ast.unparse(function)
+    functions = {n.name: n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}
+    text = ast.unparse(functions[name])
+    if "self._cancels(" in text:
+        text += ast.unparse(functions["_cancels"])
     assert "words.CANCEL" in text
     assert "PLACE" not in text
     assert "AMEND" not in text
+
+
+def test_what_waited_is_signed_anew_only_where_it_is_a_cancel():
+    tree = ast.parse((SOURCE / "execution" / "outbox.py").read_text())
+    (send,) = [
+        n for n in ast.walk(tree) if isinstance(n, ast.AsyncFunctionDef) and n.name == "_send"
+    ]
+    calls = [
+        n for n in ast.walk(send) if isinstance(n, ast.Call) and links(n) == "encode by the outbox"
+    ]
+    assert [ast.unparse(call.args[0].func) for call in calls] == ["self._cancels"]
 
 
 def test_commit_journals_and_looks_at_the_verdict_before_it_hands_over():

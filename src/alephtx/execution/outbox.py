@@ -116,14 +116,14 @@ class Outbox:
 
     def _encode(self, intents: Rows) -> None:
         try:
-            requests = self._signed(intents)
+            requests = self._encoded(intents)
         except VenueError as error:
             self._not_encoded(intents, error)
             return
         for request in requests:
             self._spawn(self._send(request))
 
-    def _signed(self, intents: Rows) -> list[Request]:
+    def _encoded(self, intents: Rows) -> list[Request]:
         """Encode intents with the venue's time and a number of ours that was never used."""
         self._nonce = max(self._nonce + 1, self.clock.now() // 1_000_000)
         return self.codec.encode(intents, self.venue_clock.now(), self._nonce)
@@ -153,7 +153,7 @@ class Outbox:
             await self._take(request)
             self.check_leaving(request)
             if request.op == words.CANCEL and self.clock.monotonic() - begun > FRESH_NS:
-                (request,) = self._signed(self._cancels(request.instrument, *request.order_ids))
+                (request,) = self._encoded(self._cancels(request.instrument, *request.order_ids))
         except VenueError as error:
             self._refused(request, error)
             return
