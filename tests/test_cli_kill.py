@@ -1,8 +1,10 @@
 """What `alephtx kill` prints of a report, and its exit code's number, without a run."""
 
+import argparse
+
 import pytest
 
-from alephtx.cli.kill import _lines, _told
+from alephtx.cli.kill import _lines, _told, arguments
 from alephtx.engine.kill_words import KillReport, KillRequest
 from alephtx.execution.killing import AccountReport
 
@@ -48,3 +50,12 @@ def test_each_account_has_a_line_with_all_that_is_known_of_it():
         "  d (z): 0 cancelled in 0 requests; nothing open; left: 5 z:A, -7 z:B",
     ]
     assert _lines(_told(report())) == ["r1: so it is"]
+
+
+def test_kill_without_more_words_cancels_in_every_run_and_waits_half_a_minute():
+    parser = argparse.ArgumentParser()
+    arguments(parser)
+    assert vars(parser.parse_args([])) == {
+        "run": None, "runs": "runs", "reason": "no reason given", "flatten": False, "wait": 30.0,
+        "resume": False, "json": False,
+    }  # fmt: skip

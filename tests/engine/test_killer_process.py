@@ -90,6 +90,7 @@ async def test_feed_has_nothing_to_stop(tmp_path):
         owned(desk, "feed")
         report = await desk.kill()
         assert (report.confirmed, report.said) == (True, "market data only, nothing to stop")
+        assert report.live_orders == 0
 
 
 # -- the engine ----------------------------------------------------------------------------
