@@ -292,11 +292,23 @@ def test_cancel_all_names_the_orders_or_asks_nothing():
 
 def test_questions_the_venue_has_not_are_empty():
     bound = codec()
-    assert bound.request(What.TIME, NOW) == []
     assert bound.request(What.LOGIN, NOW) == []
     assert bound.request(What.KEEPALIVE, NOW, key="") == []
     assert codec(signer=None).request(What.ORDERS, NOW) == []
-    assert Hyperliquid().request(What.TIME, NOW) == []
+
+
+def test_time_is_asked_of_the_exchanges_status_and_answered_in_ms():
+    (request,) = codec(signer=None).request(What.TIME, NOW)
+    assert Hyperliquid().request(What.TIME, NOW) == [request]
+    assert (body_of(request), request.weights) == ({"type": "exchangeStatus"}, (("ip_weight", 2),))
+    out = ask(codec(), What.TIME, {"specialStatuses": None, "time": 1_700_000_000_123})
+    assert [(c.kind, c.value) for c in out.controls] == [("time", 1_700_000_000_123)]
+
+
+@pytest.mark.parametrize("wrong", [{}, {"time": "soon"}, {"time": -1}, {"time": 10**15}, []])
+def test_time_that_makes_no_sense_is_refused(wrong):
+    with pytest.raises(ProtocolError):
+        ask(codec(), What.TIME, wrong)
 
 
 def ask(bound, what, body, status=200, **args):

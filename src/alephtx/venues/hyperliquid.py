@@ -88,6 +88,9 @@ def _info(what: What, weight: int, instrument: int = -1, **question: Any) -> Req
     )
 
 
+_TIME = _info(What.TIME, 2, type="exchangeStatus")
+
+
 def _instrument(asset: wire.Asset, index: int) -> Instrument:
     """Make the instrument of one entry of meta's universe.
 
@@ -129,7 +132,9 @@ class Hyperliquid:
     spec = SPEC
 
     def request(self, what: What, now_ns: int) -> list[Request]:
-        """Return the question for INSTRUMENTS; the venue has no question for TIME."""
+        """Return the question for INSTRUMENTS or TIME."""
+        if what is What.TIME:
+            return [_TIME]
         return [_info(what, 20, type="meta")] if what is What.INSTRUMENTS else []
 
     def parse_instruments(self, body: bytes, symbols: Sequence[str]) -> list[Instrument]:
@@ -232,6 +237,8 @@ class HyperliquidCodec:
         """
         if what is What.INSTRUMENTS:
             return [_info(what, 20, type="meta")]
+        if what is What.TIME:
+            return [_TIME]
         if what is What.SNAPSHOT:
             i = int(args["instrument"])
             return [_info(what, 2, i, type="l2Book", coin=self.instruments[i].symbol)]

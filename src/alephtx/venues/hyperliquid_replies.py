@@ -17,7 +17,7 @@ from alephtx.core.instruments import Instruments
 from alephtx.core.ports import Balance, Batch, Control, Holding, Request, What
 from alephtx.core.units import parse_scaled
 from alephtx.venues import hyperliquid_wire as wire
-from alephtx.venues.hyperliquid_rows import MS, RowWriter, rounded
+from alephtx.venues.hyperliquid_rows import MS, RowWriter, rounded, time_ns
 
 FILLS_PAGE, FUNDING_PAGE = 2000, 500
 
@@ -62,6 +62,9 @@ class ReplyReader:
         what, decode = request.what, msgspec.json.decode
         if what is What.SNAPSHOT:
             self.rows.book(decode(body, type=wire.Book), 0, out, sequence=False)
+        elif what is What.TIME:
+            stamp = time_ns(decode(body, type=wire.ExchangeStatus).time)
+            out.controls.append(Control("time", stamp // MS))
         elif what is What.ORDERS:
             for order in decode(body, type=list[wire.Order]):
                 if self.instruments.find(wire.NAME, order.coin) < 0:

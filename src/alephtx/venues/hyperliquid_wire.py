@@ -303,6 +303,12 @@ class State(msgspec.Struct, rename="camel"):
     withdrawable: str
 
 
+class ExchangeStatus(msgspec.Struct):
+    """The answer to exchangeStatus: the venue's clock, ms."""
+
+    time: int
+
+
 class FundingEntry(msgspec.Struct):
     """An entry of userFunding."""
 

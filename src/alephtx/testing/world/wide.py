@@ -223,12 +223,12 @@ async def money_moves(world: "World", source: random.Random) -> None:
     kind = source.choice(("TRANSFER", "COMMISSION_REBATE", "INSURANCE_CLEAR", "NEW_KIND"))
     amount = Decimal(source.choice(("250", "-120.5", "0.00000001")))
     told = source.random() < 0.6
-    twin.exchange.move(twin.exchange.accounts[0], "USDT", amount, kind, told=told)
-    world.checker.moved(twin)
-    if not told:
-        async with trouble(world):
+    async with trouble(world):  # a fill after it may be booked before it
+        twin.exchange.move(twin.exchange.accounts[0], "USDT", amount, kind, told=told)
+        world.checker.moved(twin)
+        if not told:
             world.audit(list(world.twins).index("binance_usdm"))
-            await _booked(world, twin)
+        await _booked(world, twin)
 
 
 # -- the venue's rules ---------------------------------------------------------------------------
