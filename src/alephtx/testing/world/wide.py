@@ -228,6 +228,7 @@ async def money_moves(world: "World", source: random.Random) -> None:
         world.checker.moved(twin)
         if not told:
             world.audit(list(world.twins).index("binance_usdm"))
+        await asyncio.sleep(3)  # until what was before it no longer counts
         await _booked(world, twin)
 
 
