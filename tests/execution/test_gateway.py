@@ -204,6 +204,50 @@ async def test_failed_audit_changes_nothing(world):
     assert world.gateway.ready.is_set()
 
 
+async def test_failed_audit_is_made_again_soon(world):
+    await world.up()
+    world.wire.answers[What.ORDERS] = VenueError("down")
+    await world.passes(AUDIT_NS + SECOND)
+    asked = world.wire.whats().count(What.ORDERS)
+    world.wire.answers[What.ORDERS] = says()
+    await world.passes(RECHECK_NS + SECOND)
+    assert world.wire.whats().count(What.ORDERS) == asked + 1
+
+
+async def test_audit_that_is_asked_for_during_another_is_made_after_it(world):
+    """What happened meanwhile may be past the question that would have shown it."""
+    await world.up()
+    audits, goes_on = [], asyncio.Event()
+
+    async def audited():
+        audits.append(world.clock.now())
+        await goes_on.wait()
+
+    world.gateway.on_audited = audited
+    world.gateway.audit_within(0)
+    await world.until(lambda: len(audits) == 1)
+    world.gateway.audit_within(0)
+    await world.passes(2 * SECOND)
+    assert len(audits) == 1
+    goes_on.set()
+    await world.passes(SECOND)
+    assert len(audits) == 2
+
+
+@pytest.mark.parametrize("ask", ["fills", "funding"])
+async def test_question_that_is_not_answered_brings_an_audit_soon(world, ask):
+    await world.up()
+    what = What.FILLS_SINCE if ask == "fills" else What.FUNDING_SINCE
+    world.wire.answers[what] = [VenueError("busy"), says()]
+    asked = world.wire.whats().count(What.ORDERS)
+    if ask == "fills":
+        world.gateway.fetch_fills_soon(0)
+    else:
+        world.frame(says(controls=[["funding", "DEPOSIT: 5 USDT", ""]]))
+    await world.passes(RECHECK_NS + SECOND)
+    assert world.wire.whats().count(What.ORDERS) == asked + 1
+
+
 # -- questions -----------------------------------------------------------------------------
 
 

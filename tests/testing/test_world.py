@@ -36,7 +36,7 @@ KILLED_BY = {
     "no_cancel_at_the_end": 25,
     "skip_the_position_rule": 1,
     "send_in_a_halt": 78,
-    "close_in_words_only": 57,
+    "close_in_words_only": 14,
     "believe_foreigners": 3,
 }
 """Broken build -> a seed of 30 s that notices; `--mutant NAME --seeds 500` finds them."""

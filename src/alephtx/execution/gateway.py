@@ -121,6 +121,7 @@ class Gateway:
             spawn=self._spawn, on_control=self._control, on_stray=self._cancel_stray,
         )  # fmt: skip
         self.inbox.on_orphans = self.truth.explain_soon
+        self.truth.on_unanswered = lambda: self.audit_within(RECHECK_NS)
         self.outbox = Outbox(
             account, codec, wire, self.clock_watch, clock, self.inbox, self.truth, self._spawn
         )
@@ -396,6 +397,7 @@ class Gateway:
                 await self.on_audited()
         except VenueError as error:
             log.warning("account_audit_failed", account=self.account, error=str(error))
+            self.audit_within(RECHECK_NS)
 
     async def _housekeep(self) -> None:
         """Push the backlog, audit, watch the private link's confirmation, keep the login alive."""
@@ -404,10 +406,11 @@ class Gateway:
             await self.clock.sleep(HOUSEKEEP_NS)
             self.inbox.sweep()
             now = self.clock.monotonic()
-            if now >= self._audit_due_ns and not self._in_resync:
+            auditing = self._audit_task is not None and not self._audit_task.done()
+            # One that is asked for while another goes on is not answered by that.
+            if now >= self._audit_due_ns and not self._in_resync and not auditing:
                 self._audit_due_ns = now + AUDIT_NS
-                if self._audit_task is None or self._audit_task.done():
-                    self._audit_task = self._spawn(self._audit())
+                self._audit_task = self._spawn(self._audit())
             unconfirmed = self._confirmations > 0 and "private" in self._links_up
             if unconfirmed and now - self._up_ns > CONFIRM_NS:
                 self._up_ns = now

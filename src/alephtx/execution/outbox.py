@@ -319,11 +319,16 @@ class Outbox:
                 self.inbox.live.pop(order_id, None)
             elif reason == words.REASON_UNKNOWN_ORDER:
                 self.truth.resolve_soon(order_id)
-            elif request.op == words.CANCEL and order_id in self.inbox.live:
-                order = self.inbox.live[order_id]
-                order.refusals += 1
-                pause = min(AGAIN_MAX_NS, AGAIN_NS << min(order.refusals - 1, 16))
-                order.cancel_at_ns = self.clock.monotonic() + pause
+            if request.op == words.CANCEL:
+                self._slow_down(order_id)
+
+    def _slow_down(self, order_id: int) -> None:
+        """Let an order's next cancel wait, longer with every refusal."""
+        order = self.inbox.live.get(order_id)
+        if order is not None:
+            order.refusals += 1
+            pause = min(AGAIN_MAX_NS, AGAIN_NS << min(order.refusals - 1, 16))
+            order.cancel_at_ns = self.clock.monotonic() + pause
 
     def _doubt(self, request: Request, why: str) -> None:
         """Say that an outcome is unproven, and ask until it is proven."""

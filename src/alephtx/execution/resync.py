@@ -76,6 +76,7 @@ class Truth:
         self.since_ns = clock.now()
         self.balances: list[Balance] = []
         self.holdings: list[Holding] = []
+        self.on_unanswered: Callable[[], None] = lambda: None
         self._fetch = fetch
         self._fetching = asyncio.Lock()
         self._next_fetch: dict[int, _SharedFetch] = {}
@@ -146,11 +147,12 @@ class Truth:
         self._spawn(self._quietly(self.fetch_funding()))
 
     async def _quietly(self, work: Awaitable[None]) -> None:
-        """Do what the next audit does anyway; a venue that does not answer is only noted."""
+        """Do what an audit does anyway; where the venue does not answer, one comes soon."""
         try:
             await work
         except VenueError as error:
             log.warning("query_failed", account=self.inbox.account, error=str(error))
+            self.on_unanswered()
 
     # -- one order -------------------------------------------------------------------------
 

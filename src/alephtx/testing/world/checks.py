@@ -30,7 +30,7 @@ STALE_NS = 3_700 * MS
 """The feeder's limit, its beat, and how long an engine takes a feeder for alive that is not."""
 MEASURED_NS = 8 * SECOND
 """A clock that was set is known after so long: its refusals are looked into every five."""
-REFUSALS_MAX = 12
+CANCELS_MAX = 12
 SHOWN, MINDED = 128, 48  # touches kept of a venue; looks at its clock, 12 s
 
 
@@ -234,7 +234,7 @@ class Checker:
         self._positions(session)
         self._within_limits()
         self._closed_is_closed()
-        self._refusals_are_few()
+        self._cancels_are_few()
 
     def _read_journal(self) -> None:
         violate = self.world.violate
@@ -242,6 +242,7 @@ class Checker:
         self.fills: dict[tuple[int, int, int], Any] = {}
         self.sent: list[tuple[int, int]] = []
         self.refused: list[Any] = []
+        self.cancels: dict[int, list[int]] = {}
         last = 0
         for record in read(self.world.run_directory.journal):
             if last and record.seq != last + 1:
@@ -249,6 +250,8 @@ class Checker:
             last = record.seq
             if record.kind == INTENT_RECORD:
                 row = np.frombuffer(record.payload, INTENT, count=1)[0].copy()
+                if row["op"] == words.CANCEL:
+                    self.cancels.setdefault(int(row["target_order_id"]), []).append(record.ts)
                 if row["op"] != words.PLACE:
                     continue
                 order_id = int(row["order_id"])
@@ -325,21 +328,19 @@ class Checker:
                 ):
                     world.violate(f"order {order_id} passed the gate to closed account {account}")
 
-    def _refusals_are_few(self) -> None:
-        """No cancel is sent over and over, and none is refused for a clock that could be known."""
-        world, start = self.world, self.world.clock.offset_ns
-        lately: dict[int, deque[int]] = {}
+    def _cancels_are_few(self) -> None:
+        """No cancel is asked for over and over, and none refused for a clock that can be known."""
+        for order_id, stamps in self.cancels.items():
+            for first, last in zip(stamps, stamps[CANCELS_MAX:], strict=False):
+                if last - first < SECOND:
+                    self.world.violate(
+                        f"order {order_id} was cancelled {CANCELS_MAX} times a second"
+                    )
+                    return
         for row in self.refused:
-            order_id, ts = int(row["order_id"]), int(row["ts_recv"])
-            kept = lately.setdefault(order_id, deque(maxlen=REFUSALS_MAX))
-            if len(kept) == REFUSALS_MAX and ts - kept[0] < SECOND:
-                world.violate(
-                    f"{REFUSALS_MAX} cancels of order {order_id} were refused in a second"
-                )
-                return
-            kept.append(ts)
-            if row["reason"] == words.REASON_CLOCK and self._was_steady(ts - start):
-                world.violate(f"the cancel of order {order_id} was refused for our clock")
+            at = int(row["ts_recv"]) - self.world.clock.offset_ns
+            if row["reason"] == words.REASON_CLOCK and self._was_steady(at):
+                self.world.violate(f"a cancel of {int(row['order_id'])} was refused for our clock")
 
     def _was_steady(self, at_ns: int) -> bool:
         """Tell whether the looks before and after a moment found that all had been well."""
