@@ -363,6 +363,7 @@ def test_cancel_names_its_order_and_nothing_else(world):
         ({"tif": words.IOC}, ("ts_intent", 99), False),
         ({"tif": words.IOC}, ("ts_intent", 100), True),
         ({"tif": words.GTC}, ("ts_intent", 0), True),
+        ({"tif": words.GTD}, ("ts_intent", 0), True),
         ({"status": words.NEW}, ("ts_last", 0), True),
         ({"status": words.UNKNOWN}, ("ts_last", 900), False),
     ],

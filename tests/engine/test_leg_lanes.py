@@ -332,6 +332,14 @@ def test_least_net_there_is_has_a_side_too(view):
     assert not is_dust(view, legs(SPOT), coin(view), -1)
 
 
+def test_price_of_one_tick_is_a_price(view):
+    """What it makes of an order counts then, not the smallest quantity alone."""
+    view.top[PERP]["bid"], view.top[PERP]["ask"] = 1, 2
+    assert is_dust(view, legs(PERP), coin(view), 100_000)
+    view.top[PERP]["bid"] = 0
+    assert not is_dust(view, legs(PERP), coin(view), 100_000)
+
+
 def test_any_leg_may_take_what_others_do_not(view):
     view.instruments["qty_min"][SPOT] = 10**6
     assert not is_dust(view, legs(SPOT, PERP), coin(view), 100_000)
