@@ -101,8 +101,10 @@ def unsuitable(world, i, why):
     ctx = world.ctx
     if why == "none of its legs":
         ctx.legs[0, i] = 0
-    elif why == "a leg of another coin":
-        ctx.instruments["underlying"][i] = ctx.instruments["quote"][i]
+    elif why == "a leg of a coin before it":
+        ctx.instruments["underlying"][i] -= 1
+    elif why == "a leg of a coin after it":
+        ctx.instruments["underlying"][i] += 1
     elif why == "no account there":
         ctx.account_of[0, i] = -1
     elif why == "its account is asked for":
@@ -118,7 +120,8 @@ def unsuitable(world, i, why):
     "why",
     [
         "none of its legs",
-        "a leg of another coin",
+        "a leg of a coin before it",
+        "a leg of a coin after it",
         "no account there",
         "its account is asked for",
         "its price is too old",
@@ -318,8 +321,9 @@ def test_step_is_busy_exactly_while_a_lane_moves_on(world, fields, book, moves):
 
 
 @pytest.mark.parametrize("stage", [c.LANE_OPEN, c.LANE_CLOSING])
-def test_step_is_busy_while_cancels_leave(world, stage):
-    resting(world)
+@pytest.mark.parametrize("count", [1, 2])
+def test_step_is_busy_while_cancels_leave(world, stage, count):
+    resting(world)[count:]["status"] = words.UNKNOWN
     world.lane[c.L_STAGE], world.lane[c.L_SINCE] = stage, 1
     assert step(world.packed, 256) & c.R_BUSY
     assert not step(world.packed, 256) & c.R_BUSY

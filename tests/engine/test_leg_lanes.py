@@ -13,6 +13,7 @@ from alephtx.engine.leg_lanes import (
     BROKEN_NET,
     any_broken,
     closing_lots,
+    fill_moves,
     is_dust,
     judge_groups,
     lane_moved,
@@ -106,6 +107,18 @@ def test_net_beyond_its_bound_is_broken(net, base, found):
     lanes[1, c.L_NET] = net
     lane_moved(lanes[1], control, base, 5)
     assert (lanes[1, c.L_NET], lanes[1, c.L_STAGE]) == (found, c.LANE_OPEN)
+
+
+@pytest.mark.parametrize(("bought", "paid"), [(1, 2), (2, 1)])
+def test_both_coins_of_a_fill_move_whichever_has_the_smaller_number(view, bought, paid):
+    """0.001 for 50.00."""
+    lanes, control = some_lanes()
+    lanes[paid, c.L_RISK] = 1
+    row = view.instruments[SPOT : SPOT + 1].copy()
+    row["underlying"], row["quote"] = bought, paid
+    fill_moves(lanes, control, row, words.BUY, 5_000_000, 100, 100_000, 5)
+    assert (lanes[bought, c.L_NET], lanes[paid, c.L_NET]) == (100_000, -5_000_000_000)
+    assert control[c.X_LANES_OPEN] == 2
 
 
 # -- who may send into it --------------------------------------------------------------------
@@ -338,6 +351,12 @@ def test_price_of_one_tick_is_a_price(view):
     assert is_dust(view, legs(PERP), coin(view), 100_000)
     view.top[PERP]["bid"] = 0
     assert not is_dust(view, legs(PERP), coin(view), 100_000)
+
+
+def test_number_of_a_book_says_nothing_about_its_price(view):
+    view.top["aux"] = 3 << words.EPOCH_SHIFT
+    assert is_dust(view, legs(SPOT), coin(view), 9_000)
+    assert not is_dust(view, legs(SPOT), coin(view), 10_000)
 
 
 def test_any_leg_may_take_what_others_do_not(view):

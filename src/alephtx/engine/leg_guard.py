@@ -210,7 +210,8 @@ def _choose(x: Rows, s: Int, u: Int, view: View) -> int:
     lane = field(x, F_LANES, I3)[s, u]
     net, side, count = lane[L_NET], closing_side(lane[L_NET]), 0
     for i in range(len(view.instruments)):
-        count += 1 if _candidate(x, s, u, i, view, net) else 0
+        if _candidate(x, s, u, i, view, net):
+            count += 1
     before = (lane[L_TRIES] >> 1) % max(count, 1)
     for reduces in (True, False):
         for i in range(len(view.instruments)):
