@@ -39,6 +39,7 @@ SLOW_KILL_TESTS = (
     "tests/engine/test_killer.py",
     "tests/engine/test_killer_process.py",
 )
+LEG_TESTS = ("tests/engine/test_leg_lanes.py", "tests/engine/test_leg_choice.py")
 ORDER_TESTS = ("tests/execution",)
 PARTS: dict[str, tuple[str, tuple[Stage, ...]]] = {
     "gate": (
@@ -74,7 +75,10 @@ PARTS: dict[str, tuple[str, tuple[Stage, ...]]] = {
     ),
     "legs": (
         "the leg guard",
-        (Stage(("tests/engine/test_leg_guard.py", "tests/strategies/test_legs.py")),),
+        (
+            Stage(LEG_TESTS),
+            Stage(("tests/engine/test_leg_guard.py", "tests/strategies/test_legs.py")),
+        ),
     ),
 }
 """By short name: the part in floors.py, and the tests that are asked, one stage after the other."""

@@ -23,7 +23,6 @@ from alephtx.core.words import (
     IOC,
     LEG_GROUP,
     LIMIT,
-    PASS,
     PENDING_CANCEL,
     PLACE,
     SELL,
@@ -88,10 +87,10 @@ from alephtx.strategies.legs import usable
 TRIES = 16
 """How many times the guard may try in its half of the deadline."""
 
-CROSS_E8, CROSS_MAX = 100_000, 10
+CROSS_BPS, CROSS_MAX = 10, 10
 """Each order crosses 10 bps further than the last one, up to 100; the band's denial starts over."""
 
-WHY_UNPROVEN, WHY_OPEN, WHY_OVERFLOW = 1, 2, 3
+WHY_UNPROVEN, WHY_OPEN, WHY_OVERFLOW = range(3)
 WHY_TEXT = {
     WHY_UNPROVEN: "an order's outcome is unproven or its cancel unanswered",
     WHY_OPEN: "no venue took what would close it",
@@ -107,19 +106,19 @@ def closes(ctx: Context) -> bool:
 
 
 def guard_legs(x: Rows, a: Int, b: Int) -> int:
-    """Look at every lane that is not at rest; a stage of the step. Returns how many moved on."""
-    lanes, strategies = field(x, F_LANES, I3), field(x, F_STRATEGIES, I2)
-    acted = 0
-    for s in range(strategies.shape[0]):
-        for u in range(lanes.shape[1]):
+    """Look at every lane that is not at rest; a stage of the step. Returns 0 when nothing moved."""
+    lanes = field(x, F_LANES, I3)
+    moved = 0
+    for s in range(len(lanes)):
+        for u in range(len(lanes[s])):
             if lanes[s, u, L_STAGE] != LANE_REST:
-                acted += _look(x, s, u)
-    return acted
+                moved += _look(x, s, u)
+    return moved
 
 
 @kernel
 def _look(x: Rows, s: Int, u: Int) -> int:
-    """Move one lane on; returns 1 when something was sent or a stage changed."""
+    """Move one lane on; returns 0 when nothing was sent and no stage changed."""
     lanes, legs = field(x, F_LANES, I3)[s], field(x, F_LEGS, I2)[s]
     control, now = field(x, F_CONTROL, I1), field(x, F_NOW, I1)[0]
     strategies, counters = field(x, F_STRATEGIES, I2), field(x, F_COUNTERS, I1)
@@ -129,28 +128,27 @@ def _look(x: Rows, s: Int, u: Int) -> int:
         return 0
     if lane[L_SINCE] == 0:
         lane[L_SINCE] = now
-    acted = 0
+    moved = 0
     if lane[L_STAGE] == LANE_OPEN:
         if strategies[s, S_ENABLED] != 0 and now - lane[L_SINCE] < half:
             return 0
         lane[L_STAGE], lane[L_UNTIL], lane[L_NEXT] = LANE_CLOSING, now + half, now
+        lane[L_TRIES], lane[L_CROSS] = 0, 0
         counters[C_LEG_CLOSINGS] += 1
-        acted = 1
+        moved = 1
     if lane[L_STAGE] == LANE_CLOSING and (now >= lane[L_UNTIL] or lane[L_NET] == BROKEN_NET):
         lane[L_STAGE], strategies[s, S_ENABLED] = LANE_BROKEN, 0
         lane[L_WHY] = WHY_UNPROVEN if live > 0 else WHY_OPEN
         if lane[L_NET] == BROKEN_NET:
             lane[L_WHY] = WHY_OVERFLOW
         counters[C_LEG_HALTS] += 1
-        acted = 1
+        moved = 1
     if now < lane[L_NEXT] or control[X_HALTED] != 0:
-        return acted  # whoever halted the engine cancels
-    lane[L_NEXT] = now + max(half // TRIES, 1)
+        return moved  # whoever halted the engine cancels
+    lane[L_NEXT] = now + half // TRIES
     if live > 0:
-        return max(acted, _cancel(x, s, u, view))
-    if not any_broken(lanes):
-        return max(acted, _close(x, s, u, view))
-    return acted
+        return moved + _cancel(x, s, u, view)
+    return moved if any_broken(lanes) else moved + _close(x, s, u, view)
 
 
 @inline_kernel
@@ -166,7 +164,7 @@ def _send(x: Rows, s: Int, n: Int) -> int:
 
 @kernel
 def _cancel(x: Rows, s: Int, u: Int, view: View) -> int:
-    """Cancel the live orders of a lane, again when it stays unanswered; 1 when there were any."""
+    """Cancel the live orders of a lane, again when it stays unanswered; returns how many."""
     intents, n, now = field(x, F_INTENTS, INTENTS), 0, field(x, F_NOW, I1)[0]
     patience = field(x, F_STRATEGIES, I2)[s, S_LEG_NS] >> 3
     for k in range(view.open_count[0]):
@@ -184,7 +182,13 @@ def _cancel(x: Rows, s: Int, u: Int, view: View) -> int:
         n += 1
     if n > 0:
         _send(x, s, n)
-    return min(n, 1)
+    return n
+
+
+@inline_kernel
+def closing_side(net: Int) -> Int:
+    """Return the side that brings a net, which is not zero, nearer to flat."""
+    return SELL if net > 0 else BUY
 
 
 @inline_kernel
@@ -197,28 +201,27 @@ def _candidate(x: Rows, s: Int, u: Int, i: Int, view: View, net: Int) -> bool:
         return False
     if not usable(view, i, field(x, F_GATE_STALE, I1)[i]):
         return False
-    return closing_lots(view, i, SELL if net > 0 else BUY, abs(net)) > 0
+    return closing_lots(view, i, closing_side(net), abs(net)) > 0
 
 
 @kernel
 def _choose(x: Rows, s: Int, u: Int, view: View) -> int:
     """Return where to send: what holds too much first, the next one after two tries; -1 nowhere."""
     lane = field(x, F_LANES, I3)[s, u]
-    net, count = lane[L_NET], 0
-    for i in range(view.instruments.shape[0]):
-        count += 1 if _candidate(x, s, u, i, view, net) else 0
-    if count == 0:
-        return -1
-    wanted, chosen = (lane[L_TRIES] >> 1) % count, -1
-    for other in range(2):  # 0: reduces a position, 1: opens or adds to one
-        for i in range(view.instruments.shape[0]):
-            reduces = view.positions[i]["qty"] != 0 and (view.positions[i]["qty"] > 0) == (net > 0)
-            if reduces == (other == 1) or not _candidate(x, s, u, i, view, net):
+    net, side, count = lane[L_NET], closing_side(lane[L_NET]), 0
+    for i in range(len(view.instruments)):
+        if _candidate(x, s, u, i, view, net):
+            count += 1
+    before = (lane[L_TRIES] >> 1) % max(count, 1)
+    for reduces in (True, False):
+        for i in range(len(view.instruments)):
+            held = view.positions[i]["qty"]
+            if (held * side < 0) != reduces or not _candidate(x, s, u, i, view, net):
                 continue
-            if wanted == 0:
-                chosen = i
-            wanted -= 1
-    return chosen
+            if before == 0:
+                return i
+            before -= 1
+    return -1
 
 
 @kernel
@@ -229,9 +232,9 @@ def _close(x: Rows, s: Int, u: Int, view: View) -> int:
         return 0
     lane, intents = field(x, F_LANES, I3)[s, u], field(x, F_INTENTS, INTENTS)
     net, counters = lane[L_NET], field(x, F_COUNTERS, I1)
-    side = SELL if net > 0 else BUY
+    side = closing_side(net)
     touch, steps = touch_price(view, i, side), min(lane[L_CROSS] + 1, CROSS_MAX)
-    crossing = max(mul_div_checked(touch, CROSS_E8 * steps, 100_000_000, NEAREST), 1)
+    crossing = max(mul_div_checked(touch, CROSS_BPS * steps, 10_000, NEAREST), 1)
     price = round_price(view.instruments[i : i + 1], touch + side * crossing, side)
     intents[0] = INTENTS[0]
     intents[0]["op"], intents[0]["type"], intents[0]["tif"] = PLACE, LIMIT, IOC
@@ -242,7 +245,6 @@ def _close(x: Rows, s: Int, u: Int, view: View) -> int:
     lane[L_TRIES] += 1
     lane[L_CROSS] += 1
     counters[C_LEG_ORDERS] += _send(x, s, 1)
-    verdict = np.int64(intents[0]["verdict"])
-    if verdict != PASS and verdict in (DENY_BAND, DENY_COLLAR):
+    if np.int64(intents[0]["verdict"]) in (DENY_BAND, DENY_COLLAR):
         lane[L_CROSS] = 0
     return 1

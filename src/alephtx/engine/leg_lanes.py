@@ -29,15 +29,10 @@ from alephtx.core.words import (
     UNTRADEABLE_MASK,
 )
 from alephtx.engine.context import (
-    L_CROSS,
     L_NET,
-    L_NEXT,
     L_RISK,
     L_SINCE,
     L_STAGE,
-    L_TRIES,
-    L_UNTIL,
-    L_WHY,
     LANE_BROKEN,
     LANE_CLOSING,
     LANE_OPEN,
@@ -63,8 +58,7 @@ def lane_opened(lane: Rows, control: Rows, now: Int) -> None:
 @inline_kernel
 def lane_rests(lane: Rows, control: Rows) -> None:
     """Note that all is even and nothing is live."""
-    lane[L_STAGE], lane[L_SINCE], lane[L_UNTIL], lane[L_NEXT] = LANE_REST, 0, 0, 0
-    lane[L_TRIES], lane[L_CROSS] = 0, 0
+    lane[L_STAGE] = LANE_REST
     control[X_LANES_OPEN] -= 1
 
 
@@ -114,21 +108,22 @@ def judge_groups(intents: Rows, n: Int, lanes: Rows, control: Rows, instruments:
             continue
         if np.int64(intents[k]["flags"]) & HEDGE and intents[k]["group_id"] == 0:
             intents[k]["group_id"] = LEG_GROUP
-        stage = lanes[np.int64(instruments[i]["underlying"]), L_STAGE]
-        shut = broken or stage == LANE_CLOSING
+        shut = broken or lanes[np.int64(instruments[i]["underlying"]), L_STAGE] == LANE_CLOSING
+        if instruments[i]["contract"] == SPOT:  # what it is paid with is a leg too
+            shut |= lanes[np.int64(instruments[i]["quote"]), L_STAGE] == LANE_CLOSING
         if shut and control[X_GUARDING] == 0 and intents[k]["verdict"] == PASS:
             intents[k]["verdict"], intents[k]["rule"] = DENY_LEGS, RULE_LEGS
 
 
 @inline_kernel
 def live_legs(view: View, u: Int) -> tuple[int, int]:
-    """Return how many grouped orders of an underlying are live, and the oldest one's time."""
-    count, oldest = 0, 0
+    """Return how many grouped orders of an underlying are live, and since when one is."""
+    count, oldest = 0, view.now[0]
     for k in range(view.open_count[0]):
         row = view.orders[k]
         if row["group_id"] == 0 or not touches(view, np.int64(row["instrument"]), u):
             continue
-        oldest = row["ts_intent"] if count == 0 else min(oldest, row["ts_intent"])
+        oldest = min(oldest, row["ts_intent"])
         count += 1
     return count, oldest
 
@@ -199,7 +194,7 @@ def lane_settles(view: View, lanes: Rows, legs: Rows, control: Rows, u: Int) -> 
         return live
     if live == 0:
         lane_rests(lane, control)
-    elif lane[L_STAGE] == LANE_OPEN:
+    else:
         lane[L_SINCE] = max(lane[L_SINCE], oldest)
     return live
 
@@ -209,5 +204,4 @@ def rearm_lanes(lanes: Rows, now: Int) -> None:
     """Give a strategy's broken lanes another deadline: whoever enables it says so."""
     for u in range(lanes.shape[0]):
         if lanes[u, L_STAGE] == LANE_BROKEN:
-            lanes[u, L_STAGE], lanes[u, L_SINCE], lanes[u, L_NEXT] = LANE_OPEN, now, 0
-            lanes[u, L_TRIES], lanes[u, L_CROSS], lanes[u, L_WHY] = 0, 0, 0
+            lanes[u, L_STAGE], lanes[u, L_SINCE] = LANE_OPEN, now
