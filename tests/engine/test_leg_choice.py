@@ -153,9 +153,11 @@ def test_nothing_is_sent_where_no_instrument_can_be_used(world):
 
 
 def test_order_is_an_immediate_limit_order_of_the_guards_and_nothing_else(world):
-    """The row it is written to may hold what a strategy wrote before."""
+    """The row it is written to holds what a strategy wrote, as long as none is entered again."""
+    look(world)
+    open_lane(world)
     world.ctx.intents.view("u1")[:] = 7
-    order = sent(world)
+    (order,) = world.tick()
     told = {name: int(order[name]) for name in order.dtype.names if order[name] != 0}
     del told["order_id"], told["input_seq"]
     assert told == {
@@ -348,7 +350,7 @@ def test_cancel_names_its_order_and_nothing_else(world):
     rows = resting(world)
     world.ctx.intents.view("u1")[:] = 7
     told = []
-    for cancel in look(world):
+    for cancel in world.tick():
         told.append({name: int(cancel[name]) for name in cancel.dtype.names if cancel[name] != 0})
         del told[-1]["input_seq"], told[-1]["ts_intent"]
     common = {"op": words.CANCEL}
