@@ -229,6 +229,16 @@ async def test_venue_that_does_not_tell_its_time_either_keeps_a_kill_going():
     assert pit.kill.venue_now() == pit.clock.now()
 
 
+async def test_venue_that_refuses_our_clock_and_has_no_question_for_its_own_is_asked_on():
+    pit = Pit()
+    refused = Unauthorized("your clock is 4 s ahead")
+    refused.reason = words.REASON_CLOCK
+    pit.refused[What.ORDERS] = [refused]
+    report = await kill(pit)
+    assert report.confirmed
+    assert pit.kill.venue_now() == pit.clock.now()
+
+
 async def test_many_refusals_at_once_ask_for_the_time_once():
     pit = Pit()
     pit.codec.tells_time = True
