@@ -264,7 +264,7 @@ def test_absurd_stamp_makes_no_price_young_that_is_not(matrix, dated, made):
 
 
 @pytest.mark.kernel
-def test_message_without_a_stamp_is_as_old_as_the_one_before_it_on_its_link(matrix, dated):
+def test_message_without_a_stamp_may_be_as_old_as_the_one_before_it_on_its_link(matrix, dated):
     clock, outlet = dated
     outlet.measured(0, 0)
     book_message(outlet, clock, 11, made=clock.now() - 2_000 * MS, link=1)
@@ -276,6 +276,10 @@ def test_message_without_a_stamp_is_as_old_as_the_one_before_it_on_its_link(matr
     assert top_of(matrix, 1)[1] == words.STALE
     book_message(outlet, clock, 14, link=-1)  # one that had waited with us, not there
     assert top_of(matrix, 0)[1] == 0
+    book_message(outlet, clock, 15, made=clock.now() - 1_000 * MS, link=1)
+    clock.advance(501 * MS)
+    book_message(outlet, clock, 16, link=1)  # it may have been made right behind that one
+    assert top_of(matrix, 0)[1] == words.STALE
 
 
 @pytest.mark.kernel

@@ -292,6 +292,17 @@ def test_fills_booked_in_another_order_make_an_account_unknown_until_it_is_flat(
     assert account_profit(ledger, 0, MARKS) is not None
 
 
+@pytest.mark.parametrize(("ts", "known"), [(4, True), (3, False), (2, False)])
+def test_foreign_fill_that_waited_may_have_been_the_first_of_its_millisecond(ts, known):
+    ledger = opened(("USDT", "1000"))
+    ledger.apply_fill(fill(LINEAR, 1, 10_000, 500, 1, ts_event=1))
+    ledger.apply_fill(fill(LINEAR, -1, 12_000, 250, 3, ts_event=3, realized="25"))
+    foreign = fill(LINEAR, 1, 11_000, 500, 2, ts_event=ts)
+    foreign["order_id"], foreign["flags"] = 0, words.FOREIGN
+    ledger.apply_fill(foreign)
+    assert (account_profit(ledger, 0, MARKS) is not None) == known
+
+
 def test_spot_bought_in_another_order_is_worth_what_it_is():
     ledger = opened(("USDT", "1000"))
     for trade_id, ts in ((1, 2), (2, 1)):

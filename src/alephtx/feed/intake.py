@@ -51,10 +51,11 @@ class Intake(NamedTuple):
 
     states: join states (I, join.WORDS). link_of: the link that last brought a book message (I,),
     -1 none. seen_ns: monotonic time of the last book or top (I,), 0 never. stale: 1 = we flagged it
-    (I,). crossed_ns: since when its book is crossed (I,), 0 = it is not. ages: of the last message
-    with a stamp, by link (L,), ns. terms: how old a book may be, by how much the venue's clock is
-    ahead of ours and how wrong that may be, ns (TERMS_WORDS,). verdicts: messages left for Python
-    (VERDICTS_MAX, 4). counters: (COUNTER_WORDS,). latency: histogram of wire to matrix.
+    (I,). crossed_ns: since when its book is crossed (I,), 0 = it is not. made_ns: when the last
+    message with a stamp was made by our clock, by link (L,), 0 none. terms: how old a book may be,
+    by how much the venue's clock is ahead of ours and how wrong that may be, ns (TERMS_WORDS,).
+    verdicts: messages left for Python (VERDICTS_MAX, 4). counters: (COUNTER_WORDS,). latency:
+    histogram of wire to matrix.
     """
 
     states: Rows
@@ -62,7 +63,7 @@ class Intake(NamedTuple):
     seen_ns: Rows
     stale: Rows
     crossed_ns: Rows
-    ages: Rows
+    made_ns: Rows
     terms: Rows
     verdicts: Rows
     counters: Rows
@@ -102,22 +103,22 @@ def message_end(rows: Rows, start: Int, n: Int) -> int:
 def _age(intake: Intake, link: Int, row: Any, wall_ns: Int) -> int:
     """Return how old a message is at least, in ns.
 
-    By the venue's clock, where its stamp and that clock are known; a message without a stamp is as
-    old as the last one of its link, with which it stood in one queue. Never less than since its
-    bytes came.
+    By the venue's clock, where its stamp and that clock are known. A message without a stamp may be
+    as old as the last one of its link that has one, behind which it stood: after a silence the
+    first of a late queue would look fresh otherwise. Never less than since its bytes came.
     """
     age: Any = np.int64(0)
     stamp = np.int64(row["ts_event"])
     terms = intake.terms
-    if link >= 0:
-        age = intake.ages[link]
+    if link >= 0 and intake.made_ns[link] != 0:
+        age = wall_ns - intake.made_ns[link]
     if stamp > 0 and terms[AHEAD_ERROR] != UNMEASURED:
         apparent = wall_ns + terms[VENUE_AHEAD] - stamp
         if apparent + terms[AHEAD_ERROR] < -EARLY_NS:
             intake.counters[EARLY] += 1
         age = max(np.int64(0), apparent - terms[AHEAD_ERROR])
         if link >= 0:
-            intake.ages[link] = age
+            intake.made_ns[link] = wall_ns - age
     arrived = np.int64(row["ts_recv"])
     if arrived > 0:
         age = max(age, wall_ns - arrived)

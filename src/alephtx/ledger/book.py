@@ -243,7 +243,7 @@ class Ledger(Readings):
         """Move the account's position; returns it and what the fill changed of its cost."""
         position = self.accounts.setdefault((fill.account, fill.instrument), Position())
         cost = position.fill(instrument, fill.side, fill.price, fill.qty)
-        position.came(fill.ts)
+        position.came(fill.ts, waited=fill.strategy == NOBODY)
         return position, cost
 
     def _trade_own(self, fill: Fill, instrument: Instrument) -> None:

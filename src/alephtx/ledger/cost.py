@@ -142,9 +142,14 @@ class Position(msgspec.Struct):
         self.fills += 1
         return self.cost - before
 
-    def came(self, ts: int) -> None:
-        """Note when the fill that was just applied happened."""
-        self.disordered = self.qty != 0 and (self.disordered or ts < self.newest)
+    def came(self, ts: int, *, waited: bool) -> None:
+        """Note when the fill that was just applied happened.
+
+        waited: it was held until somebody's order came for it, so that of fills in one millisecond
+        it may have been the first.
+        """
+        late = ts < self.newest or (waited and ts == self.newest)
+        self.disordered = self.qty != 0 and (self.disordered or late)
         self.newest = max(self.newest, ts)
 
     def take_up(self, instrument: Instrument, lots: int, price: Decimal) -> None:
