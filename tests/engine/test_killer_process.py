@@ -427,3 +427,18 @@ async def test_killer_heeds_what_the_venue_says_about_its_rate(tmp_path):
             await bound.kill.ask(What.ORDERS)
         assert bound.buckets.try_take((), cancel=True) > 0
         await killer.close()
+
+
+async def test_kill_during_a_ban_says_in_time_what_it_could_not_do(tmp_path):
+    async with standing(tmp_path, VENUE) as desk:
+        desk.rest(VENUE, desk.intend(VENUE))
+        (twin,) = desk.served.twins.values()
+        while not twin.weight_limits.banned_seconds("127.0.0.1"):
+            twin.weight_limits.charge("127.0.0.1", 10_000)
+        begun, before = time.monotonic(), twin.stats["http_requests"]
+        report = await desk.kill(wait_s=2.0)
+        assert time.monotonic() - begun < 6
+        (account,) = report.accounts
+        assert not report.confirmed
+        assert "asked us to send nothing for" in account.error
+        assert twin.stats["http_requests"] - before < 5, "it is asked, and then left alone"

@@ -145,7 +145,7 @@ async def test_what_is_signed_carries_the_venues_time(ahead_ms):
     await world.gateway.close()
 
 
-async def test_clock_that_is_too_far_off_is_left_to_its_owner():
+async def test_clock_that_is_too_far_off_is_left_to_its_owner_who_is_told(capsys):
     world = World()
     tell_time(world, 11 * SECOND)
     await world.gateway.start()
@@ -153,6 +153,7 @@ async def test_clock_that_is_too_far_off_is_left_to_its_owner():
     await asyncio.sleep(0)
     world.place(1)
     assert world.codec.stamps == [world.clock.now()]
+    assert "set this machine's clock" in capsys.readouterr().err
     await world.gateway.close()
 
 

@@ -338,3 +338,9 @@ def test_reply_to_http_order_is_an_ack_and_answers_its_key():
     (update,) = updates(out)
     assert (update["kind"], update["venue_order_id"]) == (words.ACK, 22542179)
     assert [(c.kind, c.key) for c in out.controls] == [("answer", request.key)]
+
+
+@pytest.mark.parametrize("wrong", [10**18, -1, "5", None, 1.5])
+def test_reply_time_that_makes_no_sense_is_refused(wrong):
+    with pytest.raises(ProtocolError):
+        answered("usdm", What.TIME, {"serverTime": wrong})

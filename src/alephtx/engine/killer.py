@@ -22,7 +22,7 @@ from alephtx.core import log as logs
 from alephtx.core.clock import MachineClock
 from alephtx.core.config import load_config
 from alephtx.core.config_schema import Account, Config
-from alephtx.core.errors import AlephError, ConfigError, JournalError
+from alephtx.core.errors import AlephError, ConfigError, JournalError, Throttled
 from alephtx.core.identity import killers_order_id
 from alephtx.core.instruments import Instruments
 from alephtx.core.ports import Request, What
@@ -71,7 +71,14 @@ class Bound:
         self.deadman = _deadman(self.kill, section, killer, index)
 
     async def fetch(self, request: Request) -> tuple[int, Any, bytes]:
-        """Do a request, with the share of the rate budget that is kept for cancels."""
+        """Do a request, with the share of the rate budget that is kept for cancels.
+
+        A venue that asked us to wait is not asked meanwhile: Throttled, at once, so that a kill
+        goes on looking and says in time what it could not do.
+        """
+        if held_ns := self.buckets.held_ns:
+            said = f"the venue asked us to send nothing for {held_ns / 1e9:.0f} s more"
+            raise Throttled(said, venue=self.section.venue, retryable=True)
         await self.buckets.take(request.weights, cancel=True)
         answer = await self.http.fetch(msgspec.structs.replace(request, timeout_ns=TIMEOUT_NS))
         if wait_ns := wait_asked_ns(answer[0], answer[1]):

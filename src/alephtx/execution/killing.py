@@ -189,7 +189,7 @@ class AccountKill:
             await self.read(request)
         except VenueError as error:
             self.report.error = str(error)
-            log.warning("kill_cancel_failed", account=self.name, error=str(error))
+            log.every(1).warning("kill_cancel_failed", account=self.name, error=str(error))
 
     # -- looking ---------------------------------------------------------------------------
 

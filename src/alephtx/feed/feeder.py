@@ -21,7 +21,7 @@ from alephtx.core.log import logger
 from alephtx.core.ports import Batch, Codec, Endpoints, JoinRule, Request, Rows
 from alephtx.feed import intake as columns
 from alephtx.feed.join import GAP
-from alephtx.feed.outlet import Outlet
+from alephtx.feed.outlet import STALE_NS, Outlet
 from alephtx.feed.record import Recorder
 from alephtx.feed.resync import Resyncs
 from alephtx.matrix import writers
@@ -50,7 +50,7 @@ class FeederOptions(msgspec.Struct, frozen=True, kw_only=True):
     clock_ns: period of TIME requests, 0 = none. spin: never sleep in the poll of sockets.
     """
 
-    stale_ns: int = 1_500 * MS
+    stale_ns: int = STALE_NS
     crossed_max_ns: int = 2 * SECOND
     beat_ns: int = 20 * MS
     clock_ns: int = 60 * SECOND

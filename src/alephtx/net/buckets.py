@@ -103,6 +103,11 @@ class Buckets:
         """Send nothing at all, cancels neither, for that long: the venue said so."""
         self._held_until_ns = max(self._held_until_ns, self._clock.monotonic() + duration_ns)
 
+    @property
+    def held_ns(self) -> int:
+        """Return for how long nothing may be sent any more, 0 when that is over."""
+        return max(0, self._held_until_ns - self._clock.monotonic())
+
     def left(self, name: str) -> int:
         """Return the whole tokens left in a bucket, the cancels' share included."""
         level = self._level(name, 0)

@@ -34,16 +34,19 @@ class Offset(NamedTuple):
     error_ns: int
 
     @property
+    def least_ns(self) -> int:
+        """The least change of our clock that makes it possibly the venue's."""
+        least = max(0, abs(self.offset_ns) - self.error_ns)
+        return least if self.offset_ns > 0 else -least
+
+    @property
     def shift_ns(self) -> int:
-        """The least change of our clock that makes it possibly the venue's; 0 beyond SHIFT_MAX_NS.
+        """By how much our clock is moved for the venue: the least, 0 beyond SHIFT_MAX_NS.
 
         What is known of an account is asked for from a minute before a moment of our clock, so it
         must not be far off; a clock that is, is for its owner to set.
         """
-        least = max(0, abs(self.offset_ns) - self.error_ns)
-        if least > SHIFT_MAX_NS:
-            return 0
-        return least if self.offset_ns > 0 else -least
+        return self.least_ns if abs(self.least_ns) <= SHIFT_MAX_NS else 0
 
 
 def venue_offset(samples: Sequence[Sample], keep: int = 5) -> Offset:

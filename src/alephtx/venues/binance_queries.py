@@ -38,7 +38,7 @@ from alephtx.venues.binance_orders import (
     Params,
     signed_query,
 )
-from alephtx.venues.binance_wire import UNREADABLE, put_snapshot
+from alephtx.venues.binance_wire import UNREADABLE, Millis, put_snapshot
 
 DAY_NS = 86_400_000_000_000
 PAGE = 1000
@@ -362,7 +362,7 @@ class Refusal(Struct):
 class Clock(Struct):
     """`{"serverTime":1}`."""
 
-    server_time: int = msgspec.field(name="serverTime")
+    server_time: Millis = msgspec.field(name="serverTime")
 
 
 class ListenKey(Struct):
