@@ -47,6 +47,27 @@ class Event(Record):
     flags: U2 = 0
 
 
+class Tick(Record):
+    """A market event as replay reads it; 32 bytes, one instrument a file.
+
+    ticks = price_base + price x price_unit and lots = qty x qty_unit of the file; what does not fit
+    is kept as Event rows, whose fields have the same names and meaning. kind: DELTA (lots at a
+    level, 0 removes), TRADE, CLEAR, TOP (two rows, BUY and SELL, 0 lots = none), GAP, STATUS, ...
+    message counts from 0; rows of one message become visible together. Rows are in the venue's
+    order: ts_event never falls, nor does ts_recv, except as TICK_EXCHANGE and TICK_LOCAL say.
+    """
+
+    ts_event: I8 = 0
+    ts_recv: I8 = 0
+    price: I4 = 0
+    qty: I4 = 0
+    message: U4 = 0
+    kind: U1 = 0
+    side: S1 = 0
+    flags: U1 = 0
+    instrument: U1 = 0
+
+
 class Top(Record):
     """Best bid and ask of one instrument; 64 bytes, one cache line, one layout for matrix and ring.
 
@@ -260,6 +281,7 @@ class InstrumentRow(Record):
 
 
 EVENT = dtype_of(Event)
+TICK = dtype_of(Tick)
 TOP_ROW = dtype_of(Top)
 SIGNAL_ROW = dtype_of(Signal)
 INTENT = dtype_of(Intent)

@@ -23,11 +23,21 @@ LIQUIDATION = 12
 LAPPED = 13  # a reader was overrun: qty = slots lost, seq = where reading goes on
 TIMER = 14
 SIGNAL = 15
+# Order by order (L3), always Event rows: seq = the resting order's id. Never in a matrix.
+ORDER_ADD = 16  # a new order at the end of its price's queue: price, qty, side
+ORDER_CHANGE = 17  # qty = what is left; less keeps its place, more or another price does not
+ORDER_DELETE = 18  # gone, not traded
+ORDER_FILL = 19  # qty of it traded at price; what is left stays in place
 
 # Event.flags
 LAST_IN_MESSAGE = 1  # rows of one message become visible together
 SNAPSHOT = 2  # the row is part of a full book
 EXCHANGE_CLOCK = 4  # ts_event is the venue's, not copied from ts_recv
+
+# Tick.flags, beside the above: of a message that overtook another on its way, each row stands in
+# the file twice, once where the venue sent it and once where we heard it.
+TICK_EXCHANGE = 8  # only the exchange's side sees it, at ts_event
+TICK_LOCAL = 16  # only our side sees it, at ts_recv
 
 # Trading status of an instrument.
 TRADING, HALTED, CANCEL_ONLY, DELISTED, MAINTENANCE = 1, 2, 3, 4, 5
