@@ -18,19 +18,19 @@ class Plain:
         self.reset()
 
     def reset(self):
-        self.local, self.seeded, self.skips = None, False, 0
+        self.local, self.seeded, self.skips = None, False, []
 
     def snapshot(self, last_update_id):
-        self.local, self.seeded, self.skips = last_update_id, True, 0
+        self.local, self.seeded, self.skips = last_update_id, True, []
 
-    def judge(self, rule, first, previous, seq):
+    def judge(self, rule, first, previous, seq, ts):
         verdict = getattr(self, f"judge_{JoinRule(rule).name.lower()}")(first, previous, seq)
         if verdict == SKIP and not self.seeded and self.local is not None:
-            self.skips += 1
-            if self.skips > j.SKIPS_MAX:
+            self.skips.append(ts)
+            if len(self.skips) > j.SKIPS_MAX or ts - self.skips[0] > j.SKIPS_NS:
                 verdict = GAP
         if verdict == APPLY:
-            self.local, self.seeded, self.skips = seq, False, 0
+            self.local, self.seeded, self.skips = seq, False, []
         if verdict == GAP:
             self.reset()
         return verdict
@@ -75,12 +75,12 @@ STEP = st.one_of(
 
 
 @pytest.mark.kernel
-@given(st.sampled_from(JoinRule), st.lists(STEP, max_size=80))
-def test_kernel_equals_the_plain_rules(rule, steps):
+@given(st.sampled_from(JoinRule), st.lists(STEP, max_size=80), st.integers(0, 300_000_000))
+def test_kernel_equals_the_plain_rules(rule, steps, pace_ns):
     states = j.make_states(3)
     plain = Plain()
     tip = 0
-    for kind, a, b, c in steps:
+    for number, (kind, a, b, c) in enumerate(steps):
         if kind == "snapshot":
             j.join_snapshot(states, 1, a)
             plain.snapshot(a)
@@ -90,6 +90,7 @@ def test_kernel_equals_the_plain_rules(rule, steps):
         else:
             # `next` makes mostly continuous messages, with small overlaps and holes.
             message = (tip + 1 + b, tip + b, tip + 1 + a) if kind == "next" else (a, b, c)
+            message += (number * pace_ns,)
             assert join(int(rule), states, 1, *message) == plain.judge(rule, *message)
             tip = max(tip, message[2])
     assert not states[[0, 2]].any()
@@ -106,7 +107,7 @@ def test_first_event_contains_the_id_after_the_snapshot_on_spot_and_the_id_itsel
     ]:
         states = j.make_states(1)
         j.join_snapshot(states, 0, 100)
-        assert join(rule, states, 0, first, 99, 105) == verdict
+        assert join(rule, states, 0, first, 99, 105, 0) == verdict
 
 
 @pytest.mark.kernel
@@ -114,17 +115,17 @@ def test_event_that_ends_at_the_snapshot_is_dropped_on_spot_and_applied_on_futur
     for rule, verdict in [(SPOT, SKIP), (FUTURES, APPLY)]:
         states = j.make_states(1)
         j.join_snapshot(states, 0, 100)
-        assert join(rule, states, 0, 95, 94, 100) == verdict
+        assert join(rule, states, 0, 95, 94, 100, 0) == verdict
 
 
 @pytest.mark.kernel
 def test_lost_event_is_a_gap_and_the_rest_waits_for_a_snapshot():
     states = j.make_states(1)
     j.join_snapshot(states, 0, 100)
-    assert join(FUTURES, states, 0, 98, 97, 103) == APPLY
-    assert join(FUTURES, states, 0, 104, 103, 108) == APPLY
-    assert join(FUTURES, states, 0, 115, 112, 118) == GAP
-    assert join(FUTURES, states, 0, 119, 118, 120) == WAIT
+    assert join(FUTURES, states, 0, 98, 97, 103, 0) == APPLY
+    assert join(FUTURES, states, 0, 104, 103, 108, 0) == APPLY
+    assert join(FUTURES, states, 0, 115, 112, 118, 0) == GAP
+    assert join(FUTURES, states, 0, 119, 118, 120, 0) == WAIT
 
 
 @pytest.mark.kernel
@@ -132,20 +133,32 @@ def test_lost_event_is_a_gap_and_the_rest_waits_for_a_snapshot():
 def test_duplicates_are_skipped_and_a_restarted_sequence_is_noticed(rule):
     states = j.make_states(1)
     j.join_snapshot(states, 0, 100)
-    assert join(rule, states, 0, 100, 99, 110) == APPLY
-    old = (50, 49, 60)
+    assert join(rule, states, 0, 100, 99, 110, 0) == APPLY
+    old = (50, 49, 60, 0)
     assert [join(rule, states, 0, *old) for _ in range(j.SKIPS_MAX)] == [SKIP] * j.SKIPS_MAX
     assert join(rule, states, 0, *old) == GAP
 
 
 @pytest.mark.kernel
+@pytest.mark.parametrize("rule", [SPOT, FUTURES, FULL])
+def test_a_restarted_sequence_of_few_messages_is_noticed_by_time(rule):
+    """Found in a simulated world: where two messages came a second, a dead book stood for four."""
+    states = j.make_states(1)
+    j.join_snapshot(states, 0, 100)
+    assert join(rule, states, 0, 100, 99, 110, 1_000) == APPLY
+    assert join(rule, states, 0, 50, 49, 60, 2_000) == SKIP
+    assert join(rule, states, 0, 61, 60, 62, 2_000 + j.SKIPS_NS) == SKIP
+    assert join(rule, states, 0, 63, 62, 64, 2_001 + j.SKIPS_NS) == GAP
+
+
+@pytest.mark.kernel
 def test_whole_books_apply_at_once_and_of_the_same_time_again():
     states = j.make_states(1)
-    assert [join(FULL, states, 0, 0, -1, t) for t in (5, 5, 4, 6)] == [APPLY, APPLY, SKIP, APPLY]
+    assert [join(FULL, states, 0, 0, -1, t, 0) for t in (5, 5, 4, 6)] == [APPLY, APPLY, SKIP, APPLY]
 
 
 @pytest.mark.kernel
 def test_range_that_is_none_is_a_gap():
     states = j.make_states(1)
     j.join_snapshot(states, 0, 100)
-    assert join(SPOT, states, 0, 110, 100, 101) == GAP
+    assert join(SPOT, states, 0, 110, 100, 101, 0) == GAP

@@ -11,6 +11,7 @@ pushed; its ts_event is the moment up to which everything is known.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol
 
@@ -34,8 +35,12 @@ log = logger("gateway")
 AUDIT_NS = 60_000_000_000
 """How often everything is asked for although nothing broke: a lost frame is found within it."""
 
+REREAD_NS, REREADS_A_MINUTE = 1_000_000_000, 8
+"""How soon a frame that was not understood makes us ask for everything, and how often: a venue that
+sends nothing else is asked at the pace of RECHECK_NS, or its rate budget would be spent on it."""
+
 RECHECK_NS = 5_000_000_000
-"""How often at most a frame that was not understood makes us ask for everything."""
+"""How soon we ask for everything again where the venue did not answer."""
 
 CONFIRM_NS = 10_000_000_000
 """How long a private link may take to confirm what it will send, before it is opened anew."""
@@ -134,6 +139,7 @@ class Gateway:
         self.resyncs = 0
         self._on_failed = on_failed
         self._links_up: set[str] = set()
+        self._rereads: deque[int] = deque()  # when unreadable frames made us ask, or will
         self._needed: set[str] = set()
         self._login = ""
         self._confirmations = 0
@@ -270,7 +276,19 @@ class Gateway:
         if self.outbox.digest_frame(role, frame, ts_recv) < 0:
             # It may have been a fill. What it was about is in the venue's answers in any case.
             log.warning("frame_not_understood", account=self.account, role=role)
-            self.audit_within(RECHECK_NS)
+            self._reread()
+
+    def _reread(self) -> None:
+        """Ask for everything soon: within a second, unless that happened often of late."""
+        now = self.clock.monotonic()
+        while self._rereads and now - self._rereads[0] > 60_000_000_000:
+            self._rereads.popleft()
+        if self._rereads and self._rereads[-1] > now:
+            return  # it is due already
+        pace = REREAD_NS if len(self._rereads) < REREADS_A_MINUTE else RECHECK_NS
+        due = max(now + REREAD_NS // 4, self._rereads[-1] + pace if self._rereads else 0)
+        self._rereads.append(due)
+        self.audit_within(due - now)
 
     def _control(self, control: Control, role: str = "http") -> None:
         kind = control.kind

@@ -193,6 +193,7 @@ def take_in(
                 rows[start]["price"],
                 rows[start]["qty"],
                 rows[start]["seq"],
+                rows[start]["ts_recv"],
             )
             if link >= 0:
                 intake.link_of[i] = link

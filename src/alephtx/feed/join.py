@@ -7,7 +7,8 @@ and their first event must contain lastUpdateId itself. Where every message is a
 newest wins.
 
 A live book that meets only old messages for long is a sequence that the venue restarted without
-closing the link: after SKIPS_MAX of them the join says GAP rather than showing a dead book.
+closing the link: after SKIPS_MAX of them, or SKIPS_NS, the join says GAP rather than showing a dead
+book.
 """
 
 from typing import Any
@@ -20,11 +21,13 @@ APPLY, SKIP, GAP, WAIT = 1, 2, 3, 4
 VERDICT_NAMES = {APPLY: "apply", SKIP: "skip", GAP: "gap", WAIT: "wait"}
 
 # Words of one instrument's state.
-PHASE, LAST, SKIPPED, WORDS = 0, 1, 2, 3
+PHASE, LAST, SKIPPED, SINCE, WORDS = 0, 1, 2, 3, 4
 # Phases: no book; a snapshot whose first delta is to come; a book that grows by deltas.
 BLANK, SEEDED, LIVE = 0, 1, 2
 SKIPS_MAX = 8
 """Repeats and swaps bring one or two in a row. At ten messages a second it is a dead second."""
+SKIPS_NS = 500_000_000
+"""Where messages are rare, eight of them would take long: a repeat comes sooner than this."""
 
 _SPOT, _FUTURES, _FULL = 1, 2, 3  # ports.JoinRule as plain ints, which kernels freeze
 
@@ -53,31 +56,33 @@ def join_snapshot(states: States, i: Int, last_update_id: Int) -> None:
 
 
 @kernel
-def _skip(states: States, i: Int) -> int:
-    if states[i, 0] == LIVE:
-        states[i, 2] += 1
-        if states[i, 2] > SKIPS_MAX:
+def _skip(states: States, i: Int, ts: Int) -> int:
+    if states[i, PHASE] == LIVE:
+        if states[i, SKIPPED] == 0:
+            states[i, SINCE] = ts
+        states[i, SKIPPED] += 1
+        if states[i, SKIPPED] > SKIPS_MAX or ts - states[i, SINCE] > SKIPS_NS:
             return GAP
     return SKIP
 
 
 @kernel
-def join(rule: Int, states: States, i: Int, first: Int, previous: Int, seq: Int) -> int:
+def join(rule: Int, states: States, i: Int, first: Int, previous: Int, seq: Int, ts: Int) -> int:
     """Judge one message of instrument i and, on APPLY, move its state on.
 
-    first = U, previous = pu (-1 where the venue has none), seq = u or the book's time. After GAP
-    the state is blank. Returns APPLY, SKIP, GAP or WAIT. About 5 ns.
+    first = U, previous = pu (-1 where the venue has none), seq = u or the book's time; ts: when we
+    heard it, ns. After GAP the state is blank. Returns APPLY, SKIP, GAP or WAIT. About 5 ns.
     """
     phase, last = states[i, 0], states[i, 1]
     if rule == _FULL:
-        verdict = _skip(states, i) if phase == LIVE and seq < last else APPLY
+        verdict = _skip(states, i, ts) if phase == LIVE and seq < last else APPLY
     elif phase == BLANK:
         return WAIT
     elif seq < first:  # not a range: the frame is broken
         verdict = GAP
     elif rule == _SPOT:
         if seq <= last:
-            verdict = _skip(states, i)
+            verdict = _skip(states, i, ts)
         elif first > last + 1:
             verdict = GAP
         else:
@@ -92,7 +97,7 @@ def join(rule: Int, states: States, i: Int, first: Int, previous: Int, seq: Int)
     elif previous == last:
         verdict = APPLY
     elif seq <= last:
-        verdict = _skip(states, i)
+        verdict = _skip(states, i, ts)
     else:
         verdict = GAP
     if verdict == APPLY:

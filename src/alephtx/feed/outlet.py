@@ -62,7 +62,7 @@ class Outlet:
         self.publish(self._row[:0])
         self.look_after(0)
         join_snapshot(self.intake.states, 0, 0)
-        join(self.rule, self.intake.states, 0, 0, 0, 0)
+        join(self.rule, self.intake.states, 0, 0, 0, 0, 0)
         join_reset(self.intake.states, 0)
         set_late(self.state, 0, 0)
         self.epoch = matrix.take_venue(venue, writer)

@@ -230,9 +230,8 @@ class Resyncs:
         join_snapshot(trial, 0, last_update_id)
         for number, message in enumerate(held.messages):
             head = message[0]
-            verdict = join(
-                self._outlet.rule, trial, 0, int(head["price"]), int(head["qty"]), int(head["seq"])
-            )
+            said = (int(head[name]) for name in ("price", "qty", "seq", "ts_recv"))
+            verdict = join(self._outlet.rule, trial, 0, *said)
             if verdict == GAP:
                 # Older deltas can only join a snapshot that the newer ones do not.
                 held.drop(number)
