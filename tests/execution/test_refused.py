@@ -182,6 +182,20 @@ async def test_clock_that_is_refused_is_measured_at_once(asked):
     await world.gateway.close()
 
 
+async def test_clock_that_was_set_is_known_from_one_periodic_question_on():
+    """Found in a simulated world: one answer against the rest waited for the first refusals."""
+    world = World()
+    ahead = tell_time(world, 0)
+    await world.up()
+    await world.passes(DOUBT_NS + SECOND)
+    ahead[0] = -4 * SECOND
+    questions = world.wire.whats().count(What.TIME)
+    await world.gateway.clock_watch._measure(1)
+    assert world.wire.whats().count(What.TIME) == questions + 3
+    assert abs(world.gateway.clock_watch.offset.offset_ns + 4 * SECOND) <= TRIP_NS
+    await world.gateway.close()
+
+
 async def test_what_is_known_counts_in_the_venues_time():
     world = World()
     tell_time(world, -5 * SECOND)

@@ -252,13 +252,13 @@ class Session:
         )
         self._join_market()
         self.loop_thread.start()
+        self._spawn(self._housekeep())  # a venue that refuses a leftover's cancel may take seconds
         await self._clear_leftovers()
         await truth.agree(self.gateways)
         for strategy in self.engine.strategies:
             warm = self.clock.monotonic() + strategy.needs.warmup_ns
             self.ctx.gate.warm_until[strategy.index] = warm
             self.command(c.COMMAND_ENABLE, strategy.index)
-        self._spawn(self._housekeep())
         if self.config.shared is not None:
             self._spawn(self.shares.run(pool_of(self.config, self.epoch)))
         if self.python:

@@ -78,6 +78,11 @@ class VenueClock:
         self.offset = Offset(0, 1 << 62)
         self.steps = 0
 
+    @property
+    def contradicted(self) -> bool:
+        """Tell whether the newest sample was against what is held for true: ask again."""
+        return bool(self._others)
+
     def add(self, sample: Sample) -> Offset:
         """Take in one sample and return the new offset."""
         if sample.received_ns < sample.sent_ns:
