@@ -16,7 +16,9 @@ LIBRARY = sorted(SOURCE.rglob("*.py"))
 FILE_LINES_MAX = 500
 FUNCTION_LINES_MAX = 70
 BANNED_NAMES = {"utils", "util", "common", "helpers", "helper", "misc", "stuff", "base"}
-NUMBA_HOMES = {"core/kernel.py", "core/callee.py", "core/atomics.py", "engine/_call.py"}
+NUMBA_HOMES = {
+    "core/kernel.py", "core/callee.py", "core/atomics.py", "core/packed.py", "engine/_call.py",
+}  # fmt: skip
 CLOCK_HOME = "core/clock.py"
 PRINT_HOMES = ("cli/", "serve/terminal.py", "serve/drive.py", "testing/world/__main__.py")
 FLOAT_FREE = ("venues/", "ledger/")
@@ -24,7 +26,11 @@ CLOCK_READS = {
     ("time", "time"), ("time", "time_ns"), ("time", "sleep"), ("datetime", "now"),
     ("datetime", "utcnow"), ("datetime", "today"), ("date", "today"),
 }  # fmt: skip
-OFFERED = {"alephtx.matrix.signals": "for signal plugins, which are not ours"}
+OFFERED = {
+    "alephtx.matrix.signals": "for signal plugins, which are not ours",
+    "alephtx.engine.backtest": "for research, and the bench",
+    "alephtx.testing.synthetic": "for benches and users' tests",
+}
 """Modules that are there for others to import, and why."""
 
 MARKERS = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")

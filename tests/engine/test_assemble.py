@@ -2,14 +2,12 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from alephtx.core.config_schema import Strategy
 from alephtx.core.errors import ConfigError, PluginError
 from alephtx.core.kernel import JIT
 from alephtx.engine import context as c
-from alephtx.engine._call import field, pack_fields
 from alephtx.engine.assemble import place_strategy
 from tests.engine.bench import QUOTER, Bench
 
@@ -62,14 +60,3 @@ def test_routes_and_accounts_follow_the_config(bench, tmp_path):
     assert bench.ctx.routes[:, 0].tolist() == [1, 0]
     assert bench.ctx.account_of[0].tolist() == [0, -1]
     assert bench.ctx.strategies[0, c.S_TIMER_NS] == 1_000_000_000
-
-
-def test_packed_fields_describe_arrays_of_any_shape():
-    """Kernels find arrays by words alone; a wrong extent would read foreign memory."""
-    arrays = [np.arange(3), np.arange(6).reshape(2, 3), np.zeros((2, 2, 3, 2), np.int64)]
-    packed = pack_fields(arrays)
-    assert packed[1:5].tolist() == [3, 0, 0, 0]
-    assert packed[6:8].tolist() == [2, 3]
-    assert packed[11:15].tolist() == [2, 2, 3, 2]
-    if not JIT:
-        assert field(packed, 1, np.zeros((1, 1), np.int64)).tolist() == [[0, 1, 2], [3, 4, 5]]

@@ -51,6 +51,13 @@ class Naive:
             if order.side == side and order.price == price:
                 order.ahead = min(order.ahead, max(qty, 0))
 
+    def eat(self, side, price, qty):
+        """Take from the front of a level: whoever of ours waits there moves up."""
+        for order in self.own:
+            if order.side == side and order.price == price:
+                order.ahead = max(0, order.ahead - qty)
+        self.put(side, price, self.levels[side][price] - qty)
+
     # -- the market ----------------------------------------------------------------------------
 
     def crossed(self):
@@ -64,7 +71,7 @@ class Naive:
                     take = min(order.qty, self.levels[-side][best])
                     order.qty -= take
                     fills.append((order.order_id, order.price, take, order.qty, True))
-                    self.put(-side, best, self.levels[-side][best] - take)
+                    self.eat(-side, best, take)
             self.own = [order for order in self.own if order.qty]
         return fills
 
@@ -169,10 +176,7 @@ class Naive:
                 take = min(left, most)
                 left -= take
                 fills.append((order_id, level, take, left, False))
-                self.put(-side, level, self.levels[-side][level] - take)
-                for other in self.own:
-                    if other.side == -side and other.price == level:
-                        other.ahead = max(0, other.ahead - take)
+                self.eat(-side, level, take)
             elif own.account == account and stp != NONE:
                 if stp != TAKER:
                     fills.append((own.order_id, own.price, 0, own.qty, True))

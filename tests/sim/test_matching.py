@@ -19,7 +19,7 @@ class Engine:
     """The kernel behind the naive engine's interface."""
 
     def __init__(self, orders_max=64, levels_max=256, fills=512):
-        self.x = m.make_exchange(2, orders_max, levels_max)
+        self.x = m.make_exchange(2, orders_max, levels_max, 1024)
         self.fills = m.make_fills(fills)
 
     def rows(self, n):
@@ -54,11 +54,10 @@ class Engine:
         return min(n, 0), fills, int(row["qty"][0]), bool(row["resting"][0])
 
     def shown(self, side):
-        s = 0 if side > 0 else 1
-        n = self.x.ladder.sizes[1, s]
-        keys, qtys = self.x.ladder.keys[1, s, :n], self.x.ladder.qtys[1, s, :n]
-        assert (np.diff(keys) > 0).all()
-        return {int(side * key): int(qty) for key, qty in zip(keys, qtys, strict=True)}
+        out = np.zeros((64, 2), np.int64)
+        n = m.displayed(self.x, 1, side, out)
+        assert (np.diff(side * out[:n, 0]) < 0).all()
+        return {int(price): int(qty) for price, qty in out[:n]}
 
     def resting(self, side):
         s = 0 if side > 0 else 1
@@ -222,10 +221,9 @@ def test_malformed_order_is_refused_without_effect(changes, code):
 
 
 @pytest.mark.kernel
-def test_full_order_table_refuses_and_full_ladder_forgets_its_worst_level():
-    engine = Engine(orders_max=2, levels_max=3)
-    engine.levels([(1, 100, 1), (1, 99, 1), (1, 98, 1), (1, 101, 1), (1, 90, 1)], snapshot=True)
-    assert engine.shown(1) == {101: 1, 100: 1, 99: 1}
+def test_full_order_table_refuses():
+    engine = Engine(orders_max=2)
+    engine.levels([(1, 101, 1), (1, 100, 1)], snapshot=True)
     assert engine.place(1, 1, 50, 1)[3]
     assert engine.place(2, 1, 50, 1)[3]
     assert engine.place(3, 1, 50, 1)[0] == m.FULL
@@ -268,7 +266,7 @@ def test_warm_runs_every_kernel_and_leaves_the_given_exchange_alone():
     engine = Engine()
     m.warm(engine.x)
     assert not engine.x.live.any()
-    assert not engine.x.ladder.sizes.any()
+    assert engine.shown(1) == engine.shown(-1) == {}
 
 
 @pytest.mark.kernel

@@ -8,7 +8,6 @@ one-element arrays from raw addresses, so that the step has one type for all.
 Without the JIT an address is an index into `registry`, and the call is a plain call.
 """
 
-import ctypes
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -84,39 +83,6 @@ def stage_address(function: Callable[..., int]) -> tuple[int, Any]:
 
     word = types.int64
     return native_address(function, word(types.Array(word, 1, "C"), word, word))
-
-
-FIELD_WORDS = 5
-"""Words of a packed field: address, then up to four extents."""
-
-_fields: dict[tuple[int, tuple[int, ...], Any], Rows] = {}
-
-
-def pack_fields(arrays: list[Rows]) -> Rows:
-    """Return int64 words that describe C-ordered arrays; the arrays must outlive every use."""
-    packed = np.zeros(len(arrays) * FIELD_WORDS, np.int64)
-    for k, array in enumerate(arrays):
-        assert array.flags.c_contiguous
-        at = k * FIELD_WORDS
-        packed[at] = array.ctypes.data
-        packed[at + 1 : at + 1 + array.ndim] = array.shape
-    return packed
-
-
-def field(packed: Rows, k: int, sample: Rows) -> Rows:
-    """Return array k of packed fields, typed as the sample (any array of its dtype and dimensions).
-
-    A kernel that takes sixty arrays as arguments compiles for seconds, and so does every kernel
-    between (measured: 80 s for the engine's step, 20 s this way). One array of words costs nothing.
-    """
-    at = k * FIELD_WORDS
-    shape = tuple(int(n) for n in packed[at + 1 : at + 1 + sample.ndim])
-    key = (int(packed[at]), shape, sample.dtype)
-    if key not in _fields:
-        size = int(np.prod(shape)) * sample.itemsize
-        memory: Any = (ctypes.c_char * size).from_address(key[0])
-        _fields[key] = np.frombuffer(memory, sample.dtype).reshape(shape)
-    return _fields[key]
 
 
 def compile_strategy(module: ModuleType, view: View, params: Rows, state: Rows) -> Entries:
@@ -222,37 +188,6 @@ if JIT:
     def _enter_plain(typingctx, address, view, data, intents):  # type: ignore[no-untyped-def]
         return types.int64(types.int64, view, data, intents), _entry(1)
 
-    def _field(typingctx, packed, k, sample):  # type: ignore[no-untyped-def]
-        result = types.Array(sample.dtype, sample.ndim, "C")
-
-        def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            table = make_array(signature.args[0])(context, builder, arguments[0])
-            at = builder.mul(arguments[1], ir.Constant(_WORD, FIELD_WORDS))
-
-            def word(n):  # type: ignore[no-untyped-def]
-                place = builder.add(at, ir.Constant(_WORD, n))
-                return builder.load(builder.gep(table.data, [place], inbounds=True))
-
-            shape = [word(n + 1) for n in range(result.ndim)]
-            item = context.get_constant(
-                types.intp, context.get_abi_sizeof(context.get_data_type(result.dtype))
-            )
-            strides = [item]
-            for extent in reversed(shape[1:]):
-                strides.insert(0, builder.mul(strides[0], extent))
-            array = make_array(result)(context, builder)
-            populate_array(
-                array,
-                data=builder.inttoptr(word(0), array.data.type),
-                shape=cgutils.pack_array(builder, shape),
-                strides=cgutils.pack_array(builder, strides),
-                itemsize=item,
-                meminfo=None,
-            )
-            return array._getvalue()  # noqa: SLF001 - Numba's own way to read a struct proxy
-
-        return result(packed, types.int64, sample), codegen
-
     def _call_stage(typingctx, address, packed, a, b):  # type: ignore[no-untyped-def]
         def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
             values = list(arguments[1:])
@@ -262,7 +197,6 @@ if JIT:
         return types.int64(types.int64, packed, types.int64, types.int64), codegen
 
     call_stage = intrinsic(_call_stage)
-    field = intrinsic(_field)
     enter_row = intrinsic(_enter_row)
     enter_timer = intrinsic(_enter_timer)
     enter_plain = intrinsic(_enter_plain)

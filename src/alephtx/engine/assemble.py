@@ -103,15 +103,27 @@ def assemble(
 
 
 def lay_out(
-    config: Config, instruments: Instruments, matrix: Matrix, journal_map: Rows, inputs_map: Rows
+    config: Config,
+    instruments: Instruments,
+    matrix: Matrix,
+    journal_map: Rows,
+    inputs_map: Rows,
+    *,
+    history: int = 4096,
+    trades: int = 65_536,
 ) -> tuple[Context, Rings]:
-    """Make the engine's arrays and rings, over the matrix's; nothing is compiled."""
+    """Make the engine's arrays and rings, over the matrix's; nothing is compiled.
+
+    history, trades: orders and fills that late reports may still be about, see `execution.table`.
+    """
     rings = make_rings(config)
     names = list(config.strategies)
     accounts = list(config.accounts)
     table = make_order_table(
         max(1, len(names)),
         config.risk.open_orders_max,
+        history,
+        trades=trades,
         instruments=max(1, len(instruments)),
         accounts=max(1, len(accounts)),
     )

@@ -12,6 +12,7 @@ import numpy as np
 
 from alephtx.core.histogram import make_histogram
 from alephtx.core.instruments import Instruments
+from alephtx.core.packed import pack_fields
 from alephtx.core.records import (
     EVENT,
     INSTRUMENT,
@@ -23,7 +24,6 @@ from alephtx.core.records import (
     UPDATE,
 )
 from alephtx.core.view import View
-from alephtx.engine._call import pack_fields
 from alephtx.execution.orders import OUTCOME, OrderTable
 from alephtx.risk.limits import GateState
 
@@ -41,7 +41,7 @@ STRATEGY_WORDS = 16
 # Words of `control`.
 X_NEXT_ORDER, X_HALTED, X_REASON, X_UPDATE_COUNT, X_COMMAND_COUNT, X_JOURNAL_FULL = 0, 1, 2, 3, 4, 5
 X_INPUTS_FULL, X_INPUT_SEQ, X_STOPPING, X_UPDATE_STRATEGY = 6, 7, 8, 9
-X_LANES_OPEN, X_GUARDING = 10, 11
+X_LANES_OPEN, X_GUARDING, X_DIRTY = 10, 11, 12  # X_DIRTY: rows of intents to wipe
 CONTROL_WORDS = 16
 
 # Words of `counters`.

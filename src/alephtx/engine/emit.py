@@ -4,6 +4,7 @@ import numpy as np
 
 from alephtx.core.histogram import hist_add
 from alephtx.core.kernel import Int, kernel
+from alephtx.core.packed import field
 from alephtx.core.ports import Rows
 from alephtx.core.words import (
     CANCEL,
@@ -12,7 +13,7 @@ from alephtx.core.words import (
     PASS,
     PLACE,
 )
-from alephtx.engine._call import call_stage, enter_plain, enter_row, enter_timer, field
+from alephtx.engine._call import call_stage, enter_plain, enter_row, enter_timer
 from alephtx.engine.context import (
     A_DENIAL,
     A_ECHO,
@@ -58,6 +59,7 @@ from alephtx.engine.context import (
     S_ON_TIMER,
     S_ON_UPDATE,
     UPDATES,
+    X_DIRTY,
     X_HALTED,
     X_INPUT_SEQ,
     X_NEXT_ORDER,
@@ -72,6 +74,7 @@ from alephtx.matrix.spsc import spsc_push
 from alephtx.risk.gate import gate_check
 
 INTENT_BYTES = 128
+BEGUN_ROWS = 4
 
 
 def enter(x: Rows, s: Int, hook: Int) -> int:
@@ -84,7 +87,8 @@ def enter(x: Rows, s: Int, hook: Int) -> int:
         return 0
     intents, now = field(x, F_INTENTS, INTENTS), field(x, F_NOW, I1)
     event, data = field(x, F_EVENT, EVENTS), field(x, F_DATA, I2)
-    for k in range(INTENTS_MAX):
+    control = field(x, F_CONTROL, I1)
+    for k in range(control[X_DIRTY]):
         intents[k] = INTENTS[0]
     now[2] = s
     view = view_for(x, s)
@@ -96,10 +100,14 @@ def enter(x: Rows, s: Int, hook: Int) -> int:
         n = enter_timer(address, now[0], view, data[s], intents)
     else:
         n = enter_plain(address, view, data[s], intents)
+    # Rows are blank for whoever writes next: what was written is wiped then, and a few more rows,
+    # for a strategy that began some and changed its mind. All 64 would cost more than the gate.
+    control[X_DIRTY] = min(max(n, 0) + BEGUN_ROWS, INTENTS_MAX)
     if n == 0:
         return 0
     if n < 0 or n > INTENTS_MAX:
         field(x, F_COUNTERS, I1)[C_STRATEGY_ERRORS] += 1
+        control[X_DIRTY] = INTENTS_MAX
         return 0
     if hook == S_ON_UPDATE and field(x, F_STRATEGIES, I2)[s, S_ENABLED] == 0:
         n = _only_cancels(intents, n)

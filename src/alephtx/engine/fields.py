@@ -1,9 +1,9 @@
 """Structures that kernels build from the packed context."""
 
 from alephtx.core.kernel import Int, kernel
+from alephtx.core.packed import field
 from alephtx.core.ports import Rows
 from alephtx.core.view import View
-from alephtx.engine._call import field
 from alephtx.engine.context import (
     CLOSED,
     F_GATE,

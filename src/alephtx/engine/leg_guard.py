@@ -11,6 +11,7 @@ the strategy is halted, and a person hears of it. An order in doubt is never hed
 import numpy as np
 
 from alephtx.core.kernel import Int, inline_kernel, kernel
+from alephtx.core.packed import field
 from alephtx.core.ports import Rows
 from alephtx.core.units import NEAREST, mul_div_checked, round_price
 from alephtx.core.view import View
@@ -28,7 +29,7 @@ from alephtx.core.words import (
     SELL,
     UNKNOWN,
 )
-from alephtx.engine._call import call_stage, field
+from alephtx.engine._call import call_stage
 from alephtx.engine.context import (
     A_EMIT,
     C_LEG_CLOSINGS,
@@ -67,6 +68,7 @@ from alephtx.engine.context import (
     RING_LEGS,
     S_ENABLED,
     S_LEG_NS,
+    X_DIRTY,
     X_GUARDING,
     X_HALTED,
     X_INPUT_SEQ,
@@ -182,6 +184,8 @@ def _cancel(x: Rows, s: Int, u: Int, view: View) -> int:
         n += 1
     if n > 0:
         _send(x, s, n)
+        control = field(x, F_CONTROL, I1)
+        control[X_DIRTY] = max(control[X_DIRTY], n)
     return n
 
 

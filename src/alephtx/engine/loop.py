@@ -14,8 +14,8 @@ from alephtx.core.atomics import monotonic_ns, pause
 from alephtx.core.clock import pause_thread
 from alephtx.core.kernel import Int, kernel
 from alephtx.core.log import logger
+from alephtx.core.packed import field
 from alephtx.core.ports import Rows
-from alephtx.engine._call import field
 from alephtx.engine.context import (
     F_NOW,
     I1,

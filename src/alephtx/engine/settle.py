@@ -3,9 +3,9 @@
 import numpy as np
 
 from alephtx.core.kernel import Int, kernel
+from alephtx.core.packed import field
 from alephtx.core.ports import Rows
 from alephtx.core.words import INVERSE, MONEY_SETTLEMENT, SPOT
-from alephtx.engine._call import field
 from alephtx.engine.context import (
     C_OVERFLOWS,
     F_ACCOUNT_OF,

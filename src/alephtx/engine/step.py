@@ -13,6 +13,7 @@ the outbox differ.
 import numpy as np
 
 from alephtx.core.kernel import Int, kernel
+from alephtx.core.packed import field
 from alephtx.core.ports import Rows
 from alephtx.core.words import (
     DELTA,
@@ -22,7 +23,7 @@ from alephtx.core.words import (
     TOP,
     TRADE,
 )
-from alephtx.engine._call import call_stage, field
+from alephtx.engine._call import call_stage
 from alephtx.engine.context import (
     A_COMMAND,
     A_COMMANDS,
@@ -95,6 +96,7 @@ from alephtx.engine.context import (
     TOPS,
     UPDATES,
     X_COMMAND_COUNT,
+    X_DIRTY,
     X_HALTED,
     X_INPUT_SEQ,
     X_LANES_OPEN,
@@ -119,7 +121,8 @@ BEAT_STALE_NS = 500_000_000
 
 
 @kernel
-def _enter(x: Rows, s: Int, hook: Int) -> int:
+def enter_stage(x: Rows, s: Int, hook: Int) -> int:
+    """Enter a strategy by one of its hooks and emit what it wants; see `emit.enter`."""
     return call_stage(field(x, F_ADDRESSES, I1)[A_ENTER], x, s, hook)
 
 
@@ -133,18 +136,18 @@ def _drain_updates(x: Rows, budget: Int) -> int:
     while done < budget and spsc_pop(addresses[A_ECHO], addresses[A_UPDATE]) == 1:
         s = np.int64(update[0]["strategy"])
         control[X_INPUT_SEQ] = input_append(inputs, RING_ECHO, s, now[0])
-        _enter(x, s, S_ON_UPDATE)
+        enter_stage(x, s, S_ON_UPDATE)
         done += 1
     for account in range(len(update_rings)):
         while done < budget and pop_update(x, account) == 1:
             done += 1
             if control[X_UPDATE_STRATEGY] >= 0:
-                _enter(x, control[X_UPDATE_STRATEGY], S_ON_UPDATE)
+                enter_stage(x, control[X_UPDATE_STRATEGY], S_ON_UPDATE)
     return done
 
 
 @kernel
-def _deliver(x: Rows, instrument: Int, is_trade: Int) -> None:
+def deliver(x: Rows, instrument: Int, is_trade: Int) -> None:
     """Give the event in the context to every strategy routed to the instrument."""
     strategies, routes = field(x, F_STRATEGIES, I2), field(x, F_ROUTES, I2)
     for s in range(len(strategies)):
@@ -153,7 +156,7 @@ def _deliver(x: Rows, instrument: Int, is_trade: Int) -> None:
         if is_trade and strategies[s, S_TRADES] == 0:
             continue
         strategies[s, S_EVENTS] += 1
-        _enter(x, s, S_ON_EVENT)
+        enter_stage(x, s, S_ON_EVENT)
 
 
 @kernel
@@ -167,45 +170,49 @@ def _set_event(x: Rows, i: Int, kind: Int, seq: Int, qty: Int) -> None:
 
 
 @kernel
-def take_slot(x: Rows) -> None:
-    """Turn the ring slot in slot into an event, refresh the private view and deliver it."""
-    slot = field(x, F_SLOT, TOPS)
-    top = field(x, F_TOP, TOPS)
-    counters = field(x, F_COUNTERS, I1)
-    event = field(x, F_EVENT, EVENTS)
-    matrix = field(x, F_MAP, I1)
-    depth_wanted = field(x, F_DEPTH_WANTED, I1)
-    levels = field(x, F_LEVELS, I4)
+def slot_to_event(x: Rows) -> int:
+    """Turn the ring slot in F_SLOT into the event in F_EVENT; its instrument, -1 for one unknown.
+
+    The slot of a book event carries the touch, which goes into the view.
+    """
+    slot, event = field(x, F_SLOT, TOPS), field(x, F_EVENT, EVENTS)
+    top, counters = field(x, F_TOP, TOPS), field(x, F_COUNTERS, I1)
     aux = slot[0]["aux"]
-    instrument = aux & 0xFFFFFFFF
-    kind = (aux >> 32) & 0xFF
+    instrument, kind = aux & 0xFFFFFFFF, (aux >> 32) & 0xFF
     if instrument >= len(top):
         counters[C_BAD_ROWS] += 1
-        return
+        return -1
     event[0]["ts_event"], event[0]["ts_recv"] = slot[0]["ts_event"], slot[0]["ts_recv"]
     event[0]["seq"] = slot[0]["word"] >> 1
     event[0]["price"], event[0]["qty"] = slot[0]["bid"], slot[0]["bid_qty"]
     event[0]["instrument"], event[0]["kind"] = instrument, kind
     event[0]["flags"] = (aux >> 40) & 0xFFFF
     event[0]["side"] = ((aux >> 56) & 0xFF) - 1
-    is_trade = kind == TRADE
     if kind not in (TOP, DELTA):
         now = field(x, F_NOW, I1)
         note_market(field(x, F_GATE_MARKET, I2), instrument, kind, slot[0]["bid"], now[3])
-    if not is_trade:
-        # The slot carries the touch of a book event; other kinds leave the book to the matrix.
-        if kind in (TOP, DELTA):
-            flags = (aux >> 40) & 0xFF
-            top[instrument] = slot[0]
-            top[instrument]["aux"] = flags
-        else:
-            top_read(matrix, instrument, top[instrument : instrument + 1])
-        if depth_wanted[instrument]:
-            levels_read(matrix, instrument, levels[instrument])
-        counters[C_EVENTS] += 1
     else:
-        counters[C_TRADES] += 1
-    _deliver(x, instrument, is_trade)
+        top[instrument] = slot[0]
+        top[instrument]["aux"] = (aux >> 40) & 0xFF
+    counters[C_TRADES if kind == TRADE else C_EVENTS] += 1
+    return instrument
+
+
+@kernel
+def take_slot(x: Rows) -> None:
+    """Turn the ring slot in F_SLOT into an event, refresh the private view and deliver it."""
+    instrument = slot_to_event(x)
+    if instrument < 0:
+        return
+    kind = np.int64(field(x, F_EVENT, EVENTS)[0]["kind"])
+    is_trade = kind == TRADE
+    if not is_trade:
+        top, matrix = field(x, F_TOP, TOPS), field(x, F_MAP, I1)
+        if kind not in (TOP, DELTA):  # other kinds leave the book to the matrix
+            top_read(matrix, instrument, top[instrument : instrument + 1])
+        if field(x, F_DEPTH_WANTED, I1)[instrument]:
+            levels_read(matrix, instrument, field(x, F_LEVELS, I4)[instrument])
+    deliver(x, instrument, is_trade)
 
 
 @kernel
@@ -230,7 +237,7 @@ def lapped(x: Rows, venue: Int) -> None:
         top_read(matrix, i, top[i : i + 1])
         forget_status(field(x, F_GATE_MARKET, I2), i)
         _set_event(x, i, LAPPED, head, lost)
-        _deliver(x, i, False)
+        deliver(x, i, False)
 
 
 @kernel
@@ -263,7 +270,7 @@ def _drain_events(x: Rows, budget: Int) -> int:
 
 
 @kernel
-def _timers(x: Rows) -> int:
+def run_timers(x: Rows) -> int:
     """Run the timers that are due; a timer that fell behind runs once."""
     strategies = field(x, F_STRATEGIES, I2)
     now = field(x, F_NOW, I1)
@@ -280,7 +287,7 @@ def _timers(x: Rows) -> int:
             continue
         strategies[s, S_TIMER_NEXT] = now[0] + every
         control[X_INPUT_SEQ] = input_append(inputs, RING_TIMER, s, now[0])
-        _enter(x, s, S_ON_TIMER)
+        enter_stage(x, s, S_ON_TIMER)
         done += 1
     return done
 
@@ -311,7 +318,7 @@ def check_beats(x: Rows) -> int:
                 continue
             top[i]["aux"] |= STALE
             _set_event(x, i, GAP, 0, 0)
-            _deliver(x, i, False)
+            deliver(x, i, False)
         done += 1
     return done
 
@@ -339,16 +346,16 @@ def _drain_commands(x: Rows) -> int:
         elif kind == COMMAND_ENABLE:
             strategies[argument, S_ENABLED] = 1
             rearm_lanes(field(x, F_LANES, I3)[argument], now[0])
-            _enter(x, argument, S_ON_START)
+            enter_stage(x, argument, S_ON_START)
         elif kind == COMMAND_DISABLE:
-            _enter(x, argument, S_ON_STOP)
+            enter_stage(x, argument, S_ON_STOP)
             strategies[argument, S_ENABLED] = 0
         elif kind == COMMAND_LIMIT:
             apply_change(field(x, F_JOURNAL, I1), command, control[X_INPUT_SEQ], now[0])
         elif kind == COMMAND_STOP:
             for s in range(len(strategies)):
                 if strategies[s, S_ENABLED]:
-                    _enter(x, s, S_ON_STOP)
+                    enter_stage(x, s, S_ON_STOP)
                     strategies[s, S_ENABLED] = 0
             control[X_STOPPING] = 1
         control[X_REASON] |= R_COMMAND
@@ -357,6 +364,7 @@ def _drain_commands(x: Rows) -> int:
         source: Int = np.int64(intents[0]["strategy"])
         seen = intents[0]["input_seq"]
         n: Int = np.int64(intents[0]["rule"])
+        control[X_DIRTY] = len(intents)
         control[X_INPUT_SEQ] = input_append(inputs, RING_PYTHON, seen, now[0])
         if source < len(strategies) and 1 <= n <= len(intents):
             call_stage(addresses[A_EMIT], x, source, n)
@@ -384,7 +392,7 @@ def step(x: Rows, budget: Int) -> int:
     done += _drain_updates(x, budget)
     done += _drain_events(x, budget)
     done += check_beats(x)
-    done += _timers(x)
+    done += run_timers(x)
     if control[X_LANES_OPEN] != 0:
         done += call_stage(field(x, F_ADDRESSES, I1)[A_LEGS], x, 0, 0)
     if done:

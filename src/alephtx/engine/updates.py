@@ -3,10 +3,11 @@
 import numpy as np
 
 from alephtx.core.kernel import Int, kernel
+from alephtx.core.packed import field
 from alephtx.core.ports import Rows
 from alephtx.core.units import CEIL, MAX_VALUE, OVERFLOW, mul_div_checked
 from alephtx.core.words import FILL, MONEY_MOVED, RESYNC_BEGIN, RESYNC_END, STILL_BLOCKED
-from alephtx.engine._call import call_stage, field
+from alephtx.engine._call import call_stage
 from alephtx.engine.context import (
     A_APPLY,
     A_ASKS,
@@ -228,30 +229,24 @@ def replay_update(x: Rows) -> int:
 
 
 @kernel
-def pop_update(x: Rows, account: Int) -> int:
-    """Take one update of an account, number it, apply it and journal what it came to.
+def take_update(x: Rows, account: Int) -> None:
+    """Take the row in F_UPDATE as an account's next: number it, journal it, apply it.
 
     The journal gets the row before any effect leaves the process: strategies see it only after.
-    Returns 1 and the strategy in control[X_UPDATE_STRATEGY], or 0 when there is none.
+    Puts the strategy it belongs to, or -1, into control[X_UPDATE_STRATEGY].
     """
-    update_rings = field(x, F_UPDATE_RINGS, I1)
     addresses = field(x, F_ADDRESSES, I1)
     control = field(x, F_CONTROL, I1)
-    inputs = field(x, F_INPUTS, I1)
     now = field(x, F_NOW, I1)
     update = field(x, F_UPDATE, UPDATES)
-    journal = field(x, F_JOURNAL, I1)
-    counters = field(x, F_COUNTERS, I1)
-    if spsc_pop(update_rings[account], addresses[A_UPDATE]) == 0:
-        return 0
     control[X_UPDATE_COUNT] += 1
     control[X_INPUT_SEQ] = input_append(
-        inputs, RING_UPDATES + account, control[X_UPDATE_COUNT], now[0]
+        field(x, F_INPUTS, I1), RING_UPDATES + account, control[X_UPDATE_COUNT], now[0]
     )
     update[0]["account"] = account
     update[0]["input_seq"] = control[X_INPUT_SEQ]
     journal_append(
-        journal,
+        field(x, F_JOURNAL, I1),
         UPDATE_RECORD,
         1,
         control[X_INPUT_SEQ],
@@ -260,7 +255,16 @@ def pop_update(x: Rows, account: Int) -> int:
         UPDATE_BYTES,
     )
     control[X_UPDATE_STRATEGY] = call_stage(addresses[A_APPLY], x, 0, 0)
-    counters[C_UPDATES] += 1
+    field(x, F_COUNTERS, I1)[C_UPDATES] += 1
+
+
+@kernel
+def pop_update(x: Rows, account: Int) -> int:
+    """Take the next update of an account's ring; 1, or 0 when there is none."""
+    rings = field(x, F_UPDATE_RINGS, I1)
+    if spsc_pop(rings[account], field(x, F_ADDRESSES, I1)[A_UPDATE]) == 0:
+        return 0
+    take_update(x, account)
     return 1
 
 

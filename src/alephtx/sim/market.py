@@ -1,8 +1,18 @@
 """What the market does to the matching engine: levels, best prices, prints; see `sim.matching`."""
 
-from alephtx.core.kernel import kernel
+import numpy as np
+
+from alephtx.core.kernel import Int, inline_kernel, kernel
 from alephtx.core.words import BUY, CLEAR, DELTA, MAKER, SEQ, TOP, TRADE
-from alephtx.sim.ladder import ladder_qty, ladder_set, ladder_trim
+from alephtx.sim.levels import (
+    NO_LEVEL,
+    levels_clear,
+    levels_qty,
+    levels_set,
+    levels_trim,
+    levels_worst,
+)
+from alephtx.sim.queue import PARTIAL, Q_FILL
 from alephtx.sim.state import (
     FAR,
     Exchange,
@@ -18,19 +28,29 @@ from alephtx.sim.state import (
 
 
 @kernel
-def _settle_queues(x: Exchange, i: int) -> None:
+def settle_queues(x: Exchange, i: int) -> None:
     """After a new image of the book: no order waits behind more than is displayed at its price.
 
     Below the worst level of the image nothing is known, so the queue there stays as it was.
     """
     for s in range(2):
-        if x.ladder.sizes[i, s] == 0:
+        worst = levels_worst(x.levels, i, s) if x.live[i, s] > 0 else NO_LEVEL
+        if worst == NO_LEVEL:
             continue
         for k in range(x.live[i, s]):
             order = x.orders[i, s, k]
             key = (1 - 2 * s) * order["price"]
-            if key >= x.ladder.keys[i, s, 0]:
-                order["ahead"] = min(order["ahead"], ladder_qty(x.ladder, i, s, key))
+            if key >= worst:
+                order["ahead"] = min(order["ahead"], float(levels_qty(x.levels, i, s, key)))
+                order["traded"] = 0.0
+
+
+@inline_kernel
+def _forget_book(x: Exchange, i: Int) -> None:
+    for s in range(2):
+        levels_clear(x.levels, i, s)
+        x.taken_count[i, s] = 0
+    x.top_seq[i] = -1
 
 
 @kernel
@@ -49,13 +69,11 @@ def on_levels(
 ) -> int:
     """Apply one message of level changes, or with snapshot a whole book; return fill rows."""
     if snapshot:
-        x.ladder.sizes[i, 0] = 0
-        x.ladder.sizes[i, 1] = 0
-        x.top_seq[i] = -1
+        _forget_book(x, i)
         for k in range(count):
             s = side_index(levels[k, 0])
-            ladder_set(x.ladder, i, s, levels[k, 0] * levels[k, 1], levels[k, 2])
-        _settle_queues(x, i)
+            levels_set(x.levels, i, s, levels[k, 0] * levels[k, 1], levels[k, 2])
+        settle_queues(x, i)
     else:
         for k in range(count):
             _delta(x, i, levels[k, 0], levels[k, 1], levels[k, 2], seq)
@@ -67,11 +85,12 @@ def on_levels(
 def _top_side(x: Exchange, i: int, side: int, price: int, qty: int) -> None:
     s = side_index(side)
     if qty <= 0:
-        x.ladder.sizes[i, s] = 0
-        x.top_key[i, s] = -FAR
+        levels_clear(x.levels, i, s)
+        x.taken_count[i, s] = 0
+        x.top_key[i, s] = NO_LEVEL
         return
     key = side * price
-    ladder_trim(x.ladder, i, s, key)
+    levels_trim(x.levels, i, s, key)
     set_level(x, i, s, key, qty)
     x.top_key[i, s] = key
 
@@ -91,25 +110,30 @@ def on_top(
 
 @kernel
 def _print(x: Exchange, i: int, price: int, qty: int, aggressor: int, fills: Rows, n: int) -> int:
+    """Let a public print eat the queue at its price and what of ours it reached or went through."""
     s = side_index(-aggressor)  # an aggressive seller meets resting bids
-    sign = 1 - 2 * s
+    sign, whole = 1 - 2 * s, x.model[i, Q_FILL] != PARTIAL
     key = sign * price
     own_before, k = 0, 0
     while k < x.live[i, s] and n < fills.shape[0]:
-        order = x.orders[i, s, k]
-        own = sign * order["price"]
+        own = sign * x.orders[i, s, k]["price"]
         if own < key:
             break
-        if own > key:
-            take = order["qty"]
-        else:
-            reach = qty - own_before
-            take = max(0, min(order["qty"], reach - order["ahead"]))
-            order["ahead"] = max(0, order["ahead"] - max(0, reach))
-            own_before += take
+        take = x.orders[i, s, k]["qty"]
+        if own == key:
+            reach = float(qty - own_before) - x.orders[i, s, k]["ahead"]
+            x.orders[i, s, k]["ahead"] -= float(max(0, qty - own_before))
+            x.orders[i, s, k]["traded"] += float(qty)
+            if whole:
+                take = take if reach > 0.5 else 0
+            else:
+                take = min(take, max(0, np.int64(reach)))
+                own_before += take
+            x.orders[i, s, k]["ahead"] = max(0.0, x.orders[i, s, k]["ahead"])
         if take > 0:
-            order["qty"] -= take
-            n = emit(fills, n, x.orders[i, s], k, order["price"], take, next_match(x), MAKER)
+            x.orders[i, s, k]["qty"] -= take
+            at = x.orders[i, s, k]["price"]
+            n = emit(fills, n, x.orders[i, s], k, at, take, next_match(x), MAKER)
         if x.orders[i, s, k]["qty"] == 0:
             remove(x, i, s, k)
         else:
@@ -140,14 +164,12 @@ def on_rows(x: Exchange, rows: Rows, count: int, fills: Rows) -> int:
             seq = row["seq"]
         elif kind == CLEAR:
             touched, image = i, 1
-            x.ladder.sizes[i, 0] = 0
-            x.ladder.sizes[i, 1] = 0
-            x.top_seq[i] = -1
+            _forget_book(x, i)
             seq = max(seq, row["seq"])
         elif kind == DELTA:
             touched = i
             if image:
-                ladder_set(x.ladder, i, side_index(side), side * price, qty)
+                levels_set(x.levels, i, side_index(side), side * price, qty)
             else:
                 _delta(x, i, side, price, qty, seq if seq != 0 else FAR)
         elif kind == TOP:
@@ -162,7 +184,7 @@ def on_rows(x: Exchange, rows: Rows, count: int, fills: Rows) -> int:
             n = _print(x, i, price, qty, side, fills, n)
     if touched >= 0:
         if image:
-            _settle_queues(x, touched)
+            settle_queues(x, touched)
         if image or seq > x.seq[touched]:
             x.seq[touched] = seq
         n = match_crossed(x, touched, fills, n)

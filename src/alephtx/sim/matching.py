@@ -15,7 +15,7 @@ the less lucky reading where the data leaves a choice:
 
 Interface (all prices ticks, quantities lots, int64):
 
-    x = make_exchange(instruments, orders_max=256, levels_max=4096); fills = make_fills(4096)
+    x = make_exchange(instruments, orders_max=256); fills = make_fills(4096)
     n = place(x, order, fills)      order: length-1 SIM_ORDER. Returns the number of fill rows, or
                                     WOULD_CROSS, UNFILLED (FOK), FULL, BAD_ORDER with nothing done.
                                     order[0]["qty"] becomes what is left, ["resting"] 1 if it rests
@@ -27,6 +27,7 @@ Interface (all prices ticks, quantities lots, int64):
     n = on_trade(x, i, price, qty, aggressor, fills)           a public print
     n = on_rows(x, rows, count, fills)   EVENT rows (SEQ, CLEAR, DELTA, TOP, TRADE) of one message
     n = preview(x, i, side, limit, qty, out)   what a taker would meet: rows (price, qty)
+    n = displayed(x, i, side, out)             a side's best levels, less what takers took
 
 A fill row names the order, its price and quantity, what is left, whether it made or took, and the
 match: both rows of a trade between two of our orders carry one match number. event EXPIRED_SELF is
@@ -35,10 +36,11 @@ an order that self-trade prevention took off.
 
 import numpy as np
 
-from alephtx.core.kernel import kernel
+from alephtx.core.kernel import Int, inline_kernel, kernel
 from alephtx.core.words import FOK, GTC, GTD, MAKER, MARKET, POST_ONLY, TAKER
-from alephtx.sim.ladder import ladder_qty
+from alephtx.sim.levels import NO_LEVEL, levels_below, levels_best
 from alephtx.sim.market import on_levels, on_rows, on_top, on_trade
+from alephtx.sim.queue import PARTIAL, Q_FILL
 from alephtx.sim.state import (
     BAD_ORDER,
     EXPIRED_SELF,
@@ -55,13 +57,15 @@ from alephtx.sim.state import (
     WOULD_CROSS,
     Exchange,
     Rows,
+    best_shown,
+    deplete,
     emit,
     find,
     make_exchange,
     make_fills,
     next_match,
     remove,
-    set_level,
+    shown,
     side_index,
 )
 
@@ -80,6 +84,7 @@ __all__ = [
     "WOULD_CROSS",
     "Exchange",
     "cancel",
+    "displayed",
     "make_exchange",
     "make_fills",
     "on_levels",
@@ -101,41 +106,51 @@ def preview(x: Exchange, i: int, side: int, limit: int, qty: int, out: Rows) -> 
     limit in ticks, 0 for none. Own resting orders of other accounts are not shown.
     """
     other = side_index(-side)
-    at, n, left = x.ladder.sizes[i, other] - 1, 0, qty
-    while at >= 0 and left > 0 and n < out.shape[0]:
-        price = -side * x.ladder.keys[i, other, at]
+    n, left = 0, qty
+    key = levels_best(x.levels, i, other)
+    while key != NO_LEVEL and left > 0 and n < out.shape[0]:
+        price = -side * key
         if limit != 0 and side * (price - limit) > 0:
             break
-        take = min(left, x.ladder.qtys[i, other, at])
-        out[n, 0], out[n, 1] = price, take
-        left -= take
-        n += 1
-        at -= 1
+        take = min(left, shown(x, i, other, key))
+        if take > 0:
+            out[n, 0], out[n, 1] = price, take
+            left -= take
+            n += 1
+        key = levels_below(x.levels, i, other, key)
     return n
 
 
 @kernel
-def _best_own(x: Exchange, i: int, s: int) -> int:
-    """Return the key of our best resting order of a side, -FAR without one."""
+def displayed(x: Exchange, i: int, side: int, out: Rows) -> int:
+    """Write a side's best levels, (price, lots left) rows, best first; return their number."""
+    s, n = side_index(side), 0
+    key = levels_best(x.levels, i, s)
+    while key != NO_LEVEL and n < out.shape[0]:
+        lots = shown(x, i, s, key)
+        if lots > 0:
+            out[n, 0], out[n, 1] = side * key, lots
+            n += 1
+        key = levels_below(x.levels, i, s, key)
+    return n
+
+
+@inline_kernel
+def _best_own(x: Exchange, i: Int, s: Int) -> Int:
+    """Return the key of our best resting order of a side, NO_LEVEL without one."""
     if x.live[i, s] == 0:
-        return -FAR
+        return NO_LEVEL
     return (1 - 2 * s) * x.orders[i, s, 0]["price"]
-
-
-@kernel
-def _best_displayed(x: Exchange, i: int, s: int) -> int:
-    n = x.ladder.sizes[i, s]
-    return x.ladder.keys[i, s, n - 1] if n > 0 else -FAR
 
 
 @kernel
 def _available(x: Exchange, order: Rows, i: int, other: int, worst: int) -> int:
     """Return the quantity a taker could get at keys not below `worst`."""
     total = 0
-    for at in range(x.ladder.sizes[i, other] - 1, -1, -1):
-        if x.ladder.keys[i, other, at] < worst:
-            break
-        total += x.ladder.qtys[i, other, at]
+    key = levels_best(x.levels, i, other)
+    while key != NO_LEVEL and key >= worst:
+        total += shown(x, i, other, key)
+        key = levels_below(x.levels, i, other, key)
     for k in range(x.live[i, other]):
         own = x.orders[i, other, k]
         if (1 - 2 * other) * own["price"] < worst:
@@ -149,16 +164,12 @@ def _available(x: Exchange, order: Rows, i: int, other: int, worst: int) -> int:
 def _take_displayed(
     x: Exchange, order: Rows, i: int, other: int, key: int, most: int, fills: Rows, n: int
 ) -> int:
-    take = min(order[0]["qty"], most)
+    take = order[0]["qty"]
+    if x.model[i, Q_FILL] == PARTIAL:
+        take = min(take, most)
+        deplete(x, i, other, key, take)
     order[0]["qty"] -= take
-    price = (1 - 2 * other) * key
-    n = emit(fills, n, order, 0, price, take, next_match(x), TAKER)
-    set_level(x, i, other, key, ladder_qty(x.ladder, i, other, key) - take)
-    for k in range(x.live[i, other]):  # what we took stood ahead of our own orders there
-        own = x.orders[i, other, k]
-        if own["price"] == price:
-            own["ahead"] = max(0, own["ahead"] - take)
-    return n
+    return emit(fills, n, order, 0, (1 - 2 * other) * key, take, next_match(x), TAKER)
 
 
 @kernel
@@ -189,16 +200,14 @@ def _take_own(x: Exchange, order: Rows, i: int, other: int, fills: Rows, n: int)
 def _walk(x: Exchange, order: Rows, i: int, other: int, worst: int, fills: Rows) -> int:
     n = 0
     while order[0]["qty"] > 0 and n + 2 <= fills.shape[0]:
-        shown, own = _best_displayed(x, i, other), _best_own(x, i, other)
-        if max(shown, own) < worst or max(shown, own) == -FAR:
+        best, own = best_shown(x, i, other), _best_own(x, i, other)
+        if max(best, own) < worst or max(best, own) == NO_LEVEL:
             break
-        if shown > own:
-            n = _take_displayed(
-                x, order, i, other, shown, ladder_qty(x.ladder, i, other, shown), fills, n
-            )
-        elif shown == own and x.orders[i, other, 0]["ahead"] > 0:
-            most = min(x.orders[i, other, 0]["ahead"], ladder_qty(x.ladder, i, other, shown))
-            n = _take_displayed(x, order, i, other, shown, most, fills, n)
+        if best > own:
+            n = _take_displayed(x, order, i, other, best, shown(x, i, other, best), fills, n)
+        elif best == own and x.orders[i, other, 0]["ahead"] >= 1.0:
+            most = min(np.int64(x.orders[i, other, 0]["ahead"]), shown(x, i, other, best))
+            n = _take_displayed(x, order, i, other, best, most, fills, n)
         else:
             n = _take_own(x, order, i, other, fills, n)
     return n
@@ -213,7 +222,7 @@ def _rest(x: Exchange, order: Rows, i: int, s: int) -> None:
     while at > 0 and sign * orders[at - 1]["price"] < key:
         orders[at] = orders[at - 1]
         at -= 1
-    order[0]["ahead"] = ladder_qty(x.ladder, i, s, key)
+    order[0]["ahead"], order[0]["traded"] = float(shown(x, i, s, key)), 0.0
     order[0]["resting"] = 1
     orders[at] = order[0]
     x.live[i, s] += 1
@@ -235,8 +244,8 @@ def place(x: Exchange, order: Rows, fills: Rows) -> int:
     worst = -side * order[0]["price"] if kind != MARKET else -FAR
     order[0]["resting"] = 0
     if order[0]["flags"] & POST_ONLY:
-        best = max(_best_displayed(x, i, other), _best_own(x, i, other))
-        if best >= worst and best != -FAR:
+        best = max(best_shown(x, i, other), _best_own(x, i, other))
+        if best >= worst and best != NO_LEVEL:
             return WOULD_CROSS
     if tif == FOK and _available(x, order, i, other, worst) < qty:
         return UNFILLED
@@ -269,14 +278,15 @@ def reduce(x: Exchange, i: int, order_id: int, qty: int) -> int:
 
 @kernel
 def queue_ahead(x: Exchange, i: int, order_id: int) -> int:
-    """Return what is displayed ahead of a resting order, -1 when it does not rest."""
+    """Return the lots ahead of a resting order, rounded up; -1 when it does not rest."""
     s, k = find(x, i, order_id)
-    return x.orders[i, s, k]["ahead"] if k >= 0 else -1
+    ahead: Int = np.ceil(x.orders[i, s, k]["ahead"]) if k >= 0 else -1.0
+    return np.int64(ahead)  # type: ignore[return-value]
 
 
 def warm(like: Exchange) -> None:
     """Run every kernel once on a scratch exchange of the same types."""
-    x, fills = make_exchange(1, 4, 8), make_fills(8)
+    x, fills = make_exchange(1, 4, 8, 1024), make_fills(8)
     assert len(x) == len(like)
     levels = np.array([[1, 99, 5], [-1, 101, 5]], np.int64)
     on_levels(x, 0, levels, 2, 1, 1, fills)
@@ -290,3 +300,4 @@ def warm(like: Exchange) -> None:
     cancel(x, 0, 1)
     on_trade(x, 0, 99, 1, -1, fills)
     preview(x, 0, 1, 0, 1, np.zeros((8, 2), np.int64))
+    displayed(x, 0, 1, np.zeros((8, 2), np.int64))

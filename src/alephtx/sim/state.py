@@ -4,9 +4,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from alephtx.core.kernel import kernel
+from alephtx.core.kernel import Int, inline_kernel, kernel
 from alephtx.core.words import MAKER
-from alephtx.sim.ladder import Ladder, ladder_set, make_ladder
+from alephtx.sim.levels import (
+    NO_LEVEL,
+    SPAN,
+    Levels,
+    levels_below,
+    levels_best,
+    levels_qty,
+    levels_set,
+    make_levels,
+)
+from alephtx.sim.queue import MODEL_WORDS, PARTIAL, Q_FILL, queue_changed
 
 Rows = np.ndarray[Any, Any]
 
@@ -20,7 +30,8 @@ SIM_ORDER = np.dtype(
         ("order_id", "i8"),
         ("price", "i8"),
         ("qty", "i8"),
-        ("ahead", "i8"),
+        ("ahead", "f8"),  # lots before us in the queue: an estimate, whole lots in most models
+        ("traded", "f8"),  # lots printed at our price since the level last changed
         ("instrument", "i8"),
         ("account", "i8"),
         ("side", "i8"),
@@ -48,32 +59,42 @@ FILL_ROW = np.dtype(
 
 
 class Exchange(NamedTuple):
-    """State of the matching engine.
+    """State of the matching engine over I instruments.
 
-    orders: SIM_ORDER (instruments, 2, orders_max), best price first, then arrival; live int64
-    (instruments, 2). top_seq (instruments,) and top_key (instruments, 2): the newest best prices.
-    seq (instruments,): the newest level message. match (1,): the last match number.
+    Of the market: levels; seq (I,), the newest level message; top_seq (I,) and top_key (I, 2), the
+    newest best prices. Ours: orders SIM_ORDER (I, 2, orders_max), best price first, then arrival;
+    live int64 (I, 2); match (1,), the last match number; taken int64 (I, 2, taken_max, 2) of (key,
+    lots) and taken_count (I, 2), what our takers took of levels the venue has not stated since.
+    model: int64 (I, MODEL_WORDS), see `sim.queue`.
     """
 
-    ladder: Ladder
-    orders: Rows
-    live: Rows
+    levels: Levels
     seq: Rows
     top_seq: Rows
     top_key: Rows
+    orders: Rows
+    live: Rows
     match: Rows
+    taken: Rows
+    taken_count: Rows
+    model: Rows
 
 
-def make_exchange(instruments: int, orders_max: int = 256, levels_max: int = 4096) -> Exchange:
-    """Return an exchange with empty books."""
+def make_exchange(
+    instruments: int, orders_max: int = 256, levels_max: int = 4096, span: int = SPAN
+) -> Exchange:
+    """Return an exchange with empty books. levels_max: levels takers can have emptied a side."""
     return Exchange(
-        make_ladder(instruments, levels_max),
-        np.zeros((instruments, 2, orders_max), SIM_ORDER),
-        np.zeros((instruments, 2), np.int64),
-        np.zeros(instruments, np.int64),
-        np.full(instruments, -1, np.int64),
-        np.zeros((instruments, 2), np.int64),
-        np.zeros(1, np.int64),
+        levels=make_levels(instruments, span),
+        seq=np.zeros(instruments, np.int64),
+        top_seq=np.full(instruments, -1, np.int64),
+        top_key=np.zeros((instruments, 2), np.int64),
+        orders=np.zeros((instruments, 2, orders_max), SIM_ORDER),
+        live=np.zeros((instruments, 2), np.int64),
+        match=np.zeros(1, np.int64),
+        taken=np.zeros((instruments, 2, levels_max, 2), np.int64),
+        taken_count=np.zeros((instruments, 2), np.int64),
+        model=np.zeros((instruments, MODEL_WORDS), np.int64),
     )
 
 
@@ -82,14 +103,14 @@ def make_fills(rows: int = 4096) -> Rows:
     return np.zeros(rows, FILL_ROW)
 
 
-@kernel
-def word(value: int) -> int:
+@inline_kernel
+def word(value: Int) -> Int:
     """Return a small or unsigned field as int64: mixed arithmetic would turn into floats."""
-    return np.int64(value)  # type: ignore[return-value]
+    return np.int64(value)
 
 
-@kernel
-def side_index(side: int) -> int:
+@inline_kernel
+def side_index(side: Int) -> Int:
     """Return 0 for the buying side, 1 for the selling one."""
     return 0 if side > 0 else 1
 
@@ -113,25 +134,24 @@ def emit(
     return n + 1
 
 
-@kernel
-def next_match(x: Exchange) -> int:
+@inline_kernel
+def next_match(x: Exchange) -> Int:
     """Return a fresh match number."""
     x.match[0] += 1
     return x.match[0]
 
 
-@kernel
-def remove(x: Exchange, i: int, s: int, k: int) -> None:
+@inline_kernel
+def remove(x: Exchange, i: Int, s: Int, k: Int) -> None:
     """Take the k-th order of a side off, keeping the others in place."""
-    orders = x.orders[i, s]
     n = x.live[i, s] - 1
     for m in range(k, n):
-        orders[m] = orders[m + 1]
+        x.orders[i, s, m] = x.orders[i, s, m + 1]
     x.live[i, s] = n
 
 
-@kernel
-def find(x: Exchange, i: int, order_id: int) -> tuple[int, int]:
+@inline_kernel
+def find(x: Exchange, i: Int, order_id: Int) -> tuple[Int, Int]:
     """Return (side, position) of a resting order, (-1, -1) without one."""
     for s in range(2):
         for k in range(x.live[i, s]):
@@ -140,48 +160,115 @@ def find(x: Exchange, i: int, order_id: int) -> tuple[int, int]:
     return -1, -1
 
 
+@inline_kernel
+def taken_at(x: Exchange, i: Int, s: Int, key: Int) -> Int:
+    """Return the place of a level among those our takers took from, -1 when it is not there."""
+    for k in range(x.taken_count[i, s]):
+        if x.taken[i, s, k, 0] == key:
+            return k
+    return -1
+
+
+@inline_kernel
+def shown(x: Exchange, i: Int, s: Int, key: Int) -> Int:
+    """Return the lots displayed at a level, less what our takers took of them."""
+    qty = levels_qty(x.levels, i, s, key)
+    if x.taken_count[i, s] > 0:
+        k = taken_at(x, i, s, key)
+        if k >= 0:
+            qty = max(0, qty - x.taken[i, s, k, 1])
+    return qty
+
+
+@inline_kernel
+def best_shown(x: Exchange, i: Int, s: Int) -> Int:
+    """Return the key of the best level with something left, NO_LEVEL without one."""
+    key = levels_best(x.levels, i, s)
+    if x.taken_count[i, s] > 0:
+        while key != NO_LEVEL and shown(x, i, s, key) == 0:
+            key = levels_below(x.levels, i, s, key)
+    return key
+
+
+@inline_kernel
+def deplete(x: Exchange, i: Int, s: Int, key: Int, lots: Int) -> None:
+    """Note that takers took lots from the front of a level: our own orders there move up."""
+    k = taken_at(x, i, s, key)
+    if k < 0:
+        k = x.taken_count[i, s]
+        if k == x.taken.shape[2]:
+            k = _worst_taken(x.taken[i, s])
+        else:
+            x.taken_count[i, s] = k + 1
+        x.taken[i, s, k, 0], x.taken[i, s, k, 1] = key, 0
+    x.taken[i, s, k, 1] += lots
+    for m in range(x.live[i, s]):
+        if (1 - 2 * s) * x.orders[i, s, m]["price"] == key:
+            x.orders[i, s, m]["ahead"] = max(0.0, x.orders[i, s, m]["ahead"] - float(lots))
+
+
 @kernel
-def clamp(x: Exchange, i: int, s: int, key: int, qty: int) -> None:
-    """Pull the queue place of our orders at a level down to what is displayed."""
-    sign = 1 - 2 * s
+def _worst_taken(taken: Rows) -> int:
+    worst = 0
+    for k in range(1, taken.shape[0]):
+        if taken[k, 0] < taken[worst, 0]:
+            worst = k
+    return worst
+
+
+@inline_kernel
+def forget_taken(x: Exchange, i: Int, s: Int, key: Int) -> None:
+    """Forget what was taken of a level that the venue states anew."""
+    k = taken_at(x, i, s, key)
+    if k >= 0:
+        last = x.taken_count[i, s] - 1
+        x.taken[i, s, k, 0], x.taken[i, s, k, 1] = x.taken[i, s, last, 0], x.taken[i, s, last, 1]
+        x.taken_count[i, s] = last
+
+
+@inline_kernel
+def set_level(x: Exchange, i: Int, s: Int, key: Int, qty: Int) -> None:
+    """Set a displayed level and move our queue places there by the queue model."""
+    before = levels_set(x.levels, i, s, key, qty)
+    if x.taken_count[i, s] > 0:
+        forget_taken(x, i, s, key)
+    if x.live[i, s] > 0:
+        move_queue(x, i, s, key, before, max(qty, 0))
+
+
+@inline_kernel
+def move_queue(x: Exchange, i: Int, s: Int, key: Int, before: Int, qty: Int) -> None:
+    """Tell our orders at a level that its displayed lots changed."""
     for k in range(x.live[i, s]):
-        order = x.orders[i, s, k]
-        own = sign * order["price"]
+        own = (1 - 2 * s) * x.orders[i, s, k]["price"]
         if own < key:
             return
-        if own == key and order["ahead"] > qty:
-            order["ahead"] = qty
+        if own == key:
+            ahead, traded = x.orders[i, s, k]["ahead"], x.orders[i, s, k]["traded"]
+            x.orders[i, s, k]["ahead"] = queue_changed(x.model[i], ahead, traded, before, qty)
+            x.orders[i, s, k]["traded"] = 0.0
 
 
-@kernel
-def set_level(x: Exchange, i: int, s: int, key: int, qty: int) -> None:
-    """Set a displayed level and pull our queue places down to it."""
-    ladder_set(x.ladder, i, s, key, qty)
-    if x.live[i, s] > 0:
-        clamp(x, i, s, key, max(qty, 0))
-
-
-@kernel
-def match_crossed(x: Exchange, i: int, fills: Rows, n: int) -> int:
+@inline_kernel
+def match_crossed(x: Exchange, i: Int, fills: Rows, n: Int) -> Int:
     """Fill our resting orders that the displayed opposite side has reached."""
-    ladder = x.ladder
     for s in range(2):
         other = 1 - s
         sign = 1 - 2 * s
         k = 0
         while k < x.live[i, s]:
-            best = ladder.sizes[i, other] - 1
-            if best < 0 or n >= fills.shape[0]:
-                break
-            order = x.orders[i, s, k]
+            best = best_shown(x, i, other)
             # Keys of the two sides have opposite signs: they meet where their sum is not negative.
-            if sign * order["price"] + ladder.keys[i, other, best] < 0:
+            own = sign * x.orders[i, s, k]["price"]
+            if best == NO_LEVEL or own + best < 0 or n >= fills.shape[0]:
                 break
-            take = min(order["qty"], ladder.qtys[i, other, best])
-            order["qty"] -= take
-            n = emit(fills, n, x.orders[i, s], k, order["price"], take, next_match(x), MAKER)
-            key = ladder.keys[i, other, best]
-            set_level(x, i, other, key, ladder.qtys[i, other, best] - take)
+            take = x.orders[i, s, k]["qty"]
+            if x.model[i, Q_FILL] == PARTIAL:
+                take = min(take, shown(x, i, other, best))
+                deplete(x, i, other, best, take)
+            x.orders[i, s, k]["qty"] -= take
+            price = x.orders[i, s, k]["price"]
+            n = emit(fills, n, x.orders[i, s], k, price, take, next_match(x), MAKER)
             if x.orders[i, s, k]["qty"] == 0:
                 remove(x, i, s, k)
     return n

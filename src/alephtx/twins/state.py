@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from alephtx.core import words
 from alephtx.sim import matching
 from alephtx.twins.accounts import Account, Market
 from alephtx.twins.orders import Refused, Report, Trade, TwinOrder
@@ -99,10 +100,8 @@ class ExchangeState:
 
     def touch(self, market: Market) -> tuple[int, int]:
         """Return (best bid, best ask) in ticks of the matching book; 0 for an empty side."""
-        ladder, i = self._x.ladder, market.index
-        bids, asks = int(ladder.sizes[i, 0]), int(ladder.sizes[i, 1])
-        bid = int(ladder.keys[i, 0, bids - 1]) if bids else 0
-        return bid, -int(ladder.keys[i, 1, asks - 1]) if asks else 0
+        bid, ask = self.depth(market, words.BUY, 1), self.depth(market, words.SELL, 1)
+        return bid[0][0] if bid else 0, ask[0][0] if ask else 0
 
     def mark(self, market: Market) -> int:
         """Return the mark: the middle of the touch in ticks, else the last print; 0 if unknown."""
@@ -116,11 +115,9 @@ class ExchangeState:
 
     def depth(self, market: Market, side: int, levels: int) -> list[tuple[int, int]]:
         """Return the best levels of one side of the matching book, best first."""
-        s = 0 if side > 0 else 1
-        n = int(self._x.ladder.sizes[market.index, s])
-        keys = self._x.ladder.keys[market.index, s, max(0, n - levels) : n][::-1]
-        qtys = self._x.ladder.qtys[market.index, s, max(0, n - levels) : n][::-1]
-        return [(side * int(key), int(qty)) for key, qty in zip(keys, qtys, strict=True)]
+        out = self._walk[: min(levels, len(self._walk))]
+        n = matching.displayed(self._x, market.index, side, out)
+        return [(int(price), int(size)) for price, size in out[:n]]
 
     def queue_ahead(self, order: TwinOrder) -> int:
         """Return the lots displayed ahead of a resting order, -1 when it does not rest."""

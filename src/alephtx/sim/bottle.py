@@ -1,0 +1,188 @@
+"""Everything a simulated venue works on, as words for kernels.
+
+One market, several lanes: a lane is one engine's orders at the simulated venues. Lanes share the
+recorded book, which no order of ours moves, so a hundred parameter sets cost one pass over it; and
+none sees another, so each fares as it would alone.
+
+For Python it is `Bottle`, a namedtuple of arrays; kernels get `pack_bottle` and take what they need
+with `field(z, Z_LIVE, I3)`. The recorded rows come last, one array per instrument.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from alephtx.core.instruments import Instruments
+from alephtx.core.packed import pack_fields
+from alephtx.core.records import EVENT, INSTRUMENT, INTENT, TICK, TOP_ROW, UPDATE
+from alephtx.sim.flight import NEVER, make_flight
+from alephtx.sim.latency import L_KIND, LATENCY_WORDS, PATHS, RECORDED
+from alephtx.sim.levels import SPAN, make_levels
+from alephtx.sim.queue import MODEL_WORDS
+from alephtx.sim.state import FAR, FILL_ROW, SIM_ORDER
+
+Rows = np.ndarray[Any, Any]
+
+# Columns of `streams`: the recorded rows of an instrument, and what we have heard of them.
+T_NEXT, T_COUNT, T_TS = 0, 1, 2  # next row on the exchange's side, rows, its time
+T_BASE, T_UNIT, T_QTY_UNIT, T_WIDE = 3, 4, 5, 6  # of Tick rows; 1 = Event rows
+T_VENUE, T_HEARD, T_TRADES, T_DEEP = 7, 8, 9, 10  # wanted by a strategy: tops, trades, depth
+T_LOCAL, T_STAMP, T_LAGGED = 11, 12, 13  # next row on our side, newest stamp; 1 = two books
+T_HEAD, T_TAIL = 14, 15  # of the log
+T_BID, T_BID_QTY, T_ASK, T_ASK_QTY = 16, 17, 18, 19  # the touch last told
+T_IMAGE, T_CHANGED, T_FEED_NS, T_SLOT = 20, 21, 22, 23
+T_EVENTS = 24  # 1 = a strategy is entered at each slot, not by timers only
+STREAM_WORDS = 32
+
+# Columns of `reach`, by side: our worst and best resting key over all lanes, levels taken from.
+REACH_WORST, REACH_BEST, REACH_TAKEN = 0, 1, 2
+
+# Words of `clock`.
+K_NOW, K_ROWS, K_GROW, K_LOAD_ON = 0, 1, 2, 3
+K_ROOM, K_UP_ROOM = 4, 5  # the reports that one row, the orders that one moment can bring
+K_GROW_LOG, K_GROW_UP, K_GROW_DOWN = 1, 2, 3
+CLOCK_WORDS = 16
+
+
+class Bottle(NamedTuple):
+    """The arrays. I instruments, J lanes, V venues; see `pack_bottle` for kernels."""
+
+    lots: Rows  # the exchange's books, see sim.levels
+    bits: Rows
+    marks: Rows
+    local_lots: Rows  # our late copies, where a strategy reads depth
+    local_bits: Rows
+    local_marks: Rows
+    seq: Rows  # of the market, see sim.state.Exchange
+    top_seq: Rows
+    top_key: Rows
+    orders: Rows  # SIM_ORDER (J, I, 2, orders)
+    live: Rows  # int64 (J, I, 2)
+    match: Rows  # int64 (J, 1)
+    taken: Rows  # int64 (J, I, 2, taken, 2)
+    taken_count: Rows  # int64 (J, I, 2)
+    model: Rows  # int64 (I, MODEL_WORDS)
+    near: Rows  # int64 (I, 2, 2, J): each lane's worst and best resting key
+    reach: Rows  # int64 (I, 2, 3), see REACH_*
+    streams: Rows  # int64 (I, STREAM_WORDS)
+    log: Rows  # TOP_ROW (I, slots): what was told and not yet heard; a power of two
+    fills: Rows  # FILL_ROW (fills,)
+    order: Rows  # SIM_ORDER (1,), scratch
+    intent: Rows  # INTENT (1,), scratch
+    instruments: Rows  # INSTRUMENT (I,)
+    latency: Rows  # int64 (V, PATHS, LATENCY_WORDS)
+    points: Rows  # int64 (n, 2)
+    load: Rows  # int64 (V, 3): bucket, rows in it, rows in the one before
+    last: Rows  # int64 (J, V, 2): newest arrival at the venue and at ours
+    digest: Rows  # int64 (J,): of all orders and reports, see engine.replay
+    clock: Rows  # int64 (CLOCK_WORDS,)
+    up_place: Rows  # orders under way, see sim.flight
+    up_ring: Rows
+    up_free: Rows
+    up_lane: Rows
+    up_rows: Rows  # INTENT
+    down_place: Rows  # reports under way
+    down_ring: Rows
+    down_free: Rows
+    down_lane: Rows
+    down_rows: Rows  # UPDATE
+
+
+(
+    Z_LOTS, Z_BITS, Z_MARKS, Z_LOCAL_LOTS, Z_LOCAL_BITS, Z_LOCAL_MARKS, Z_SEQ, Z_TOP_SEQ, Z_TOP_KEY,
+    Z_ORDERS, Z_LIVE, Z_MATCH, Z_TAKEN, Z_TAKEN_COUNT, Z_MODEL, Z_NEAR, Z_REACH, Z_STREAMS, Z_LOG,
+    Z_FILLS, Z_ORDER, Z_INTENT, Z_INSTRUMENTS, Z_LATENCY, Z_POINTS, Z_LOAD, Z_LAST, Z_DIGEST,
+    Z_CLOCK, Z_UP_PLACE, Z_UP_RING, Z_UP_FREE, Z_UP_LANE, Z_UP_ROWS, Z_DOWN_PLACE, Z_DOWN_RING,
+    Z_DOWN_FREE, Z_DOWN_LANE, Z_DOWN_ROWS, Z_ROWS,
+) = range(40)  # fmt: skip
+
+# Samples for `field`: they give dtype and dimensions, their content is never read.
+I1, I2, I3 = np.zeros(1, np.int64), np.zeros((1, 1), np.int64), np.zeros((1, 1, 1), np.int64)
+I4, I5 = np.zeros((1, 1, 1, 1), np.int64), np.zeros((1, 1, 1, 1, 1), np.int64)
+LANE_ORDERS, ONE_ORDER = np.zeros((1, 1, 1, 1), SIM_ORDER), np.zeros(1, SIM_ORDER)
+FILLS, SLOTS = np.zeros(1, FILL_ROW), np.zeros((1, 1), TOP_ROW)
+INTENTS, UPDATES, INSTRUMENTS = np.zeros(1, INTENT), np.zeros(1, UPDATE), np.zeros(1, INSTRUMENT)
+TICKS, EVENTS = np.zeros(1, TICK), np.zeros(1, EVENT)
+
+
+def make_bottle(
+    instruments: Instruments,
+    *,
+    lanes: int = 1,
+    span: int = SPAN,
+    lagged: bool = False,
+    orders_max: int = 256,
+    taken_max: int = 256,
+    log_slots: int = 4096,
+    intents_max: int = 64,
+    points: Rows | None = None,
+) -> Bottle:
+    """Return an empty bottle.
+
+    lagged: hold late copies of the books, for who reads depth. intents_max: orders a lane's
+    strategies can send at one moment. taken_max: levels a side whose depletion is remembered.
+    """
+    count, venues = len(instruments), max(1, len(instruments.venues))
+    market, local = make_levels(count, span), make_levels(count if lagged else 1, span)
+    fills, clock = taken_max + orders_max, np.zeros(CLOCK_WORDS, np.int64)
+    clock[K_ROOM] = lanes * 2 * orders_max + fills + 16
+    clock[K_UP_ROOM] = lanes * intents_max
+    up = make_flight(INTENT, 4 * int(clock[K_UP_ROOM]))
+    down = make_flight(UPDATE, 2 * int(clock[K_ROOM]))
+    reach = np.zeros((count, 2, 3), np.int64)
+    reach[:, :, REACH_WORST], reach[:, :, REACH_BEST] = FAR, -FAR
+    near = np.empty((count, 2, 2, lanes), np.int64)
+    near[:, :, 0], near[:, :, 1] = FAR, -FAR
+    streams = np.zeros((count, STREAM_WORDS), np.int64)
+    streams[:, T_UNIT] = streams[:, T_QTY_UNIT] = 1
+    streams[:, T_TS] = NEVER
+    rows = instruments.rows()
+    streams[:, T_VENUE] = rows["venue"]
+    latency = np.zeros((venues, PATHS, LATENCY_WORDS), np.int64)
+    latency[:, 0, L_KIND] = RECORDED
+    return Bottle(
+        *market,
+        *local,
+        seq=np.zeros(count, np.int64),
+        top_seq=np.full(count, -1, np.int64),
+        top_key=np.zeros((count, 2), np.int64),
+        orders=np.zeros((lanes, count, 2, orders_max), SIM_ORDER),
+        live=np.zeros((lanes, count, 2), np.int64),
+        match=np.zeros((lanes, 1), np.int64),
+        taken=np.zeros((lanes, count, 2, taken_max, 2), np.int64),
+        taken_count=np.zeros((lanes, count, 2), np.int64),
+        model=np.zeros((count, MODEL_WORDS), np.int64),
+        near=near,
+        reach=reach,
+        streams=streams,
+        log=np.zeros((count, log_slots), TOP_ROW),
+        fills=np.zeros(fills, FILL_ROW),
+        order=np.zeros(1, SIM_ORDER),
+        intent=np.zeros(1, INTENT),
+        instruments=rows,
+        latency=latency,
+        points=np.zeros((1, 2), np.int64) if points is None else points,
+        load=np.zeros((venues, 3), np.int64),
+        last=np.zeros((lanes, venues, 2), np.int64),
+        digest=np.zeros(lanes, np.int64),
+        clock=clock,
+        up_place=up.place, up_ring=up.ring, up_free=up.free, up_lane=up.lane, up_rows=up.rows,
+        down_place=down.place, down_ring=down.ring, down_free=down.free, down_lane=down.lane,
+        down_rows=down.rows,
+    )  # fmt: skip
+
+
+def pack_bottle(bottle: Bottle, tapes: list[Rows]) -> Rows:
+    """Return the words for kernels. tapes: the recorded rows of every instrument, TICK or EVENT."""
+    assert len(bottle) == Z_ROWS
+    return pack_fields([*bottle, *tapes])
+
+
+def load_tape(
+    bottle: Bottle, i: int, rows: Rows, *, base: int = 0, unit: int = 1, qty_unit: int = 1
+) -> None:
+    """Put the rows of an instrument before the exchange's and our side."""
+    stream = bottle.streams[i]
+    stream[T_COUNT], stream[T_WIDE] = len(rows), int(rows.dtype == EVENT)
+    stream[T_BASE], stream[T_UNIT], stream[T_QTY_UNIT] = base, unit, qty_unit
+    stream[T_TS] = rows[0]["ts_event"] if len(rows) else NEVER

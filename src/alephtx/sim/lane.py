@@ -1,0 +1,234 @@
+"""One lane of a bottle: its orders at the venue, and the reports that go home. See `sim.bottle`."""
+
+import numpy as np
+
+from alephtx.core.kernel import Int, inline_kernel, kernel
+from alephtx.core.packed import field
+from alephtx.core.units import CEIL, OVERFLOW, mul_div_checked, notional
+from alephtx.core.words import (
+    ACK,
+    CANCEL,
+    CANCEL_ACK,
+    CANCEL_ALL,
+    CANCEL_REJECT,
+    CANCELED,
+    EXPIRE,
+    EXPIRED,
+    FILL,
+    FILLED,
+    MAKER,
+    NEW,
+    PARTIALLY_FILLED,
+    PLACE,
+    REASON_NOT_FILLED,
+    REASON_OTHER,
+    REASON_UNKNOWN_ORDER,
+    REASON_WOULD_CROSS,
+    REJECT,
+    REJECTED,
+)
+from alephtx.sim.bottle import (
+    FILLS,
+    I1,
+    I2,
+    I3,
+    I4,
+    I5,
+    INSTRUMENTS,
+    INTENTS,
+    K_GROW,
+    K_GROW_DOWN,
+    K_NOW,
+    K_ROOM,
+    LANE_ORDERS,
+    ONE_ORDER,
+    REACH_BEST,
+    REACH_TAKEN,
+    REACH_WORST,
+    T_FEED_NS,
+    T_VENUE,
+    UPDATES,
+    Z_BITS,
+    Z_CLOCK,
+    Z_DOWN_FREE,
+    Z_DOWN_LANE,
+    Z_DOWN_PLACE,
+    Z_DOWN_RING,
+    Z_DOWN_ROWS,
+    Z_FILLS,
+    Z_INSTRUMENTS,
+    Z_LAST,
+    Z_LATENCY,
+    Z_LIVE,
+    Z_LOAD,
+    Z_LOTS,
+    Z_MARKS,
+    Z_MATCH,
+    Z_MODEL,
+    Z_NEAR,
+    Z_ORDER,
+    Z_ORDERS,
+    Z_POINTS,
+    Z_REACH,
+    Z_SEQ,
+    Z_STREAMS,
+    Z_TAKEN,
+    Z_TAKEN_COUNT,
+    Z_TOP_KEY,
+    Z_TOP_SEQ,
+    Z_UP_ROWS,
+)
+from alephtx.sim.flight import flight_send
+from alephtx.sim.latency import RESPONSE, delay_of
+from alephtx.sim.levels import Levels
+from alephtx.sim.matching import (
+    FILLED_ROW,
+    UNFILLED,
+    WOULD_CROSS,
+    Exchange,
+    cancel,
+    place,
+)
+from alephtx.sim.state import FAR, Rows
+
+E8 = 100_000_000
+
+
+@inline_kernel
+def exchange_of(z: Rows, j: Int) -> Exchange:
+    """Return the venue as lane j meets it: the shared book, its own orders."""
+    return Exchange(
+        Levels(field(z, Z_LOTS, I3), field(z, Z_BITS, I3), field(z, Z_MARKS, I3)),
+        field(z, Z_SEQ, I1),
+        field(z, Z_TOP_SEQ, I1),
+        field(z, Z_TOP_KEY, I2),
+        field(z, Z_ORDERS, LANE_ORDERS)[j],
+        field(z, Z_LIVE, I3)[j],
+        field(z, Z_MATCH, I2)[j],
+        field(z, Z_TAKEN, I5)[j],
+        field(z, Z_TAKEN_COUNT, I3)[j],
+        field(z, Z_MODEL, I2),
+    )
+
+
+@kernel
+def note_reach(z: Rows, j: Int, i: Int) -> None:
+    """Note where lane j's orders of an instrument stand now, so that most rows can be passed by."""
+    orders, live = field(z, Z_ORDERS, LANE_ORDERS)[j, i], field(z, Z_LIVE, I3)[j, i]
+    near, reach = field(z, Z_NEAR, I4)[i], field(z, Z_REACH, I3)[i]
+    taken = field(z, Z_TAKEN_COUNT, I3)
+    for s in range(2):
+        n, sign = live[s], 1 - 2 * s
+        near[s, 0, j] = sign * orders[s, n - 1]["price"] if n > 0 else FAR
+        near[s, 1, j] = sign * orders[s, 0]["price"] if n > 0 else -FAR
+        worst, best, count = near[s, 0, 0], near[s, 1, 0], taken[0, i, s]
+        for other in range(1, near.shape[2]):
+            worst, best = min(worst, near[s, 0, other]), max(best, near[s, 1, other])
+            count += taken[other, i, s]
+        reach[s, REACH_WORST], reach[s, REACH_BEST], reach[s, REACH_TAKEN] = worst, best, count
+
+
+@kernel
+def _send_report(z: Rows, j: Int, i: Int, account: Int, kind: Int, status: Int) -> int:
+    """Send a report home; returns the slot of its row, with everything blank but what is given."""
+    clock, venue = field(z, Z_CLOCK, I1), field(z, Z_STREAMS, I2)[i, T_VENUE]
+    now = clock[K_NOW]
+    load, feed_ns = field(z, Z_LOAD, I2)[venue], field(z, Z_STREAMS, I2)[i, T_FEED_NS]
+    path, points = field(z, Z_LATENCY, I3)[venue, RESPONSE], field(z, Z_POINTS, I2)
+    last = field(z, Z_LAST, I3)[j, venue]
+    arrival = max(now + delay_of(path, points, now, feed_ns, load[1] + load[2]), last[1])
+    last[1] = arrival
+    place, ring = field(z, Z_DOWN_PLACE, I1), field(z, Z_DOWN_RING, I2)
+    slot = flight_send(
+        place, ring, field(z, Z_DOWN_FREE, I1), field(z, Z_DOWN_LANE, I1), arrival, j
+    )
+    if place[2] < clock[K_ROOM]:  # have room made before the next row or order
+        clock[K_GROW] = K_GROW_DOWN
+    row: Rows = field(z, Z_DOWN_ROWS, UPDATES)[slot]
+    row["order_id"], row["venue_order_id"], row["trade_id"] = 0, 0, 0
+    row["price"], row["qty"], row["cum_qty"], row["fee"], row["realized"] = 0, 0, -1, 0, 0
+    row["ts_event"], row["ts_recv"], row["code"] = now, arrival, 0
+    row["instrument"], row["fee_currency"], row["account"] = i, 0, account
+    row["strategy"], row["kind"], row["status"], row["side"] = 0, kind, status, 0
+    row["liquidity"], row["reason"], row["flags"], row["order_status"] = 0, 0, 0, 0
+    row["target_order_id"], row["input_seq"], row["tag"], row["group_id"] = 0, 0, 0, 0
+    row["filled_qty"], row["leaves_qty"] = 0, 0
+    return slot
+
+
+@kernel
+def say(z: Rows, j: Int, order: Rows, kind: Int, status: Int, reason: Int) -> None:
+    """Report about an order, SIM_ORDER (1,), that is no fill."""
+    i, account = order[0]["instrument"], order[0]["account"]
+    slot = _send_report(z, j, i, account, kind, status)
+    row: Rows = field(z, Z_DOWN_ROWS, UPDATES)[slot]
+    row["order_id"], row["venue_order_id"] = order[0]["order_id"], order[0]["order_id"]
+    row["side"], row["reason"] = order[0]["side"], reason
+
+
+@kernel
+def say_fills(z: Rows, j: Int, n: Int) -> None:
+    """Report the n rows of fills, with the instrument's own fees."""
+    fills, instruments = field(z, Z_FILLS, FILLS), field(z, Z_INSTRUMENTS, INSTRUMENTS)
+    for k in range(n):
+        fill = fills[k]
+        i = fill["instrument"]
+        filled = fill["event"] == FILLED_ROW
+        status = EXPIRED if not filled else FILLED if fill["left"] == 0 else PARTIALLY_FILLED
+        slot = _send_report(z, j, i, fill["account"], FILL if filled else EXPIRE, status)
+        row: Rows = field(z, Z_DOWN_ROWS, UPDATES)[slot]
+        row["order_id"], row["venue_order_id"] = fill["order_id"], fill["order_id"]
+        row["side"], row["liquidity"] = fill["side"], fill["liquidity"]
+        if not filled:
+            row["reason"] = REASON_OTHER
+            continue
+        row["trade_id"], row["price"], row["qty"] = fill["match"], fill["price"], fill["qty"]
+        instrument = instruments[i : i + 1]
+        maker = fill["liquidity"] == MAKER
+        rate = instrument[0]["maker_fee_e8"] if maker else instrument[0]["taker_fee_e8"]
+        value = notional(instrument, fill["price"], fill["qty"], CEIL)
+        fee = mul_div_checked(value, rate, E8, CEIL) if value != OVERFLOW else 0
+        row["fee"], row["fee_currency"] = (0 if fee == OVERFLOW else fee), instrument[0]["settle"]
+
+
+@kernel
+def arrive(z: Rows, j: Int, slot: Int) -> None:
+    """Let an order or a cancel of lane j reach the matching engine, now."""
+    intent: Rows = field(z, Z_UP_ROWS, INTENTS)[slot : slot + 1]
+    order, x = field(z, Z_ORDER, ONE_ORDER), exchange_of(z, j)
+    i: Int = np.int64(intent[0]["instrument"])
+    order[0]["instrument"], order[0]["account"] = i, np.int64(intent[0]["account"])
+    order[0]["order_id"], order[0]["side"] = intent[0]["order_id"], np.int64(intent[0]["side"])
+    op = np.int64(intent[0]["op"])
+    if op == PLACE:
+        _arrive_order(z, j, x, order, intent)
+    elif op == CANCEL:
+        order[0]["order_id"] = intent[0]["target_order_id"]
+        if cancel(x, i, order[0]["order_id"]) >= 0:
+            say(z, j, order, CANCEL_ACK, CANCELED, 0)
+        else:
+            say(z, j, order, CANCEL_REJECT, 0, REASON_UNKNOWN_ORDER)
+    elif op == CANCEL_ALL:
+        for s in range(2):
+            while x.live[i, s] > 0:
+                order[0] = x.orders[i, s, 0]
+                cancel(x, i, order[0]["order_id"])
+                say(z, j, order, CANCEL_ACK, CANCELED, 0)
+    note_reach(z, j, i)
+
+
+@inline_kernel
+def _arrive_order(z: Rows, j: Int, x: Exchange, order: Rows, intent: Rows) -> None:
+    order[0]["price"], order[0]["qty"] = intent[0]["price"], intent[0]["qty"]
+    order[0]["type"], order[0]["tif"] = np.int64(intent[0]["type"]), np.int64(intent[0]["tif"])
+    order[0]["flags"], order[0]["stp"] = np.int64(intent[0]["flags"]), 1
+    n = place(x, order, field(z, Z_FILLS, FILLS))
+    if n == WOULD_CROSS:
+        say(z, j, order, REJECT, REJECTED, REASON_WOULD_CROSS)
+    elif n < 0 and n != UNFILLED:
+        say(z, j, order, REJECT, REJECTED, REASON_OTHER)
+    else:
+        say(z, j, order, ACK, NEW, 0)
+        say_fills(z, j, max(n, 0))
+        if order[0]["qty"] > 0 and (n == UNFILLED or order[0]["resting"] == 0):
+            say(z, j, order, EXPIRE, EXPIRED, REASON_NOT_FILLED)
