@@ -27,7 +27,7 @@ ONE_BITS = 1023 << 52
 
 @kernel
 def exp(x: Any) -> float:
-    """Return e^x within 1 ulp or so; 0 below EXP_MIN, inf above EXP_MAX, NaN for NaN. About 8 ns.
+    """Return e^x within 1 ulp or so; 0 below EXP_MIN, inf above EXP_MAX, NaN for NaN. About 25 ns.
 
     x = k ln 2 + r with |r| <= ln 2 / 2; e^r by its Taylor series to r^13 / 13! (what is left out is
     below 2^-57), times 2^k by setting the exponent's bits.
@@ -58,7 +58,7 @@ def exp(x: Any) -> float:
 
 @kernel
 def log(x: Any) -> float:
-    """Return ln x within 2 ulp; -inf for 0, inf for inf, NaN below 0 and for NaN. About 8 ns.
+    """Return ln x within 2 ulp; -inf for 0, inf for inf, NaN below 0 and for NaN. About 14 ns.
 
     x = 2^k m with m between sqrt(1/2) and sqrt(2); ln m = 2 artanh(s) with s = (m - 1) / (m + 1),
     by its series to s^25 (what is left out is below 2^-62).
