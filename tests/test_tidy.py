@@ -24,7 +24,11 @@ CLOCK_READS = {
     ("time", "time"), ("time", "time_ns"), ("time", "sleep"), ("datetime", "now"),
     ("datetime", "utcnow"), ("datetime", "today"), ("date", "today"),
 }  # fmt: skip
-OFFERED = {"alephtx.matrix.signals": "for signal plugins, which are not ours"}
+OFFERED = {
+    "alephtx.matrix.signals": "for signal plugins, which are not ours",
+    "alephtx.analysis.tearsheet": "for reports of backtests, and for research",
+    "alephtx.analysis.selection": "for sweeps, and for research",
+}
 """Modules that are there for others to import, and why."""
 
 MARKERS = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")

@@ -11,6 +11,11 @@ import numpy as np
 from svg import Line, Panel, chart
 from watch import DEPTH, kept
 
+from alephtx.analysis.alignment import align, moved_our_way, toward
+from alephtx.analysis.edge import fill_edges
+from alephtx.analysis.markout import HORIZONS_NS, markout_curve
+from alephtx.analysis.mids import mid_at
+from alephtx.analysis.tables import quotes_of
 from alephtx.core import words
 from alephtx.core.records import INSTRUMENT, ORDER, POSITION, SIGNAL_ROW, TOP_ROW
 from alephtx.core.view import View
@@ -84,8 +89,47 @@ def draw_signals(market):
         chart(HERE / f"{name}.svg", second, [price, *below], "seconds")
 
 
+def draw_markouts(market):
+    """Draw the markout curve of every public trade, as its maker saw it; return its figures."""
+    quotes = quotes_of(market.tops, heard=True)
+    trades = market.events[market.events["kind"] == words.TRADE]
+    side, price = -trades["side"].astype(int), trades["price"].astype(float)
+    fills = (trades["ts_recv"], np.zeros(len(trades), int), side, price)
+    met = mid_at(trades["ts_recv"], quotes.ts, quotes.mid, before=True).mid
+    edges = fill_edges(side, price, met)
+    worth = price * trades["qty"]
+    horizons = tuple(round(s * 1e9) for s in (0, 0.05, 0.2, 0.5, *range(1, 91)))
+    found = markout_curve(fills, worth, edges, quotes.ts, quotes.mid[:, None],
+                          horizons_ns=horizons)  # fmt: skip
+    band = found.markout
+    line = Line("", band.mean, band.low, band.high, steps=False)
+    panel = Panel("markout of the makers of every public trade, bps by value", (line,), (0,))
+    chart(HERE / "markout.svg", np.array(horizons) / 1e9, [panel], "seconds after the trade")
+    places = [horizons.index(h) for h in HORIZONS_NS]
+    said = [f"edge {np.average(edges[~np.isnan(edges)], weights=worth[~np.isnan(edges)]):.2f}"]
+    said += [
+        f"{horizons[k] / 1e9:.0f} s: {band.mean[k]:.2f} ({band.low[k]:.2f} to {band.high[k]:.2f}), "
+        f"{band.known[k]} fills, {found.beyond[k]} beyond"
+        for k in places
+    ]
+    return said
+
+
+def measure_vamp(market):
+    """Return how VAMP, sampled every second, was aligned with the move of the next five."""
+    quotes, vamp = quotes_of(market.tops, heard=True), signals(market)("vamp", depth=DEPTH)
+    at = np.arange(quotes.ts[0], quotes.ts[-1], 1_000_000_000)
+    mid, later, away = (
+        mid_at(at + shift, quotes.ts, column).mid
+        for shift, column in ((0, quotes.mid), (HORIZONS_NS[0], quotes.mid), (0, vamp))
+    )
+    up = np.ones(len(at))
+    return align(toward(up, away, mid), moved_our_way(up, mid, later))
+
+
 if __name__ == "__main__":
-    market = kept(KEY, float(sys.argv[1]) if len(sys.argv) > 1 else 180.0)
+    market = kept(KEY, float(sys.argv[1]) if len(sys.argv) > 1 else 300.0)
     trades = int((market.events["kind"] == words.TRADE).sum())
     sys.stdout.write(f"{len(market.events)} events, {trades} of them trades\n")
     draw_signals(market)
+    sys.stdout.write("\n".join([*draw_markouts(market), f"VAMP: {measure_vamp(market)}"]) + "\n")

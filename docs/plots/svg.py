@@ -89,8 +89,8 @@ def _panel(panel, x, top, width):
     for value in ticks(low, high):
         y = place(x[0], value)[1]
         said = f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:g}"
-        out.append(f'<path d="M{LEFT} {y:.1f}h{width}" stroke="#e6e6e6"/>'
-                   f'<text x="{LEFT - 5}" y="{y + 4:.1f}" text-anchor="end">{said}</text>')  # fmt: skip
+        out.append(f'<path d="M{LEFT} {y:.1f}h{width}" stroke="#e6e6e6"/>')
+        out.append(f'<text x="{LEFT - 5}" y="{y + 4:.1f}" text-anchor="end">{said}</text>')
     for level in panel.levels:
         y = place(x[0], level)[1]
         out.append(f'<path d="M{LEFT} {y:.1f}h{width}" stroke="#999" stroke-dasharray="4 3"/>')

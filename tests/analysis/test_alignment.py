@@ -57,7 +57,9 @@ def test_alignment_that_cannot_be_said_is_not(x, y):
 
 def test_alignment_passes_over_what_is_not_known():
     x, y = [1.0, 2.0, math.nan, 4.0, 2.0, 9.0], [0, 0, 1, 1, 1, math.nan]
-    assert align(np.array(x), np.array(y)) == align(np.array([1.0, 2, 4, 2]), np.array([0, 0, 1, 1]))
+    assert align(np.array(x), np.array(y)) == align(
+        np.array([1.0, 2, 4, 2]), np.array([0, 0, 1, 1])
+    )
 
 
 def test_toward_and_moved_are_signed_our_way():

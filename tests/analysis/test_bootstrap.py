@@ -37,7 +37,7 @@ def test_mean_is_weighted_and_passes_over_what_is_not_known():
     values = np.array([[1.0, math.nan], [4.0, 2.0], [math.nan, math.nan]])
     found = mean_bands(values, np.array([1.0, 2.0, 5.0]), block=1, draws=50)
     assert found.mean.tolist() == [3.0, 2.0]
-    assert found.count.tolist() == [2, 1]
+    assert found.known.tolist() == [2, 1]
     assert found.low[0] >= 1.0
     assert found.high[0] <= 4.0
     assert math.isnan(found.low[1])  # one value has no spread to show

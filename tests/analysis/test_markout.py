@@ -116,7 +116,7 @@ def test_curve_counts_what_it_leaves_out():
     found = markout_curve(deals, worth, edges, ts, mid, horizons_ns=(5 * SECOND, 60 * SECOND))
     assert found.beyond.tolist() == [1, 2]  # 66 + 5 > 69; 15 + 60 and 66 + 60
     assert found.unknown.tolist() == [1, 0]  # 15 + 5 = 20 says nothing
-    assert found.markout.count.tolist() == [1, 1]
+    assert found.markout.known.tolist() == [1, 1]
     assert found.markout.mean == pytest.approx([5 / 105 * 1e4, 60 / 105 * 1e4])
     assert found.adverse == pytest.approx(-found.markout.mean)
     assert np.isnan(found.markout.low).all()  # one fill has no interval

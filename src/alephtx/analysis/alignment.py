@@ -1,4 +1,4 @@
-"""Alignment: did a signal at our fills point to where the market then went?
+"""Alignment: whether a signal at our fills pointed to where the market then went.
 
 The point-biserial correlation between a number x (e.g. how far VAMP stood from the mid, signed our
 way) and a yes or no y (e.g. the mid moved our way within 30 s):

@@ -16,12 +16,12 @@ _CHUNK_CELLS = 1 << 22
 
 
 class Band(NamedTuple):
-    """Weighted means and their interval, each float64 (columns,); NaN where nothing is known."""
+    """Weighted means and their interval, each float64 (columns,); known: how many rows were."""
 
     mean: Column
     low: Column
     high: Column
-    count: Column
+    known: Column
 
 
 def stationary_indices(rng: np.random.Generator, n: int, block: float, draws: int) -> Column:

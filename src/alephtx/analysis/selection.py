@@ -61,7 +61,7 @@ class Overfitting(msgspec.Struct, frozen=True, kw_only=True):
 
     probability: share of splits whose in-sample winner came out below the median out of sample.
     loss: share whose winner lost money out of sample. slope: of the winner's Sharpe ratio out of
-    sample on the one in sample; below 0, the better it looked the worse it did. NaN where undefined.
+    sample on the one in sample; below 0, the better it looked the worse it did. NaN: undefined.
     """
 
     probability: float
