@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alephtx.analysis.edge import best_edges
+from alephtx.analysis.edge import best_edges, fill_edges
 
 NAN = np.nan
 
@@ -48,3 +48,11 @@ def test_best_edges_are_never_better_after_fees(rows, fee):
     known = ~np.isnan(found.gross)
     assert (known == ~np.isnan(found.net)).all()
     assert found.net[known] == pytest.approx(found.gross[known] - 2 * fee * 1e4)
+
+
+def test_fill_edges_are_signed_by_our_side():
+    side, price = np.array([1, -1, 1, -1]), np.array([99.0, 101.0, 101.0, 100.0])
+    found = fill_edges(side, price, np.array([100.0, 100.0, 100.0, NAN]))
+    # bought a tick below and sold a tick above the mid: paid; bought above: paid for
+    assert found[:3] == pytest.approx([1 / 99 * 1e4, 1 / 101 * 1e4, -1 / 101 * 1e4])
+    assert np.isnan(found[3])
