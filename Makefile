@@ -8,9 +8,10 @@ TEST ?=
 JOBS ?= 2
 # COVERAGE=1 measures lines, in every process that the tests start.
 PYTEST := $(BIN)/python -m $(if $(COVERAGE),coverage run -m )pytest
+PEERS ?= .peers
 LOCK := pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
-.PHONY: help setup setup-dev demo test unjitted coverage smoke check bench soak sim nightly mutants docs lock clean
+.PHONY: help setup setup-dev demo test unjitted coverage smoke check bench peers soak sim nightly mutants docs lock clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
@@ -56,7 +57,14 @@ check: setup-dev  ## ruff, mypy, import-linter, tidy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest tests/test_tidy.py tests/test_layers.py
 
-bench: setup-dev  ## one script per speed promise; prints ratios
+peers: $(PEERS)/hft/.ready  ## what the benches compare with, each in an environment of its own
+
+$(PEERS)/hft/.ready: bench/peers.txt
+	$(PYTHON) -m venv $(PEERS)/hft
+	$(PEERS)/hft/bin/python -m pip install -q -r bench/peers.txt
+	touch $@
+
+bench: setup-dev peers  ## one script per speed promise; prints ratios
 	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 soak: setup-dev  ## the long ones: torture and fuzz for SOAK_SECONDS each (default 300)

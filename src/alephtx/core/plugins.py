@@ -27,6 +27,7 @@ MODULE_GROUPS = ("strategies", "signals")
 NEEDED: dict[str, tuple[str, ...]] = {
     "venues": ("spec", "request", "parse_instruments", "bind"),
     "strategies": ("PARAMS", "STATE", "NEEDS", "config_to_params"),
+    "signals": ("PARAMS", "STATE", "NEEDS", "config_to_params", "warmup_ns", "on_event"),
     "signers": ("sign",),
 }
 HOOKS = {"on_start": 4, "on_event": 5, "on_update": 5, "on_timer": 5, "on_stop": 4}

@@ -75,7 +75,7 @@ class Lane(NamedTuple):
 
 
 class Backtest:
-    """See the module. rows: how many have run; a run may be taken in pieces with `go`."""
+    """See the module. words: the bottle's, for kernels of `sim`. bottle: its arrays."""
 
     def __init__(
         self,
@@ -169,7 +169,7 @@ class Backtest:
 
     def _start(self) -> None:
         bottle = self.bottle
-        self._z = b.pack_bottle(bottle, self._rows)
+        self.words = b.pack_bottle(bottle, self._rows)
         self._xs = np.stack([lane.words for lane in self.lanes])
         starts = [
             min(int(rows[0]["ts_event"]), int(rows[0]["ts_recv"]))
@@ -180,7 +180,7 @@ class Backtest:
         bottle.clock[r.K_EVENTS] = int(bottle.streams[:, b.T_EVENTS].any())
         bottle.clock[r.K_JOURNALED] = int(self._journal[5] == 0)
         bottle.clock[r.K_TIMER] = r.next_timer(self._xs, self.started_ns)
-        self._go = entry(r.replay, self._z, self._xs, 1)
+        self._go = entry(r.replay, self.words, self._xs, 1)
 
     # -- running ---------------------------------------------------------------------------
 
@@ -198,7 +198,7 @@ class Backtest:
 
     def step(self) -> bool:
         """Run a batch; False at the end."""
-        reason = self._go(self._z, self._xs, self._batch)
+        reason = self._go(self.words, self._xs, self._batch)
         if reason == r.R_GROW:
             self._grow(int(self.bottle.clock[b.K_GROW]))
         elif reason == r.R_ROOM:
