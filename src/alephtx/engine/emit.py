@@ -3,7 +3,7 @@
 import numpy as np
 
 from alephtx.core.histogram import hist_add
-from alephtx.core.kernel import Int, kernel
+from alephtx.core.kernel import Int, inline_kernel, kernel
 from alephtx.core.packed import field
 from alephtx.core.ports import Rows
 from alephtx.core.words import (
@@ -168,7 +168,7 @@ def emit(x: Rows, s: Int, n: Int) -> int:
     return left
 
 
-@kernel
+@inline_kernel
 def _commit(x: Rows, k: Int) -> int:
     """Enter one checked intent into the order table, the journal and the outbox."""
     intents, now = field(x, F_INTENTS, INTENTS), field(x, F_NOW, I1)

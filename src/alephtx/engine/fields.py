@@ -1,6 +1,6 @@
 """Structures that kernels build from the packed context."""
 
-from alephtx.core.kernel import Int, kernel
+from alephtx.core.kernel import Int, inline_kernel
 from alephtx.core.packed import field
 from alephtx.core.ports import Rows
 from alephtx.core.view import View
@@ -28,7 +28,7 @@ from alephtx.execution.orders import OrderTable
 from alephtx.risk.limits import GateState
 
 
-@kernel
+@inline_kernel
 def view_for(x: Rows, s: Int) -> View:
     """Build one strategy's view; the same memory for all but positions and orders."""
     return View(
@@ -43,7 +43,7 @@ def view_for(x: Rows, s: Int) -> View:
     )
 
 
-@kernel
+@inline_kernel
 def table_of(x: Rows) -> OrderTable:
     """Build the order table, fields in its own order."""
     return OrderTable(
@@ -61,7 +61,7 @@ def table_of(x: Rows) -> OrderTable:
     )
 
 
-@kernel
+@inline_kernel
 def gate_of(x: Rows) -> GateState:
     """Build the gate's state, fields in its own order."""
     return GateState(

@@ -119,7 +119,7 @@ OUTCOME = np.dtype(
 orders[strategy] after the update, -1 when the order is over."""
 
 
-@kernel
+@inline_kernel
 def orders_apply(table: OrderTable, update: Rows, out: Rows) -> int:
     """Apply one report of the venue or the gateway. update: UPDATE (1,); out: OUTCOME (1,).
 

@@ -82,7 +82,7 @@ def make_order_table(
     )
 
 
-@kernel
+@inline_kernel
 def orders_place(table: OrderTable, intent: Rows, now: Int) -> int:
     """Enter an order that is about to be sent: PENDING_NEW, its whole quantity open exposure.
 
@@ -178,7 +178,7 @@ def orders_sent(table: OrderTable, order_id: Int, now: Int) -> int:
     return 0
 
 
-@kernel
+@inline_kernel
 def orders_cancelling(table: OrderTable, order_id: Int, now: Int) -> int:
     """Note that a cancel is about to be sent; 0, or -1 when the order is not live.
 

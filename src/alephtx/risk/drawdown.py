@@ -28,7 +28,7 @@ PROFIT_EVERY_NS = 1_000_000
 """Accounts and firm are valued so often at most: it costs a look at every position."""
 
 
-@kernel
+@inline_kernel
 def latch_drawdown(view: View, gate: GateState, s: Int) -> int:
     """Latch the strategy if realized + unrealized - fees is at or below -drawdown_max.
 
@@ -46,7 +46,7 @@ def latch_drawdown(view: View, gate: GateState, s: Int) -> int:
     return 0
 
 
-@kernel
+@inline_kernel
 def strategy_profit(view: View, gate: GateState) -> int:
     """Return a strategy's profit in 10^-8 of the reference currency, or OVERFLOW.
 

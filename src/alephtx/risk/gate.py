@@ -77,7 +77,7 @@ from alephtx.risk.state import (
 from alephtx.risk.status import check_status
 
 
-@kernel
+@inline_kernel
 def gate_check(
     intents: Rows,
     n: Int,
