@@ -1,0 +1,300 @@
+"""`alephtx data`: what market data there is, whether it is sound, and its ways in and out."""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alephtx.cli import CONFIG, OK, say
+from alephtx.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from alephtx.core.instruments import Instrument
+    from alephtx.store.catalogue import Entry
+    from alephtx.store.checking import Checked
+    from alephtx.store.importing import Imported, Sink
+    from alephtx.store.reading import Options
+
+Advance = Callable[[int, int], None]
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the verb takes."""
+    parser.description = (
+        "Import market data into a catalogue or a replay file, list it, check it, take it out. "
+        "Exit code 3 where something cannot be read, and with --strict where anything is wrong."
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    ls = actions.add_parser("ls", help="list the catalogue")
+    ls.add_argument("--sql", metavar="QUERY", help="ask DuckDB instead; the table is events")
+    check = actions.add_parser("check", help="say what a file or folder is worth")
+    check.add_argument("path", type=Path, help="a replay file, a catalogue, any file to import")
+    bring = actions.add_parser("import", help="read foreign files into the catalogue")
+    bring.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="files or folders")
+    bring.add_argument("--ticks", type=Path, metavar="FOLDER",
+                       help="write replay files there instead, one an instrument")  # fmt: skip
+    for action in (check, bring):
+        _add_reading(action)
+        action.add_argument("--strict", action="store_true",
+                            help="exit code 3 where anything is wrong")  # fmt: skip
+    export = actions.add_parser("export", help="write an instrument's stream to one file")
+    export.add_argument("key", help="such as binance_usdm:BTC-USDT-PERP; or a replay file")
+    export.add_argument("--to", type=Path, required=True, metavar="FILE",
+                        help=".ticks, .parquet or .csv")  # fmt: skip
+    export.add_argument("--first", default="", metavar="YYYY-MM-DD", help="from this day on")
+    export.add_argument("--last", default="", metavar="YYYY-MM-DD", help="up to this day")
+    for action in (ls, bring, export):
+        action.add_argument("--data", type=Path, default=Path("data"), metavar="FOLDER",
+                            help="the catalogue; default: data")  # fmt: skip
+    for action in (ls, check, bring, export):
+        action.add_argument("--json", action="store_true", help="as one JSON value")
+
+
+def _add_reading(action: argparse.ArgumentParser) -> None:
+    action.add_argument("--format", default="", metavar="NAME", help="instead of finding out")
+    action.add_argument("--venue", default="", help="where the file does not say")
+    action.add_argument("--symbol", default="", help="where the file does not say")
+    action.add_argument("--only", action="append", default=[], metavar="SYMBOL",
+                        help="of a file with many; may be repeated")  # fmt: skip
+    action.add_argument("--date", default="", metavar="YYYY-MM-DD",
+                        help="for files that count from midnight")  # fmt: skip
+    action.add_argument("--price-scale", type=int, default=-1, metavar="N",
+                        help="decimals of a price; default: as the file shows")  # fmt: skip
+    action.add_argument("--qty-scale", type=int, default=-1, metavar="N",
+                        help="decimals of a quantity; default: as the file shows")  # fmt: skip
+    action.add_argument("--instrument", type=Path, metavar="FILE",
+                        help="its rules as JSON, as `export --json` prints them")  # fmt: skip
+    action.add_argument("--column", action="append", default=[], metavar="OURS=THEIRS",
+                        help="format columns: which is which; may be repeated")  # fmt: skip
+    action.add_argument("--time-unit", default="", choices=("", "s", "ms", "us", "ns"),
+                        help="format columns: the unit of times")  # fmt: skip
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do one action."""
+    actions = {"ls": _ls, "check": _check, "import": _import, "export": _export}
+    return actions[options.action](options)
+
+
+# -- ls --------------------------------------------------------------------------------------
+
+
+def _ls(options: argparse.Namespace) -> int:
+    from alephtx.store.catalogue import Catalogue
+
+    catalogue = Catalogue(options.data)
+    if options.sql:
+        found = catalogue.sql(options.sql)
+        names, rows = found.columns, found.fetchall()
+        told = [dict(zip(names, row, strict=True)) for row in rows]
+        cells = [[str(cell) for cell in row] for row in rows]
+        say(told, as_json=options.json, lines=lambda _: _columns([names, *cells]))
+        return OK
+    say(catalogue.entries(), as_json=options.json, lines=_listed)
+    return OK
+
+
+def _listed(entries: "list[Entry]") -> list[str]:
+    head = ["instrument", "date", "rows", "messages", "files", "MB", "seconds"]
+    rows = [
+        [f"{e.venue}:{e.instrument}", e.date, f"{e.rows:,}", f"{e.messages:,}", str(e.files),
+         f"{e.bytes / 1e6:.1f}", f"{(e.last_ns - e.first_ns) / 1e9:,.1f}"]
+        for e in entries
+    ]  # fmt: skip
+    return _columns([head, *rows]) if rows else ["nothing"]
+
+
+def _columns(rows: list[list[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if cell[:1].isdigit() or cell[:1] == "-" else cell.ljust(width)
+            for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+
+
+# -- check -----------------------------------------------------------------------------------
+
+
+def _check(options: argparse.Namespace) -> int:
+    from alephtx.engine.ingest import importers
+    from alephtx.store.checking import Check
+
+    with _progress("checking") as started:
+        advance = started(options.path.name)
+        check = Check(importers(), _options(options), options.format, advance)
+        found = check.run(options.path)
+    say(found, as_json=options.json, lines=_checked)
+    return CONFIG if options.strict and not found.sound else OK
+
+
+def _checked(found: "Checked") -> list[str]:
+    told = [
+        f"path       {found.path}",
+        f"rows       {found.rows:,} in {found.messages:,} messages of {len(found.streams)} "
+        f"instruments, {found.span_ns / 1e9:,.3f} s",
+        f"gaps       {found.gaps:,}",
+        f"crossed    {found.crossed:,} messages, locked {found.locked:,}",
+        f"back       {found.back:,} stamps earlier than the one before",
+        f"silent     {found.silent:,} stretches of a second or more",
+        f"damaged    {found.damaged:,}",
+    ]
+    for stream in found.streams[:20]:
+        clocks = stream.report.clocks
+        offsets = (
+            f"offset {clocks.offset_min_ns / 1e6:,.3f} / {clocks.offset_median_ns / 1e6:,.3f} / "
+            f"{clocks.offset_max_ns / 1e6:,.3f} ms" if clocks.dated else "no venue clock"
+        )  # fmt: skip
+        told.append(f"stream     {stream.instrument}: {stream.report.rows:,} rows, {offsets}")
+    return told + _remarks(found)
+
+
+def _remarks(found: Any) -> list[str]:
+    told = [f"damage     {damage}" for damage in found.damages[:10]]
+    if found.damaged > len(told):
+        told.append(f"damage     and {found.damaged - len(told):,} more")
+    return told + [f"note       {note}" for note in found.notes]
+
+
+# -- import ----------------------------------------------------------------------------------
+
+
+def _import(options: argparse.Namespace) -> int:
+    from alephtx.engine.ingest import importers
+    from alephtx.store.importing import choose, import_file
+
+    given, known = _options(options), importers()
+    done: list[Imported] = []
+    failed: list[str] = []
+    with _progress("importing") as started:
+        for path in _files(options.paths):
+            try:
+                importer = choose(path, known, options.format)
+                sinks = _sinks(options, path)
+                done.append(import_file(path, importer, given, sinks, started(path.name)))
+            except ConfigError as error:
+                if len(options.paths) == 1 and options.paths[0] == path:
+                    raise
+                failed.append(str(error))
+    say(done, as_json=options.json, lines=_brought)
+    for line in failed:
+        sys.stderr.write(f"alephtx: {line}\n")
+    damaged = sum(one.damaged for one in done)
+    return CONFIG if failed or (options.strict and damaged) else OK
+
+
+def _files(paths: list[Path]) -> list[Path]:
+    found: list[Path] = []
+    for path in paths:
+        inside = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        found += inside
+    if not found:
+        raise ConfigError(f"no file in {', '.join(map(str, paths))}", remedy="name files")
+    return found
+
+
+def _sinks(options: argparse.Namespace, path: Path) -> "Callable[[Instrument], Sink]":
+    if options.ticks is not None:
+        from alephtx.store.ticks import TickSink
+
+        folder = options.ticks
+        folder.mkdir(parents=True, exist_ok=True)
+        stem = path.name.partition(".")[0]
+        return lambda instrument: TickSink(
+            folder / f"{instrument.key.replace(':', '-').replace('/', '_')}-{stem}.ticks",
+            instrument,
+        )
+    from alephtx.store.catalogue import Catalogue
+    from alephtx.store.importing import into_catalogue
+
+    return into_catalogue(Catalogue(options.data), path)
+
+
+def _brought(done: "list[Imported]") -> list[str]:
+    told = []
+    for one in done:
+        told.append(f"imported   {one.file} as {one.format}: {one.rows:,} rows")
+        for stream in one.streams[:20]:
+            report = stream.report
+            told.append(
+                f"stream     {stream.instrument}: {report.messages:,} messages, "
+                f"{report.span_ns / 1e9:,.1f} s, gaps {report.gaps}, crossed {report.crossed}"
+            )
+        if len(one.streams) > 20:
+            told.append(f"stream     and {len(one.streams) - 20:,} more")
+        told += _remarks(one)
+    return told
+
+
+def _options(given: argparse.Namespace) -> "Options":
+    from alephtx.store.reading import Options
+
+    instrument = None
+    if given.instrument is not None:
+        import msgspec
+
+        from alephtx.core.instruments import Instrument
+
+        try:
+            instrument = msgspec.json.decode(given.instrument.read_bytes(), type=Instrument)
+        except (OSError, msgspec.MsgspecError) as error:
+            raise ConfigError(
+                f"{given.instrument}: no instrument: {error}", remedy="export --json prints one"
+            ) from None
+    pairs = [text.partition("=") for text in given.column]
+    for ours, sign, theirs in pairs:
+        if not (ours and sign and theirs):
+            raise ConfigError(f"--column {ours}{sign}{theirs} is not OURS=THEIRS",
+                              remedy="e.g. price=px")  # fmt: skip
+    return Options(
+        instrument=instrument, venue=given.venue, symbol=given.symbol, date=given.date,
+        price_scale=given.price_scale, qty_scale=given.qty_scale, only=tuple(given.only),
+        columns={ours: theirs for ours, _, theirs in pairs}, time_unit=given.time_unit,
+    )  # fmt: skip
+
+
+# -- export ----------------------------------------------------------------------------------
+
+
+def _export(options: argparse.Namespace) -> int:
+    from alephtx.store.exporting import export
+
+    wrote = export(options.key, options.data, options.to, options.first, options.last)
+    say(wrote, as_json=options.json, lines=lambda w: [f"wrote      {w.path}: {w.rows:,} rows"])
+    return OK
+
+
+# -- progress --------------------------------------------------------------------------------
+
+
+@contextmanager
+def _progress(verb: str) -> Iterator[Callable[[str], Advance]]:
+    """Show a bar with rate and time left for each file, on a terminal only."""
+    if not sys.stderr.isatty():
+        yield lambda name: lambda done, whole: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
+        TimeRemainingColumn(), console=Console(stderr=True), transient=True,
+    )  # fmt: skip
+    with bar:
+
+        def started(name: str) -> Advance:
+            task = bar.add_task(f"{verb} {name}", total=None)
+            return lambda done, whole: bar.update(task, completed=done, total=max(1, whole))
+
+        yield started

@@ -1,0 +1,380 @@
+"""The catalogue: streams as Parquet files, one folder per venue, instrument and day.
+
+```
+DATA/venue=binance_usdm/instrument=BTC-USDT-PERP/date=2024-08-08/<first ts_recv>-<source>.parquet
+```
+
+Columns are those of EVENT without `instrument`: ticks, lots and nanoseconds as integers. The rules
+that turn them into prices are in each file's metadata, with the source and what was counted. A
+source is named by a digest of its bytes: importing it again replaces its files. Any Parquet reader
+can use the folder; `sql` asks DuckDB.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from alephtx.core.instruments import Instrument
+from alephtx.core.records import EVENT
+from alephtx.core.words import CLEAR, GAP, LAST_IN_MESSAGE, ORDER_ADD
+from alephtx.store.damage import DataError
+
+Rows = np.ndarray[Any, Any]
+
+DAY_NS = 86_400_000_000_000
+COLUMNS = ("ts_event", "ts_recv", "seq", "price", "qty", "kind", "side", "flags")
+GROUP_ROWS = 1 << 18
+VERSION = "1"
+_SCHEMA = pa.schema([(name, pa.from_numpy_dtype(EVENT[name])) for name in COLUMNS])
+_STEADY = ("ts_event", "ts_recv", "seq")  # grow by little: stored as differences
+_INSTRUMENT, _PART = b"alephtx.instrument", b"alephtx.part"
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """What a file of the catalogue says of itself. number: its place among its source's files."""
+
+    version: str
+    source: str
+    file: str
+    number: int
+    rows: int
+    messages: int
+    first_event_ns: int
+    last_event_ns: int
+    first_recv_ns: int
+    last_recv_ns: int
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One instrument and day of the catalogue."""
+
+    venue: str
+    instrument: str
+    date: str
+    rows: int
+    messages: int
+    files: int
+    bytes: int
+    first_ns: int
+    last_ns: int
+    sources: list[str]
+
+
+def source_id(path: Path) -> str:
+    """Return the digest that names a source; about 1 GB/s."""
+    digest = hashlib.blake2b(digest_size=8)
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def to_table(rows: Rows) -> pa.Table:
+    """Return EVENT rows as an Arrow table of COLUMNS."""
+    columns = [pa.array(np.ascontiguousarray(rows[name])) for name in COLUMNS]
+    return pa.Table.from_arrays(columns, schema=_SCHEMA)
+
+
+def to_rows(batch: Any) -> Rows:
+    """Return a table or record batch of COLUMNS as EVENT rows."""
+    rows = np.zeros(batch.num_rows, EVENT)
+    for name in COLUMNS:
+        rows[name] = np.asarray(batch.column(name))
+    return rows
+
+
+class _Draft:
+    """One Parquet file under a temporary name."""
+
+    def __init__(self, folder: Path, instrument: Instrument, first: Any) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.path = folder / f".{os.getpid()}-{int(first['ts_recv'])}.part"
+        schema = _SCHEMA.with_metadata({_INSTRUMENT: msgspec.json.encode(instrument)})
+        self._writer = pq.ParquetWriter(
+            self.path, schema, compression="zstd", use_dictionary=["kind", "side", "flags"],
+            column_encoding=dict.fromkeys(_STEADY, "DELTA_BINARY_PACKED"),
+            write_page_checksum=True,
+        )  # fmt: skip
+        self.rows = self.messages = 0
+        self.first = (int(first["ts_event"]), int(first["ts_recv"]))
+        self.last = self.first
+
+    def append(self, rows: Rows) -> None:
+        self._writer.write_table(to_table(rows), row_group_size=GROUP_ROWS)
+        self.rows += len(rows)
+        self.messages += int(np.count_nonzero(rows["flags"] & LAST_IN_MESSAGE))
+        self.last = (
+            max(self.last[0], int(rows["ts_event"].max())),
+            max(self.last[1], int(rows["ts_recv"].max())),
+        )
+
+    def finish(self, source: str, file: str, number: int) -> Path:
+        part = Part(
+            version=VERSION, source=source, file=file, number=number, rows=self.rows,
+            messages=self.messages, first_event_ns=self.first[0], last_event_ns=self.last[0],
+            first_recv_ns=self.first[1], last_recv_ns=self.last[1],
+        )  # fmt: skip
+        self._writer.add_key_value_metadata({_PART: msgspec.json.encode(part)})
+        self._writer.close()
+        path = self.folder / f"{self.first[1]:020d}-{source}.parquet"
+        self.path.replace(path)
+        return path
+
+    def drop(self) -> None:
+        self._writer.close()
+        self.path.unlink(missing_ok=True)
+
+
+class StreamWriter:
+    """Writes one stream of one source, a file a day; nothing is there before `finish`."""
+
+    def __init__(self, root: Path, instrument: Instrument, source: str, file: str) -> None:
+        self._home = root / f"venue={_quoted(instrument.venue)}" / (
+            f"instrument={_quoted(_name(instrument))}"
+        )  # fmt: skip
+        self._instrument, self._source, self._file = instrument, source, file
+        self._drafts: list[_Draft] = []
+        self._day = -1
+        self._latest = 0
+        self.rows = 0
+
+    def append(self, rows: Rows) -> None:
+        """Write more rows of the stream; they begin and end with a message."""
+        if not len(rows):
+            return
+        stamps = np.maximum.accumulate(np.maximum(rows["ts_event"], self._latest))
+        self._latest = int(stamps[-1])
+        days = stamps // DAY_NS
+        # All rows of a message have one time, so a day begins with a message.
+        cuts = (np.flatnonzero(np.diff(days)) + 1).tolist()
+        for start, end in pairwise([0, *cuts, len(rows)]):
+            self._append_day(int(days[start]), rows[start:end])
+        self.rows += len(rows)
+
+    def _append_day(self, day: int, rows: Rows) -> None:
+        if day != self._day or not self._drafts:
+            self._day = day
+            name = datetime.fromtimestamp(day * 86_400, UTC).strftime("%Y-%m-%d")
+            self._drafts.append(_Draft(self._home / f"date={name}", self._instrument, rows[0]))
+        self._drafts[-1].append(rows)
+
+    def finish(self) -> list[Path]:
+        """Give the files their names; files that this source had before are gone then."""
+        written = [
+            draft.finish(self._source, self._file, number)
+            for number, draft in enumerate(self._drafts)
+        ]
+        for old in self._home.glob(f"date=*/*-{self._source}.parquet"):
+            if old not in written:
+                old.unlink()
+        self._drafts = []
+        return written
+
+    def drop(self) -> None:
+        """Leave nothing of what was written."""
+        for draft in self._drafts:
+            draft.drop()
+        self._drafts = []
+
+
+def _quoted(text: str) -> str:
+    return quote(text, safe="")
+
+
+def _name(instrument: Instrument) -> str:
+    """Return the part of a key behind its venue."""
+    return instrument.key.removeprefix(f"{instrument.venue}:")
+
+
+class Catalogue:
+    """A data folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+
+    def writer(self, instrument: Instrument, source: str, file: str) -> StreamWriter:
+        """Return a writer of one source's stream."""
+        return StreamWriter(self.root, instrument, source, file)
+
+    def files(self, key: str = "") -> list[Path]:
+        """Return the files of an instrument, or all, by day and first time."""
+        folder = "venue=*/instrument=*"
+        if key:
+            venue, _, name = key.partition(":")
+            folder = f"venue={_glob_safe(_quoted(venue))}/instrument={_glob_safe(_quoted(name))}"
+        return sorted(self.root.glob(f"{folder}/date=*/*.parquet"))
+
+    def entries(self) -> list[Entry]:
+        """Return what is there, from the files' footers."""
+        days: dict[Path, list[tuple[Path, Part]]] = {}
+        for path in self.files():
+            days.setdefault(path.parent, []).append((path, read_part(path)[1]))
+        return [_entry(folder, parts) for folder, parts in sorted(days.items())]
+
+    def listed(self) -> list[str]:
+        """Return the instruments that are there."""
+        found = {path.parts[-4:-2] for path in self.files()}
+        return sorted(f"{_value(venue)}:{_value(name)}" for venue, name in found)
+
+    def instrument(self, key: str) -> Instrument:
+        """Return an instrument's rules, from its newest file."""
+        files = self.files(key)
+        if not files:
+            known = ", ".join(self.listed()[:12])
+            raise DataError(
+                f"no data of {key} in {self.root}", remedy=f"there is: {known or 'none'}"
+            )
+        return read_part(files[-1])[0]
+
+    def scan(self, key: str, first: str = "", last: str = "") -> Iterator[Rows]:
+        """Yield an instrument's stream, renumbered, from one date to another (both included).
+
+        Where one source follows another, or the stream begins in the middle of one, a GAP row says
+        that the book is not known until the next CLEAR. Sources that overlap are refused.
+        """
+        self.instrument(key)
+        before: tuple[Path, Part] | None = None
+        number = 0
+        for path in self.files(key):
+            date = _value(path.parent.name)
+            if (first and date < first) or (last and date > last):
+                continue
+            part = read_part(path)[1]
+            if before is not None and part.first_event_ns < before[1].last_event_ns:
+                raise DataError(
+                    f"{path} begins before {before[0]} ends", remedy="keep one of the two sources"
+                )
+            follows = before is not None and (
+                part.source == before[1].source and part.number == before[1].number + 1
+            )
+            fresh = part.number == 0 and before is None
+            for rows in read_rows(path):
+                if not follows and not fresh and int(rows[0]["kind"]) != CLEAR:
+                    yield _gap_before(rows[0], number)
+                    number += 1
+                follows = True
+                number = renumber(rows, number)
+                yield rows
+            before = (path, part)
+
+    def table(self, key: str) -> pa.Table:
+        """Return an instrument's files as one Arrow table, for frames; messages are not renumbered.
+
+        `polars.from_arrow` takes it without a copy, `table.to_pandas` column by column.
+        """
+        self.instrument(key)
+        return pa.concat_tables(
+            pq.read_table(path, columns=list(COLUMNS), partitioning=None)
+            for path in self.files(key)
+        )
+
+    def sql(self, query: str) -> Any:
+        """Ask DuckDB; the table `events` is the whole catalogue. Returns its relation.
+
+        Columns are COLUMNS and venue, instrument, date.
+        """
+        import duckdb
+
+        connection = duckdb.connect()
+        pattern = str(self.root / "*" / "*" / "*" / "*.parquet").replace("'", "''")
+        try:
+            connection.execute(
+                "CREATE VIEW events AS SELECT * FROM "  # noqa: S608 - the folder is the user's own
+                f"read_parquet('{pattern}', hive_partitioning = true)"
+            )
+            return connection.sql(query)
+        except duckdb.Error as error:
+            raise DataError(
+                f"DuckDB: {str(error).splitlines()[0]}", remedy="the table is `events`"
+            ) from None
+
+
+def _glob_safe(text: str) -> str:
+    return "".join(f"[{c}]" if c in "*?[" else c for c in text)
+
+
+def _value(folder: str) -> str:
+    return unquote(folder.partition("=")[2])
+
+
+def _entry(folder: Path, parts: list[tuple[Path, Part]]) -> Entry:
+    return Entry(
+        venue=_value(folder.parts[-3]), instrument=_value(folder.parts[-2]),
+        date=_value(folder.name), rows=sum(part.rows for _, part in parts),
+        messages=sum(part.messages for _, part in parts), files=len(parts),
+        bytes=sum(path.stat().st_size for path, _ in parts),
+        first_ns=min(part.first_recv_ns for _, part in parts),
+        last_ns=max(part.last_recv_ns for _, part in parts),
+        sources=sorted({part.file for _, part in parts}),
+    )  # fmt: skip
+
+
+def renumber(rows: Rows, number: int) -> int:
+    """Give messages numbers from `number` on and return the next; orders keep their ids."""
+    ends = (rows["flags"] & LAST_IN_MESSAGE) != 0
+    before = np.cumsum(ends) - ends
+    by_message = rows["kind"] < ORDER_ADD
+    rows["seq"] = np.where(by_message, before + number, rows["seq"])
+    return number + int(np.count_nonzero(ends))
+
+
+def _gap_before(row: Any, number: int) -> Rows:
+    made = np.zeros(1, EVENT)
+    for name in ("ts_event", "ts_recv"):
+        made[name] = row[name]
+    made["kind"], made["flags"], made["seq"] = GAP, LAST_IN_MESSAGE, number
+    return made
+
+
+def read_part(path: Path) -> tuple[Instrument, Part]:
+    """Return what a file of the catalogue says of itself; DataError when it is none."""
+    try:
+        metadata = pq.read_metadata(path).metadata or {}
+        return (
+            msgspec.json.decode(metadata[_INSTRUMENT], type=Instrument),
+            msgspec.json.decode(metadata[_PART], type=Part),
+        )
+    except (pa.ArrowException, OSError, msgspec.MsgspecError) as error:
+        raise DataError(f"{path} cannot be read: {error}", remedy="import it anew") from None
+    except KeyError:
+        raise DataError(
+            f"{path} is no file of a catalogue", remedy="alephtx data import makes them"
+        ) from None
+
+
+def is_part(path: Path) -> bool:
+    """Say whether a file is one of a catalogue."""
+    try:
+        read_part(path)
+    except DataError:
+        return False
+    return True
+
+
+def read_rows(path: Path) -> Iterator[Rows]:
+    """Yield a file's rows, whole messages in each chunk; DataError at a damage."""
+    rest = np.zeros(0, EVENT)
+    try:
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+        for batch in file.iter_batches(GROUP_ROWS, columns=list(COLUMNS)):
+            rows = np.concatenate([rest, to_rows(batch)])
+            ends = np.flatnonzero(rows["flags"] & LAST_IN_MESSAGE)
+            cut = int(ends[-1]) + 1 if len(ends) else 0
+            rest = rows[cut:]
+            if cut:
+                yield rows[:cut]
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path} is damaged: {error}", remedy="import its source anew") from None
+    if len(rest):
+        raise DataError(f"{path} ends within a message", remedy="import its source anew")

@@ -1,0 +1,72 @@
+"""`export`: a stream of the catalogue, or a replay file, as one file of another kind."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from alephtx.core.instruments import Instrument
+from alephtx.store.catalogue import COLUMNS, Catalogue
+from alephtx.store.damage import DataError
+from alephtx.store.frames import to_arrow
+from alephtx.store.reading import Rows
+from alephtx.store.ticks import is_ticks, open_ticks, write_ticks
+
+
+class Exported(msgspec.Struct, frozen=True):
+    """What was written."""
+
+    path: str
+    rows: int
+    instrument: Instrument
+
+
+def export(key: str, data: Path, to: Path, first: str = "", last: str = "") -> Exported:
+    """Write an instrument's stream to a .ticks, .parquet or .csv file."""
+    instrument, chunks = _source(key, data, first, last)
+    if to.suffix == ".ticks":
+        return Exported(str(to), write_ticks(to, instrument, chunks).count, instrument)
+    if to.suffix in (".parquet", ".csv"):
+        return Exported(str(to), _write_table(to, instrument, chunks), instrument)
+    raise DataError(f"{to}: no kind of file that is known", remedy="use .ticks, .parquet or .csv")
+
+
+def _source(key: str, data: Path, first: str, last: str) -> tuple[Instrument, Iterator[Rows]]:
+    if Path(key).is_file() and is_ticks(Path(key)):
+        ticks = open_ticks(Path(key))
+        ticks.verify()
+        return ticks.instrument, ticks.events()
+    catalogue = Catalogue(data)
+    return catalogue.instrument(key), catalogue.scan(key, first, last)
+
+
+def _write_table(to: Path, instrument: Instrument, chunks: Iterator[Rows]) -> int:
+    """Write columns of ticks, lots and ns; the rules are in a Parquet file's metadata."""
+    import pyarrow as pa
+    from pyarrow import csv
+    from pyarrow import parquet as pq
+
+    draft = to.with_name(f".{to.name}.part")
+    rules = {b"alephtx.instrument": msgspec.json.encode(instrument)}
+    writer = None
+    count = 0
+    try:
+        for rows in chunks:
+            table = to_arrow(rows).select(list(COLUMNS)).replace_schema_metadata(rules)
+            if writer is None:
+                writer = (
+                    pq.ParquetWriter(draft, table.schema, compression="zstd")
+                    if to.suffix == ".parquet"
+                    else csv.CSVWriter(draft, table.schema)
+                )
+            writer.write_table(table)
+            count += len(rows)
+        if writer is None:
+            raise DataError("there is no row to export", remedy="alephtx data ls shows the days")
+        writer.close()
+        draft.replace(to)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"cannot write {to}: {error}", remedy="is its folder there?") from None
+    finally:
+        draft.unlink(missing_ok=True)
+    return count

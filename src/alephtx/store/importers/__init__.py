@@ -1,0 +1,1 @@
+"""Importers: one foreign format a file, from its rows to EVENT rows."""

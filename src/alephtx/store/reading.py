@@ -1,0 +1,137 @@
+"""What importers share: what they are told, whom they tell, and what they promise."""
+
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+
+from alephtx.core import words
+from alephtx.core.instruments import Instrument
+from alephtx.store.damage import Damages, DataError
+
+Rows = np.ndarray[Any, Any]
+Stream = Iterator[tuple[Instrument, Rows]]
+
+PRICE_SCALE_MAX, QTY_SCALE_MAX = 12, 9
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What the user says about a file that it does not say itself; empty = find out.
+
+    instrument: its rules, whole. date: YYYY-MM-DD, for formats that count from midnight. columns:
+    our name of a column -> the file's, for the generic importers. per_file: instruments taken from
+    a file that holds many, 0 = all. only: native symbols to take.
+    """
+
+    instrument: Instrument | None = None
+    venue: str = ""
+    symbol: str = ""
+    date: str = ""
+    price_scale: int = -1
+    qty_scale: int = -1
+    columns: dict[str, str] = {}
+    time_unit: str = ""
+    only: tuple[str, ...] = ()
+
+
+class Reading:
+    """One file being read: its options, its damages, and how far it is.
+
+    advance(done, whole) is called with bytes of the file, now and then.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        options: Options | None = None,
+        advance: Callable[[int, int], None] = lambda done, whole: None,
+    ) -> None:
+        self.path = path
+        self.options = options or Options()
+        self.damages = Damages()
+        self.advance = advance
+        try:
+            self.size = path.stat().st_size
+        except OSError as error:
+            raise DataError(
+                f"cannot read {path}: {error.strerror}", remedy="name a file"
+            ) from error
+
+    def damaged(self, row: int, column: str, problem: str) -> None:
+        """Take note of a row that was passed over; row 0 = the file itself."""
+        self.damages.add(self.path.name, row, column, problem)
+
+    def note(self, text: str) -> None:
+        """Take note of what the user should know and that is no damage."""
+        self.damages.note(f"{self.path.name}: {text}")
+
+
+class Importer(Protocol):
+    """One format. `read` yields (instrument, EVENT rows) in the order of arrival.
+
+    Each chunk's last row ends a message; rows are not arranged or numbered yet (`store.arrange`).
+    What cannot be read is told to the reading by row and column, and passed over. The same
+    instrument is the same object in every chunk.
+    """
+
+    name: str
+
+    def sniff(self, path: Path) -> bool:
+        """Say whether a file looks like this format; cheap, and never an error."""
+        ...
+
+    def read(self, path: Path, reading: Reading) -> Stream:
+        """Read it."""
+        ...
+
+
+def plain_instrument(
+    options: Options, *, venue: str, symbol: str, price_scale: int, qty_scale: int,
+    contract: int = words.SPOT, quote: str = "", lot: int = 1, tick: int = 1, key: str = "",
+) -> Instrument:  # fmt: skip
+    """Return the options' instrument, else one that knows the scales that its file showed.
+
+    tick, lot: steps in units of the scales. Such an instrument has no fees and no limits: data of
+    a file does not tell them.
+    """
+    if options.instrument is not None:
+        return options.instrument
+    venue, symbol = options.venue or venue, options.symbol or symbol
+    if not venue or not symbol:
+        raise DataError(
+            "the file does not say of which venue and symbol it is",
+            remedy="give --venue and --symbol",
+        )
+    prices = options.price_scale if options.price_scale >= 0 else price_scale
+    lots = options.qty_scale if options.qty_scale >= 0 else qty_scale
+    if not 0 <= prices <= PRICE_SCALE_MAX or not 0 <= lots <= QTY_SCALE_MAX:
+        raise DataError(
+            f"{symbol}: scales of {prices} and {lots} decimals; at most {PRICE_SCALE_MAX} "
+            f"and {QTY_SCALE_MAX}", remedy="give --price-scale and --qty-scale",
+        )  # fmt: skip
+    base, quote = (symbol, quote) if quote else split_symbol(symbol)
+    return Instrument(
+        key=key or f"{venue}:{symbol}", venue=venue, symbol=symbol, base=base, quote=quote,
+        settle=base if contract == words.INVERSE else quote, contract=contract,
+        price_scale=prices, qty_scale=lots,
+        tick_size=Decimal(tick).scaleb(-prices), lot_size=Decimal(lot).scaleb(-lots),
+    )  # fmt: skip
+
+
+QUOTES = ("USDT", "USDC", "FDUSD", "BUSD", "TUSD", "USD", "EUR", "JPY", "BTC", "ETH", "BNB")
+
+
+def split_symbol(symbol: str) -> tuple[str, str]:
+    """Guess base and quote of a native symbol; the quote is "" when it shows none."""
+    name = symbol.upper()
+    for mark in ("-", "_", "/"):
+        if mark in name:
+            base, _, rest = name.partition(mark)
+            return base, rest.partition(mark)[0]
+    for quote in QUOTES:
+        if name.endswith(quote) and len(name) > len(quote):
+            return name[: -len(quote)], quote
+    return name, ""
