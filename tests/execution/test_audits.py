@@ -111,6 +111,29 @@ async def test_audit_that_is_asked_for_during_another_is_made_after_it(world):
     assert len(audits) == 2
 
 
+async def test_audit_that_is_asked_for_during_a_resync_is_made_after_it(world):
+    """Found in a simulated world: a payment came after the resync had asked for payments."""
+    await world.up()
+    refresh, goes_on = world.gateway.truth.refresh, asyncio.Event()
+
+    async def slow():
+        await goes_on.wait()
+        await refresh()
+
+    world.gateway.truth.refresh = slow
+    world.gateway.on_down("private", "cut")
+    world.gateway.on_up("private")
+    world.frame(says(controls=[["subscribed", None, ""]]))
+    await world.passes(SECOND)
+    assert not world.gateway.ready.is_set()
+    world.gateway.audit_within(0)
+    goes_on.set()
+    await world.until(world.gateway.ready.is_set)
+    asked = world.wire.whats().count(What.ORDERS)
+    await world.passes(SECOND)
+    assert world.wire.whats().count(What.ORDERS) == asked + 1
+
+
 @pytest.mark.parametrize("ask", ["fills", "funding"])
 async def test_question_that_is_not_answered_brings_an_audit_soon(world, ask):
     await world.up()

@@ -357,6 +357,8 @@ class Gateway:
         """Ask until everything about our orders is known, then open the account for new risk."""
         pause = PAUSE_NS
         while not self._closing:
+            # It answers what was asked for before it began; what is asked for meanwhile stands.
+            self._audit_due_ns = self.clock.monotonic() + AUDIT_NS
             try:
                 await self.truth.synchronise()
             except VenueError as error:
@@ -366,7 +368,6 @@ class Gateway:
                 continue
             self._in_resync = False
             self.resyncs += 1
-            self._audit_due_ns = self.clock.monotonic() + AUDIT_NS
             self._push_known()
             self.ready.set()
             log.info("account_resynced", account=self.account, live=len(self.live))
