@@ -63,9 +63,7 @@ def make_levels(instruments: int, span: int = SPAN) -> Levels:
 def reserve(words: int) -> Rows:
     """Return int64 zeros that become memory page by page, as they are touched."""
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
-    memory = mmap.mmap(-1, max(words, 1) * 8, flags=flags)
-    memory.madvise(mmap.MADV_HUGEPAGE)
-    return np.frombuffer(memory, np.int64)
+    return np.frombuffer(mmap.mmap(-1, max(words, 1) * 8, flags=flags), np.int64)
 
 
 @inline_kernel
