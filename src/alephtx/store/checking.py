@@ -66,7 +66,7 @@ class Check:
             self._file(path)
         reports = [stream.report for stream in self._streams if stream.report.rows]
         back = sum(r.clocks.event_back + r.clocks.recv_back for r in reports)
-        back += sum(sum(s.mended.values()) - s.mended.get("estimated", 0) for s in self._streams)
+        back += sum(s.mended.get(n, 0) for s in self._streams for n in ("recv_back", "late"))
         return Checked(
             path=str(path),
             rows=sum(r.rows for r in reports),
