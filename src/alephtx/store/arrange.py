@@ -63,6 +63,15 @@ def _stamp_of(rows: Rows, start: Int, end: Int, clock: Int) -> int:
 
 
 @kernel
+def _next_stamped(rows: Rows, ends: Rows, first: Int, count: Int, unfit: Rows, clock: Int) -> int:
+    """Return the next message from `first` on that has a stamp of a clock, count when none has."""
+    n = first
+    while n < count and (unfit[n] != 0 or _stamp_of(rows, ends[n - 1], ends[n], clock) == 0):
+        n += 1
+    return n
+
+
+@kernel
 def screen(rows: Rows, ends: Rows, count: Int, state: Rows, unfit: Rows) -> int:
     """Mark messages that would spoil the stream; returns how many.
 
@@ -93,14 +102,16 @@ def screen(rows: Rows, ends: Rows, count: Int, state: Rows, unfit: Rows) -> int:
             stamp, last = _stamp_of(rows, start, ends[m], clock), state[SEEN + clock]
             if stamp == 0:
                 continue
-            then: Int = np.int64(0)  # the next stamp
-            n = m + 1
-            while n < count and then == 0:
-                then = _stamp_of(rows, ends[n - 1], ends[n], clock) if unfit[n] == 0 else then
-                n += 1
+            n = _next_stamped(rows, ends, m + 1, count, unfit, clock)
+            then: Int = np.int64(0)
+            if n < count:
+                then = _stamp_of(rows, ends[n - 1], ends[n], clock)
             agree = then == 0 or last == 0 or then >= last - WILD_NS
             early = last != 0 and stamp < last - WILD_NS
             late = then != 0 and stamp > then + WILD_NS
+            if late and last == 0:  # the first of all: the two after it must agree
+                n = _next_stamped(rows, ends, n + 1, count, unfit, clock)
+                agree = n < count and stamp > _stamp_of(rows, ends[n - 1], ends[n], clock) + WILD_NS
             if agree and (early or late):
                 unfit[m] = 1
             else:

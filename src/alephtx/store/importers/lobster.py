@@ -4,7 +4,8 @@ https://lobsterdata.com/info/DataStructure.php. Times are seconds after midnight
 dollars x 10,000, direction that of the resting order. Types: 1 new, 2 part cancelled, 3 deleted,
 4 executed, 5 executed against a hidden order, 6 cross, 7 halt (price -1 halted, 0 quoting, 1
 trading). Orders older than the file are not in it: what is told of them makes no row, except their
-trades. The orderbook file beside it holds nothing that the messages do not.
+trades. A file of N levels tells nothing of what happens beyond them: an order that left them may be
+gone. The orderbook file beside it is not read.
 """
 
 from pathlib import Path
