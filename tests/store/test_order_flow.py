@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alephtx.core import words
+from alephtx.core.kernel import JIT
 from alephtx.store import order_flow as f
 
 pytestmark = pytest.mark.kernel
@@ -118,6 +119,7 @@ def test_rows_are_those_of_a_dict(drawn, cut):
     assert flow.unknown == plain.unknown
 
 
+@pytest.mark.skipif(not JIT, reason="too many rows for plain Python")
 def test_many_orders_and_rows_grow_table_and_room():
     count = 150_000
     ops = f.make_ops(count)

