@@ -22,8 +22,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What the user says about a file that it does not say itself; empty = find out.
 
     instrument: its rules, whole. date: YYYY-MM-DD, for formats that count from midnight. columns:
-    our name of a column -> the file's, for the generic importers. per_file: instruments taken from
-    a file that holds many, 0 = all. only: native symbols to take.
+    our name of a column -> the file's, for `columns`. only: native symbols to take of a file that
+    holds many. anonymous: a file may be of no venue or symbol, for those who only look at it.
     """
 
     instrument: Instrument | None = None
@@ -35,6 +35,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     columns: dict[str, str] = {}
     time_unit: str = ""
     only: tuple[str, ...] = ()
+    anonymous: bool = False
 
 
 class Reading:
@@ -114,6 +115,8 @@ def plain_instrument(
     if options.instrument is not None:
         return options.instrument
     venue, symbol = options.venue or venue, options.symbol or symbol
+    if options.anonymous:
+        venue, symbol = venue or "unknown", symbol or "unknown"
     if not venue or not symbol:
         raise DataError(
             "the file does not say of which venue and symbol it is",
