@@ -78,9 +78,18 @@ def test_a_folder_is_imported_with_one_bad_file_in_it(folder, capsys):
     assert code == cli.CONFIG
     assert len(json.loads(said.out)) == 1
     assert "bad.gz is of no format" in said.err
+    (folder / "in" / "cut.ticks").write_bytes(b"ALEPHTIX")
     code, found = told(capsys, "check", "in")
-    assert (code, found["damaged"]) == (0, 1)
+    assert (code, found["damaged"], found["damages"][0]["file"]) == (0, 1, "cut.ticks")
+    assert found["notes"] == ["bad.gz: of no format that is known here"]
     assert found["rows"] > 9_000
+
+
+def test_a_table_of_nobody_can_be_checked_but_not_imported(folder, capsys):
+    (folder / "a.csv").write_text("date,last\n2018-08-12 00:00:19,681008.0\n")
+    code, found = told(capsys, "check", "a.csv")
+    assert (code, found["rows"], found["streams"][0]["instrument"]) == (0, 1, "unknown:unknown")
+    assert "give --venue and --symbol" in complaint(capsys, "import", "a.csv")[1]
 
 
 def test_damage_is_told_and_strict_ends_with_3(folder, capsys):

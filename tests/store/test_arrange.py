@@ -108,7 +108,7 @@ def test_messages_without_a_stamp_are_dated_by_their_neighbours():
     rows = rows_of(trade(0), trade(10, 110), trade(20), trade(30, 125), trade(40))
     made, arranger = arranged(rows)
     assert (made["ts_event"] - T0).tolist() == [100, 110, 120, 125, 135]
-    assert arranger.counts == {"recv_back": 0, "late": 0, "estimated": 3}
+    assert arranger.counts == {"recv_back": 0, "late": 0, "estimated": 3, "unfit": 0}
     assert [int(f) & DATED for f in made["flags"]] == [0, DATED, 0, DATED, 0]
 
 
@@ -140,3 +140,38 @@ def test_orders_keep_their_ids():
     order = trade(1, 1, kind=words.ORDER_ADD, seq=77)
     made, _ = arranged(rows_of(trade(0, 1), order, trade(2, 2)))
     assert made["seq"].tolist() == [0, 77, 2]
+
+
+HOUR = 3600 * 1_000_000_000
+
+
+@given(st.integers(0, 4), st.sampled_from([3 * HOUR, -3 * HOUR, 1 << 61]), st.booleans(),
+       st.integers(1, 4))  # fmt: skip
+def test_one_wild_stamp_costs_its_message_and_nothing_else(at, off, ours, cut):
+    """Without this, all that follows would be lifted to it."""
+    good = [trade(10 * k, 10 * k + 5, price=k) for k in range(1, 6)]
+    bad = dict(good[at])
+    bad["ts_recv" if ours else "ts_event"] += off
+    rows = rows_of(*good[:at], {**bad, "price": 99}, *good[at:])
+    made, arranger = arranged(rows, (cut,))
+    harmless = at == 0 and off < 0  # nothing is lifted to it, and nobody can tell which is wrong
+    assert made["price"].tolist() == [99] * harmless + [1, 2, 3, 4, 5]
+    assert (made["ts_event"][harmless:] - T0).tolist() == [15, 25, 35, 45, 55]
+    assert arranger.counts["unfit"] == 1 - harmless
+
+
+def test_a_pause_of_days_is_no_wild_stamp():
+    times = (1, 2, 50 * HOUR, 99 * HOUR)
+    made, arranger = arranged(rows_of(*(trade(time, time) for time in times)))
+    assert len(made) == 4
+    assert arranger.counts["unfit"] == 0
+
+
+@pytest.mark.parametrize(
+    "change", [{"price": 1 << 62}, {"qty": -(1 << 62)}, {"side": 2}, {"kind": 0}, {"kind": 99}]
+)
+def test_impossible_numbers_cost_their_message(change):
+    bad = {**trade(2, 2), **change, "open": True}
+    made, arranger = arranged(rows_of(trade(1, 1), bad, trade(2, 2), trade(3, 3)))
+    assert (made["ts_event"] - T0).tolist() == [1, 3]
+    assert arranger.counts["unfit"] == 1

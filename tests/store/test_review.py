@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alephtx.core import words
+from alephtx.core.kernel import JIT
 from alephtx.store import review as r
 from alephtx.store.review import Review
 from tests.store.market import DATED, T0, numbered, rows_of, trade
@@ -115,6 +116,7 @@ def test_the_median_is_that_of_evenly_spaced_messages(offsets, room):
     assert (state[r.OFFSET_MIN], state[r.OFFSET_MAX]) == (min(offsets), max(offsets))
 
 
+@pytest.mark.skipif(not JIT, reason="too many rows for plain Python")
 def test_a_deep_book_grows():
     """More levels than the first books and the first order table have room for."""
     count = 300_000

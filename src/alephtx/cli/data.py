@@ -74,8 +74,21 @@ def _add_reading(action: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Do one action."""
+    if sys.stderr.isatty():
+        from alephtx.core import kernel
+
+        kernel.listeners.append(_tell_compiling)
     actions = {"ls": _ls, "check": _check, "import": _import, "export": _export}
     return actions[options.action](options)
+
+
+def _tell_compiling(name: str) -> None:
+    """Say that a first run compiles, which takes a while."""
+    from alephtx.core.kernel import compiled
+
+    told = f"compiling kernels, once per version: {len(compiled)}  {name}"
+    sys.stderr.write(f"\r\x1b[K{told[:78]}\r")
+    sys.stderr.flush()
 
 
 # -- ls --------------------------------------------------------------------------------------
@@ -126,7 +139,7 @@ def _check(options: argparse.Namespace) -> int:
 
     with _progress("checking") as started:
         advance = started(options.path.name)
-        check = Check(importers(), _options(options), options.format, advance)
+        check = Check(importers(), _options(options, anonymous=True), options.format, advance)
         found = check.run(options.path)
     say(found, as_json=options.json, lines=_checked)
     return CONFIG if options.strict and not found.sound else OK
@@ -230,7 +243,7 @@ def _brought(done: "list[Imported]") -> list[str]:
     return told
 
 
-def _options(given: argparse.Namespace) -> "Options":
+def _options(given: argparse.Namespace, *, anonymous: bool = False) -> "Options":
     from alephtx.store.reading import Options
 
     instrument = None
@@ -254,6 +267,7 @@ def _options(given: argparse.Namespace) -> "Options":
         instrument=instrument, venue=given.venue, symbol=given.symbol, date=given.date,
         price_scale=given.price_scale, qty_scale=given.qty_scale, only=tuple(given.only),
         columns={ours: theirs for ours, _, theirs in pairs}, time_unit=given.time_unit,
+        anonymous=anonymous,
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ the GAP row until the next CLEAR, but nothing that was recorded is lost.
 """
 
 import re
+from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,15 @@ from alephtx.feed.join import APPLY, BLANK, GAP, LAST, PHASE, SKIP, join, join_s
 from alephtx.store.damage import DataError
 from alephtx.store.importers.raw import RawImporter, split_by_instrument
 from alephtx.store.lines import line_blocks
-from alephtx.store.reading import Importer, Options, Reading, Rows, Stream, plain_instrument
+from alephtx.store.reading import (
+    Importer,
+    Options,
+    Reading,
+    Rows,
+    Stream,
+    plain_instrument,
+    scales_given,
+)
 from alephtx.twins.main import make_twin
 from alephtx.twins.options import TwinOptions
 
@@ -37,6 +46,8 @@ SNAPSHOT_MARK = b'{"lastUpdateId"'
 SYMBOL = re.compile(rb'"(?:s|coin)":"([^"\\]{1,40})"')
 SNAPSHOT_SYMBOL = re.compile(rb'"symbol":"([^"\\]{1,40})"')
 KIND = re.compile(rb'"(?:e|channel)":"([^"\\]{1,40})"')
+STRAY_MAX, STRAY_OF = 2, 1_000
+"""Symbols named so seldom in a recording that names another so often are damage."""
 FINE = 8
 """Decimals that prices and quantities of a symbol without known rules are first read with."""
 
@@ -261,22 +272,25 @@ class Contents(msgspec.Struct):
 
 def look_into(path: Path, options: Options) -> Contents:
     """Read a recording once for its venue, symbols and snapshots; about 100 MB/s."""
-    symbols: dict[str, None] = {}
+    symbols: Counter[str] = Counter()
     venue, snapshots = options.venue, 0
     for _, block in line_blocks(path, Reading(path, options)):
         venue = venue or next((name for mark, name in VENUE_MARKS if mark in block), "")
         snapshots += block.count(b" " + SNAPSHOT_MARK)
-        for symbol in dict.fromkeys(SYMBOL.findall(block)):
-            symbols.setdefault(symbol.decode("utf-8", "replace"))
+        for symbol, count in Counter(SYMBOL.findall(block)).items():
+            symbols[symbol.decode("utf-8", "replace")] += count
     if not venue:
         raise DataError(
             f"{path}: no venue that is known here speaks like this", remedy="give --venue"
         )
     if options.symbol:
-        symbols = {options.symbol: None}
+        symbols = Counter({options.symbol: 1})
     if not symbols:
         raise DataError(f"{path}: no symbol is named in it", remedy="give --symbol")
-    return Contents(venue, list(symbols), snapshots)
+    # A letter that was damaged makes a symbol of its own; its frames are told as damage instead.
+    often = max(symbols.values()) > STRAY_OF
+    named = [s for s, count in symbols.items() if count > STRAY_MAX or not often]
+    return Contents(venue, named, snapshots)
 
 
 def known_instruments(venue: str, symbols: list[str]) -> dict[str, Instrument]:
@@ -295,6 +309,8 @@ def known_instruments(venue: str, symbols: list[str]) -> dict[str, Instrument]:
 
 def _guess(venue: str, symbol: str, prices: int, lots: int, options: Options) -> Instrument:
     """Return an instrument of the venue's kind with the scales that its recording shows."""
+    given = scales_given(options)
+    prices, lots = (g if g >= 0 else s for g, s in zip(given, (prices, lots), strict=True))
     if venue == "hyperliquid":
         lots = max(lots, 6 - prices) if prices < 6 else lots
         made = plain_instrument(
@@ -339,12 +355,10 @@ def decimals_needed(values: Rows, n: Int, scale: Int) -> int:
 def shown_instruments(path: Path, reading: Reading, found: Contents) -> dict[str, Instrument]:
     """Decode a whole recording with fine scales to see which its symbols need."""
     options = reading.options
-    fine = Options(price_scale=FINE, qty_scale=FINE)
-    if found.venue == "hyperliquid":
-        fine = Options(price_scale=6, qty_scale=FINE)
+    finest = 6 if found.venue == "hyperliquid" else FINE
     table = Instruments(
-        plain_instrument(fine, venue=found.venue, symbol=symbol, price_scale=0, qty_scale=0,
-                         quote="?")
+        plain_instrument(Options(), venue=found.venue, symbol=symbol, price_scale=finest,
+                         qty_scale=FINE, quote="?")
         for symbol in found.symbols
     )  # fmt: skip
     codec = load_venue(found.venue).bind(table, None, 0)
@@ -404,4 +418,22 @@ def raw_importer() -> RawImporter:
 
 def importers() -> list[Importer]:
     """Return all importers, those whose files are told apart most surely first."""
-    return [raw_importer()]
+    from alephtx.store.importers import (
+        binance_dump,
+        bitstamp,
+        bybit_dump,
+        columns_map,
+        databento,
+        itch,
+        lean,
+        lob_parquet,
+        lobster,
+        polymarket,
+        tardis,
+    )  # fmt: skip
+
+    return [
+        raw_importer(), databento.Databento(), lean.Lean(), tardis.Tardis(),
+        binance_dump.BinanceDump(), bybit_dump.BybitDump(), bitstamp.Bitstamp(), lobster.Lobster(),
+        lob_parquet.LobParquet(), polymarket.Polymarket(), itch.Itch(), columns_map.ColumnsMap(),
+    ]  # fmt: skip

@@ -19,6 +19,7 @@ from alephtx.core.words import (
     EXCHANGE_CLOCK,
     LAST_IN_MESSAGE,
     ORDER_ADD,
+    ORDER_FILL,
     TICK_EXCHANGE,
     TICK_LOCAL,
 )
@@ -32,8 +33,10 @@ ROWS_MAX = 1 << 22
 BATCH_ROWS = 1 << 18
 
 # Words of the state.
-OFFSET, LAST_RECV, LAST_EVENT, RECV_BACK, LATE, ESTIMATED, KNOWN = 0, 1, 2, 3, 4, 5, 6
-STATE_WORDS = 8
+OFFSET, LAST_RECV, LAST_EVENT, RECV_BACK, LATE, ESTIMATED, KNOWN, UNFIT = 0, 1, 2, 3, 4, 5, 6, 7
+SEEN, STATE_WORDS = 8, 10
+LIMIT = 1 << 62
+WILD_NS = 3600 * 1_000_000_000
 
 
 @kernel
@@ -45,6 +48,77 @@ def find_messages(rows: Rows, n: Int, ends: Rows) -> int:
             ends[count] = k + 1
             count += 1
     return count
+
+
+@kernel
+def _stamp_of(rows: Rows, start: Int, end: Int, clock: Int) -> int:
+    """Return a message's latest stamp of the venue's clock (0) or ours (1), 0 when it has none."""
+    stamp: Int = np.int64(0)
+    for k in range(start, end):
+        if clock == 1:
+            stamp = max(stamp, np.int64(rows[k]["ts_recv"]))
+        elif (np.int64(rows[k]["flags"]) & EXCHANGE_CLOCK) != 0:
+            stamp = max(stamp, np.int64(rows[k]["ts_event"]))
+    return int(stamp)
+
+
+@kernel
+def _next_stamped(rows: Rows, ends: Rows, first: Int, count: Int, unfit: Rows, clock: Int) -> int:
+    """Return the next message from `first` on that has a stamp of a clock, count when none has."""
+    n = first
+    while n < count and (unfit[n] != 0 or _stamp_of(rows, ends[n - 1], ends[n], clock) == 0):
+        n += 1
+    return n
+
+
+@kernel
+def screen(rows: Rows, ends: Rows, count: Int, state: Rows, unfit: Rows) -> int:
+    """Mark messages that would spoil the stream; returns how many.
+
+    Those with a number beyond 62 bits or an impossible side or kind; and those that are stamped an
+    hour or more after the next message or before the last one, while these two agree: a damaged
+    stamp, which all that follows would be lifted to. state[SEEN + clock]: the last good stamps.
+    """
+    found = 0
+    for m in range(count):
+        unfit[m] = 0
+        start = ends[m - 1] if m > 0 else 0
+        for k in range(start, ends[m]):
+            row = rows[k]
+            side, kind = np.int64(row["side"]), np.int64(row["kind"])
+            if (
+                abs(np.int64(row["price"])) >= LIMIT
+                or abs(np.int64(row["qty"])) >= LIMIT
+                or side * side > 1
+                or kind < 1
+                or kind > ORDER_FILL
+            ):
+                unfit[m] = 1
+    for clock in range(2):
+        for m in range(count):
+            if unfit[m] != 0:
+                continue
+            start = ends[m - 1] if m > 0 else 0
+            stamp, last = _stamp_of(rows, start, ends[m], clock), state[SEEN + clock]
+            if stamp == 0:
+                continue
+            n = _next_stamped(rows, ends, m + 1, count, unfit, clock)
+            then: Int = np.int64(0)
+            if n < count:
+                then = _stamp_of(rows, ends[n - 1], ends[n], clock)
+            agree = then == 0 or last == 0 or then >= last - WILD_NS
+            early = last != 0 and stamp < last - WILD_NS
+            late = then != 0 and stamp > then + WILD_NS
+            if late and last == 0:  # the first of all: the two after it must agree
+                n = _next_stamped(rows, ends, n + 1, count, unfit, clock)
+                agree = n < count and stamp > _stamp_of(rows, ends[n - 1], ends[n], clock) + WILD_NS
+            if agree and (early or late):
+                unfit[m] = 1
+            else:
+                state[SEEN + clock] = stamp
+    for m in range(count):
+        found += unfit[m]
+    return found
 
 
 @kernel
@@ -176,7 +250,8 @@ class Arranger:
 
     Both return chunks of a stream. Memory is bounded by what arrives within the window. counts:
     recv_back (arrivals stamped earlier than the one before), late (messages that came later than
-    the window after one that was sent after them; dated as that one), estimated (without a stamp).
+    the window after one that was sent after them; dated as that one), estimated (without a stamp),
+    unfit (left out: see `screen`).
     """
 
     def __init__(self, window_ns: int = WINDOW_NS, rows_max: int = ROWS_MAX) -> None:
@@ -195,6 +270,7 @@ class Arranger:
             "recv_back": int(state[RECV_BACK]),
             "late": int(state[LATE]),
             "estimated": int(state[ESTIMATED]),
+            "unfit": int(state[UNFIT]),
         }
 
     def push(self, rows: Rows) -> list[Rows]:
@@ -209,14 +285,11 @@ class Arranger:
 
     def settle(self, *, last: bool = False) -> list[Rows]:
         """Arrange what nothing can come before any more; last: all."""
-        rows = np.concatenate([self._rows, *self._waiting])
-        self._waiting, self._waiting_rows = [], 0
+        rows = np.concatenate([self._rows, self._screened(last=last)])
         if not len(rows):
             return []
         ends = np.zeros(len(rows), np.int64)
         count = int(find_messages(rows, len(rows), ends))
-        assert count, "a chunk without the end of a message"
-        assert ends[count - 1] == len(rows), "a chunk ends within a message"
         events, times = np.zeros(count, np.int64), np.zeros(count, np.int64)
         dated = len(self._events)
         events[:dated] = self._events
@@ -237,6 +310,28 @@ class Arranger:
         self._rows = rows[ends[cut - 1] if cut else 0 :].copy()
         self._events = events[cut:].copy()
         return made
+
+    def _screened(self, *, last: bool) -> Rows:
+        """Return what waits without what is unfit; the last message waits for the next one."""
+        rows = np.concatenate([self._rows[:0], *self._waiting])
+        self._waiting, self._waiting_rows = [], 0
+        if not len(rows):
+            return rows
+        ends = np.zeros(len(rows), np.int64)
+        count = int(find_messages(rows, len(rows), ends))
+        assert count, "a chunk without the end of a message"
+        assert ends[count - 1] == len(rows), "a chunk ends within a message"
+        if not last:
+            count -= 1
+            cut = int(ends[count - 1]) if count else 0
+            self._waiting = [rows[cut:]]
+            self._waiting_rows = len(rows) - cut
+            rows = rows[:cut]
+        unfit = np.zeros(count, np.int64)
+        if count and screen(rows, ends, count, self._state, unfit):
+            self._state[UNFIT] += unfit.sum()
+            rows = rows[np.repeat(unfit == 0, np.diff(ends[:count], prepend=0))]
+        return rows
 
     def _merged(self, rows: Rows, ends: Rows, times: Rows, least: Rows, count: int) -> Rows:
         out = np.zeros(2 * int(ends[count - 1]), EVENT)

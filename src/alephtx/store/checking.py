@@ -66,7 +66,7 @@ class Check:
             self._file(path)
         reports = [stream.report for stream in self._streams if stream.report.rows]
         back = sum(r.clocks.event_back + r.clocks.recv_back for r in reports)
-        back += sum(sum(s.mended.values()) - s.mended.get("estimated", 0) for s in self._streams)
+        back += sum(s.mended.get(n, 0) for s in self._streams for n in ("recv_back", "late"))
         return Checked(
             path=str(path),
             rows=sum(r.rows for r in reports),
@@ -91,9 +91,16 @@ class Check:
             self._guard(path, lambda key=key: self._review(key, catalogue.scan(key)))  # type: ignore[misc]
         files = [] if keys else sorted(p for p in path.rglob("*") if p.is_file())
         for file in files:
-            self._guard(file, lambda file=file: self._file(file))  # type: ignore[misc]
+            if self._known(file):
+                self._guard(file, lambda file=file: self._file(file))  # type: ignore[misc]
+            else:
+                self._notes.append(f"{file.name}: of no format that is known here")
         if not keys and not files:
             raise DataError(f"{path} is empty", remedy="alephtx data import fills it")
+
+    def _known(self, path: Path) -> bool:
+        ours = is_ticks(path) or (path.suffix == ".parquet" and is_part(path))
+        return ours or bool(self._name) or any(one.sniff(path) for one in self._importers)
 
     def _guard(self, path: Path, look: Callable[[], None]) -> None:
         """Go on with the next where one of many cannot be read."""

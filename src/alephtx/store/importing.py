@@ -88,9 +88,14 @@ class _Way:
         self.review.take(rows)
         self.sink.append(rows)
 
-    def finish(self) -> Stream:
+    def finish(self, reading: Reading) -> Stream:
         for chunk in self.arranger.finish():
             self._take(chunk)
+        if unfit := self.arranger.counts["unfit"]:
+            reading.damaged(
+                0, "", f"{unfit:,} messages of {self.instrument.key} were left out: an impossible "
+                "number, or a time an hour or more away from those around it",
+            )  # fmt: skip
         files = [str(path) for path in self.sink.finish()]
         return Stream(
             instrument=self.instrument.key, report=self.review.report(),
@@ -133,16 +138,16 @@ def import_file(
     done: list[Stream] = []
     try:
         for instrument, rows in importer.read(path, reading):
-            if options.only and instrument.symbol not in options.only:
+            if not len(rows) or (options.only and instrument.symbol not in options.only):
                 continue
             way = ways.get(instrument.key)
             if way is None:
                 if len(ways) >= OPEN_MAX:
-                    done.append(ways.pop(next(iter(ways))).finish())
+                    done.append(ways.pop(next(iter(ways))).finish(reading))
                 way = ways[instrument.key] = _Way(instrument, sink(instrument))
             way.push(rows)
         while ways:
-            done.append(ways.pop(next(iter(ways))).finish())
+            done.append(ways.pop(next(iter(ways))).finish(reading))
     finally:
         for way in ways.values():
             way.sink.drop()

@@ -25,7 +25,8 @@ _MAGICS = {
     b"\xfd7zXZ\x00": ".xz",
     b"PK\x03\x04": ".zip",
 }
-_ERRORS = (zlib.error, zstandard.ZstdError, lzma.LZMAError, EOFError, OSError, zipfile.BadZipFile)
+_ERRORS = (zlib.error, zstandard.ZstdError, lzma.LZMAError, EOFError, OSError, zipfile.BadZipFile,
+           NotImplementedError, RuntimeError, ValueError)  # fmt: skip
 
 
 def packing(path: Path) -> str:
@@ -107,7 +108,8 @@ def _zip_member(path: Path, reading: Reading) -> Iterator[bytes]:
 def line_blocks(path: Path, reading: Reading) -> Iterator[tuple[int, bytes]]:
     """Yield (number of the first line, from 1; block of whole lines, each with its line end).
 
-    A last line without one is given one, with a note: nobody can tell whether it was cut.
+    A last line without one is given one; in a plain file nobody can tell whether it was cut, so a
+    note says so.
     """
     number, parts, size = 1, [], 0
     broken = reading.damages.count
@@ -132,7 +134,8 @@ def line_blocks(path: Path, reading: Reading) -> Iterator[tuple[int, bytes]]:
         number += whole.count(b"\n", 0, cut)
     rest = whole[cut:]
     if rest and reading.damages.count == broken:
-        reading.note("the last row has no line end; if the file was cut, it may be incomplete")
+        if not packing(path):  # what is packed has checksums
+            reading.note("the last row has no line end; if the file was cut, it may be incomplete")
         yield number, rest + b"\n"
     elif rest:
         reading.damaged(number, "", "the row stops where the damage is")
@@ -149,6 +152,14 @@ def head_of(path: Path, size: int = 1 << 16) -> bytes:
     except DataError:
         return b""
     return found[:size]
+
+
+def first_fields(path: Path) -> list[str]:
+    """Return the fields of the first line of a table; DataError when there is no line."""
+    lines = first_lines(path, 1)
+    if not lines:
+        raise DataError(f"{path} has no line to read", remedy="is it the right file?")
+    return lines[0].split(",")
 
 
 def first_lines(path: Path, count: int = 2, size: int = 1 << 16) -> list[str]:

@@ -87,7 +87,7 @@ def orders_forget(table: Rows) -> None:
 
 
 @kernel
-def _delete(table: Rows, at: Int) -> None:
+def orders_delete(table: Rows, at: Int) -> None:
     """Free a slot and move those behind it up, so that none is cut off from its place."""
     mask = table[MASK]
     hole = (at - HEAD_WORDS) // SLOT_WORDS
@@ -168,7 +168,7 @@ def orders_apply(books: Books, table: Rows, rows: Rows, k: Int, scratch: Rows) -
     if left > 0:
         table[at + PRICE], table[at + QTY] = price, left
     else:
-        _delete(table, at)
+        orders_delete(table, at)
     return 1
 
 

@@ -22,8 +22,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What the user says about a file that it does not say itself; empty = find out.
 
     instrument: its rules, whole. date: YYYY-MM-DD, for formats that count from midnight. columns:
-    our name of a column -> the file's, for the generic importers. per_file: instruments taken from
-    a file that holds many, 0 = all. only: native symbols to take.
+    our name of a column -> the file's, for `columns`. only: native symbols to take of a file that
+    holds many. anonymous: a file may be of no venue or symbol, for those who only look at it.
     """
 
     instrument: Instrument | None = None
@@ -35,6 +35,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     columns: dict[str, str] = {}
     time_unit: str = ""
     only: tuple[str, ...] = ()
+    anonymous: bool = False
 
 
 class Reading:
@@ -88,36 +89,50 @@ class Importer(Protocol):
         ...
 
 
+def scales_given(options: Options) -> tuple[int, int]:
+    """Return the decimals of prices and quantities that the user gave, -1 where none."""
+    if options.instrument is not None:
+        return options.instrument.price_scale, options.instrument.qty_scale
+    return options.price_scale, options.qty_scale
+
+
 def plain_instrument(
     options: Options, *, venue: str, symbol: str, price_scale: int, qty_scale: int,
     contract: int = words.SPOT, quote: str = "", lot: int = 1, tick: int = 1, key: str = "",
 ) -> Instrument:  # fmt: skip
-    """Return the options' instrument, else one that knows the scales that its file showed.
+    """Return the options' instrument, else one that knows the scales that its file is read with.
 
-    tick, lot: steps in units of the scales. Such an instrument has no fees and no limits: data of
-    a file does not tell them.
+    DataError when the user gave other scales. tick, lot: steps in units of the scales. Such an
+    instrument has no fees and no limits: data of a file does not tell them.
     """
+    used = ("prices", price_scale), ("sizes", qty_scale)
+    for (what, mine), theirs in zip(used, scales_given(options), strict=True):
+        if theirs not in (-1, mine):
+            raise DataError(
+                f"{symbol}: {what} are read with {mine} decimals here, {theirs} were given",
+                remedy="give an instrument of these scales, or none",
+            )
     if options.instrument is not None:
         return options.instrument
     venue, symbol = options.venue or venue, options.symbol or symbol
+    if options.anonymous:
+        venue, symbol = venue or "unknown", symbol or "unknown"
     if not venue or not symbol:
         raise DataError(
             "the file does not say of which venue and symbol it is",
             remedy="give --venue and --symbol",
         )
-    prices = options.price_scale if options.price_scale >= 0 else price_scale
-    lots = options.qty_scale if options.qty_scale >= 0 else qty_scale
-    if not 0 <= prices <= PRICE_SCALE_MAX or not 0 <= lots <= QTY_SCALE_MAX:
+    if not 0 <= price_scale <= PRICE_SCALE_MAX or not 0 <= qty_scale <= QTY_SCALE_MAX:
         raise DataError(
-            f"{symbol}: scales of {prices} and {lots} decimals; at most {PRICE_SCALE_MAX} "
-            f"and {QTY_SCALE_MAX}", remedy="give --price-scale and --qty-scale",
+            f"{symbol}: scales of {price_scale} and {qty_scale} decimals; at most "
+            f"{PRICE_SCALE_MAX} and {QTY_SCALE_MAX}", remedy="give --price-scale and --qty-scale",
         )  # fmt: skip
     base, quote = (symbol, quote) if quote else split_symbol(symbol)
     return Instrument(
         key=key or f"{venue}:{symbol}", venue=venue, symbol=symbol, base=base, quote=quote,
         settle=base if contract == words.INVERSE else quote, contract=contract,
-        price_scale=prices, qty_scale=lots,
-        tick_size=Decimal(tick).scaleb(-prices), lot_size=Decimal(lot).scaleb(-lots),
+        price_scale=price_scale, qty_scale=qty_scale,
+        tick_size=Decimal(tick).scaleb(-price_scale), lot_size=Decimal(lot).scaleb(-qty_scale),
     )  # fmt: skip
 
 
