@@ -44,7 +44,8 @@ def plain(rule, states, modes, hold, rows):
         head = rows[start]
         if head["kind"] == words.SEQ:
             i = int(head["instrument"])
-            verdict = join(rule, states, i, int(head["price"]), int(head["qty"]), int(head["seq"]))
+            said = (int(head[name]) for name in ("price", "qty", "seq", "ts_recv"))
+            verdict = join(rule, states, i, *said)
             no_hope = verdict not in (APPLY, SKIP, GAP) and not hold and modes[i] == WAITING
             if verdict == GAP or no_hope:
                 modes[i], gaps = GOING_ON, gaps + 1
