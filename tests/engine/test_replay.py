@@ -17,6 +17,7 @@ from alephtx.core.records import EVENT
 from alephtx.core.risk_schema import Risk
 from alephtx.engine import context as c
 from alephtx.engine.backtest import Backtest, Tape, Venue
+from alephtx.sim.bottle import T_LAGGED
 from alephtx.sim.queue import POWER, WHOLE
 from alephtx.testing.synthetic import synthetic
 
@@ -143,6 +144,21 @@ def test_a_wide_tape_is_the_same_market(market):
         for tape in (Tape(rows), Tape(wide), Tape(narrow, base=590_000))
     }
     assert len(digests) == 1
+
+
+@pytest.mark.kernel
+def test_two_books_come_to_what_one_and_its_log_come_to(market):
+    """Each row apart for the exchange's side and for ours, as where messages overtook."""
+    rows, table = market[0][:6_000], market[1]
+    sides = [rows.copy(), rows.copy()]
+    sides[0]["flags"] |= words.TICK_EXCHANGE
+    sides[1]["flags"] |= words.TICK_LOCAL
+    order = np.concatenate((rows["ts_event"], rows["ts_recv"])).argsort(kind="stable")
+    apart = np.concatenate(sides)[order]
+    one, two = run(rows, table), run(apart, table)
+    assert two.bottle.streams[0, T_LAGGED] == 1
+    assert came_to(two) == came_to(one)
+    assert two.bottle.digest[0] == one.bottle.digest[0]
 
 
 @pytest.mark.kernel

@@ -21,6 +21,7 @@ from alephtx.core.instruments import Instruments
 from alephtx.core.kernel import entry
 from alephtx.core.packed import FIELD_WORDS
 from alephtx.core.records import EVENT, TICK
+from alephtx.core.words import TICK_EXCHANGE, TICK_LOCAL
 from alephtx.engine import context as c
 from alephtx.engine import replay as r
 from alephtx.engine.assemble import lay_out, place_stages, place_strategies
@@ -93,21 +94,24 @@ class Backtest:
                 f"{len(tapes)} tapes for {len(instruments)} instruments",
                 remedy="give one of each, in the order of the table",
             )
+        for tape, instrument in zip(tapes, instruments, strict=True):
+            _check_tape(tape, instrument.key)
         self.instruments = instruments
         self._batch = batch_rows
         self._journal = null_journal() if journal is None else journal
         self.lanes = [self._lane(config) for config in configs]
         first = self.lanes[0].ctx
-        depth = bool(first.depth_wanted.any())
+        self._two_books = [
+            bool(first.depth_wanted[i]) or _overtaken(tape) for i, tape in enumerate(tapes)
+        ]
         intents = c.INTENTS_MAX * max(1, len(configs[0].strategies))
         self.bottle = b.make_bottle(
-            instruments, lanes=len(configs), span=span, lagged=depth, intents_max=intents,
-            taken_max=256 if len(configs) == 1 else 64,
+            instruments, lanes=len(configs), span=span, intents_max=intents,
+            lagged=any(self._two_books), taken_max=256 if len(configs) == 1 else 64,
             orders_max=max(16, configs[0].risk.open_orders_max),
         )  # fmt: skip
         self._rows = [tape.rows for tape in tapes]
         for i, tape in enumerate(tapes):
-            _check_tape(tape, instruments[i].key)
             b.load_tape(
                 self.bottle, i, tape.rows, base=tape.base, unit=tape.unit, qty_unit=tape.qty_unit
             )
@@ -153,11 +157,7 @@ class Backtest:
                     streams[i, b.T_EVENTS] |= int(enters)
                     streams[i, b.T_TRADES] |= int(enters and bool(ctx.strategies[s, c.S_TRADES]))
                     streams[i, b.T_DEEP] |= int(bool(ctx.strategies[s, c.S_DEPTH]))
-                streams[i, b.T_LAGGED] = int(bool(ctx.depth_wanted[i]) or self._overtaken(i))
-
-    def _overtaken(self, i: int) -> bool:
-        """Say whether messages of a tape overtook each other: only a second book can follow."""
-        return False
+                streams[i, b.T_LAGGED] = int(self._two_books[i])
 
     def _share_views(self) -> None:
         """Let all lanes see one memory of tops and levels: they hear the same feed."""
@@ -208,6 +208,12 @@ class Backtest:
     def _grow(self, what: int) -> None:
         """Make room for more slots, orders or reports under way."""
         raise SimulationError(f"room {what} ran out")
+
+
+def _overtaken(tape: Tape) -> bool:
+    """Say whether messages of a tape overtook each other: only a second book can follow."""
+    apart = TICK_EXCHANGE | TICK_LOCAL
+    return bool((tape.rows["flags"] & apart).any()) if len(tape.rows) else False
 
 
 def _check_tape(tape: Tape, key: str) -> None:

@@ -242,6 +242,14 @@ def _set(levels: Levels, i: Int, s: Int, key: Int, qty: Int) -> Int:
 
 
 @inline_kernel
+def _skip(rows: Rows, k: Int, n: Int, flag: Int) -> Int:
+    """Return the next row from k on that this side sees."""
+    while k < n and np.int64(rows[k]["flags"]) & flag != 0:
+        k += 1
+    return k
+
+
+@inline_kernel
 def _exchange_rows(z: Rows, rows: Rows, i: Int, before: Int, upto: Int) -> Int:
     """Run the exchange's side of one instrument; see `run_exchange`."""
     stream, clock, reach = (
@@ -256,15 +264,16 @@ def _exchange_rows(z: Rows, rows: Rows, i: Int, before: Int, upto: Int) -> Int:
     while k < n and hits == 0:
         row = rows[k]
         ts = row["ts_event"]
+        flags, kind = np.int64(row["flags"]), np.int64(row["kind"])
+        if flags & TICK_LOCAL:
+            k += 1
+            continue
         if ts >= before or ts > upto:
             break
-        flags, kind = np.int64(row["flags"]), np.int64(row["kind"])
         if tells and stream[T_TAIL] - stream[T_HEAD] >= slots - 2:
             clock[K_GROW] = K_GROW_LOG
             break
         k += 1
-        if flags & TICK_LOCAL:
-            continue
         clock[K_NOW] = ts
         side, price = np.int64(row["side"]), base + np.int64(row["price"]) * unit
         qty = np.int64(row["qty"]) * qty_unit
@@ -293,6 +302,7 @@ def _exchange_rows(z: Rows, rows: Rows, i: Int, before: Int, upto: Int) -> Int:
             if tells and stream[T_CHANGED] != 0:
                 _tell_touch(z, levels, i, ts, row["ts_recv"])
                 before = min(before, log_next(z, i)) if events else before
+    k = _skip(rows, k, n, TICK_LOCAL)
     stream[T_NEXT] = k
     stream[T_TS] = rows[k]["ts_event"] if k < n else NEVER
     clock[K_ROWS] += k - first
@@ -355,15 +365,14 @@ def _local_rows(z: Rows, rows: Rows, i: Int, upto: Int, messages: Int) -> Int:
     )
     base, unit, qty_unit = stream[T_BASE], stream[T_UNIT], stream[T_QTY_UNIT]
     slots = field(z, Z_LOG, SLOTS).shape[1]
-    k, n, heard = stream[T_LOCAL], stream[T_COUNT], 0
+    n, heard = stream[T_COUNT], 0
+    k = _skip(rows, stream[T_LOCAL], n, TICK_EXCHANGE)
     while k < n and heard < messages and stream[T_TAIL] - stream[T_HEAD] < slots - 2:
         row = rows[k]
         if local_stamp(z, i, row["ts_event"], row["ts_recv"]) > upto:
             break
         flags, kind = np.int64(row["flags"]), np.int64(row["kind"])
-        k += 1
-        if flags & TICK_EXCHANGE:
-            continue
+        k = _skip(rows, k + 1, n, TICK_EXCHANGE)
         side, price = np.int64(row["side"]), base + np.int64(row["price"]) * unit
         qty = np.int64(row["qty"]) * qty_unit
         s = 0 if side > 0 else 1
