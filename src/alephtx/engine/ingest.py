@@ -19,10 +19,10 @@ from alephtx.core import words
 from alephtx.core.errors import AlephError
 from alephtx.core.instruments import Instrument, Instruments
 from alephtx.core.kernel import Int, kernel
-from alephtx.core.ports import Batch, Codec, What
+from alephtx.core.plugins import find
+from alephtx.core.ports import Batch, Codec, Venue, What
 from alephtx.core.units import SIGNIFICANT_FIGURES
 from alephtx.core.words import DELTA, LAST_IN_MESSAGE, SEQ, TOP, TRADE
-from alephtx.engine.venues import load_venue
 from alephtx.feed.join import APPLY, BLANK, GAP, LAST, PHASE, SKIP, join, join_snapshot, make_states
 from alephtx.store.damage import DataError
 from alephtx.store.importers.raw import RawImporter, split_by_instrument
@@ -36,8 +36,6 @@ from alephtx.store.reading import (
     plain_instrument,
     scales_given,
 )
-from alephtx.twins.main import make_twin
-from alephtx.twins.options import TwinOptions
 
 BATCH_ROWS = 1 << 19
 FRAME_ROWS = 1 << 15
@@ -293,8 +291,18 @@ def look_into(path: Path, options: Options) -> Contents:
     return Contents(venue, named, snapshots)
 
 
+def _venue(name: str) -> Venue:
+    """Return a venue's plugin, without what a running engine needs of it."""
+    plugin = find("venues", name)
+    made: Venue = plugin() if isinstance(plugin, type) else plugin
+    return made
+
+
 def known_instruments(venue: str, symbols: list[str]) -> dict[str, Instrument]:
     """Return the rules of the symbols that the twins know, by symbol."""
+    from alephtx.twins.main import make_twin  # half a second, and only for recordings
+    from alephtx.twins.options import TwinOptions
+
     twin: Any = make_twin(venue, TwinOptions(venues=(venue,)))
     if not hasattr(twin, "info"):
         return {}
@@ -304,7 +312,7 @@ def known_instruments(venue: str, symbols: list[str]) -> dict[str, Instrument]:
         return {}
     answer = twin.info
     body = msgspec.json.encode(answer(None, {}))
-    return {found.symbol: found for found in load_venue(venue).parse_instruments(body, wanted)}
+    return {found.symbol: found for found in _venue(venue).parse_instruments(body, wanted)}
 
 
 def _guess(venue: str, symbol: str, prices: int, lots: int, options: Options) -> Instrument:
@@ -361,7 +369,7 @@ def shown_instruments(path: Path, reading: Reading, found: Contents) -> dict[str
                          qty_scale=FINE, quote="?")
         for symbol in found.symbols
     )  # fmt: skip
-    codec = load_venue(found.venue).bind(table, None, 0)
+    codec = _venue(found.venue).bind(table, None, 0)
     decoder = VenueDecoder(codec, Reading(path, options), found.snapshots)
     scales = np.zeros((len(table), 2), np.int64)
     limits = (table[0].price_scale, table[0].qty_scale)
@@ -408,7 +416,7 @@ def decoder_of(path: Path, reading: Reading) -> VenueDecoder:
                 path, reading, msgspec.structs.replace(found, symbols=missing)
             )
     table = Instruments(rules[symbol] for symbol in found.symbols)
-    return VenueDecoder(load_venue(found.venue).bind(table, None, 0), reading, found.snapshots)
+    return VenueDecoder(_venue(found.venue).bind(table, None, 0), reading, found.snapshots)
 
 
 def raw_importer() -> RawImporter:
