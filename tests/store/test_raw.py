@@ -228,6 +228,15 @@ def test_flipped_bits_are_told_and_never_kill(tmp_path, data):
             assert told.damaged > 0
 
 
+def test_a_damaged_letter_of_a_symbol_is_one_damaged_row(tmp_path):
+    """Found by the fuzz test: another case of a letter names the same instrument once more."""
+    lines = lines_of(FILES["binance_usdm:BTC-USDT-PERP"])[:60]
+    lines[7] = lines[7].replace(b"btcusdt@", b"bTcusdt@").replace(b'"BTCUSDT"', b'"bTCUSDT"')
+    told, sinks = imported(write_lines(tmp_path / "a.gz", lines))
+    assert set(sinks) == {"binance_usdm:BTC-USDT-PERP"}
+    assert told.rows > 0
+
+
 def test_unknown_symbols_get_the_scales_that_they_show(tmp_path):
     lines = [line.replace(b"BTCUSDT", b"ABCUSDT") for line in
              lines_of(FILES["binance_usdm:BTC-USDT-PERP"])]  # fmt: skip

@@ -287,7 +287,7 @@ def look_into(path: Path, options: Options) -> Contents:
         raise DataError(f"{path}: no symbol is named in it", remedy="give --symbol")
     # A letter that was damaged makes a symbol of its own; its frames are told as damage instead.
     often = max(symbols.values()) > STRAY_OF
-    named = [s for s, count in symbols.items() if count > STRAY_MAX or not often]
+    named = [s for s, count in symbols.most_common() if count > STRAY_MAX or not often]
     return Contents(venue, named, snapshots)
 
 
@@ -415,7 +415,9 @@ def decoder_of(path: Path, reading: Reading) -> VenueDecoder:
             rules |= shown_instruments(
                 path, reading, msgspec.structs.replace(found, symbols=missing)
             )
-    table = Instruments(rules[symbol] for symbol in found.symbols)
+    # A damaged letter makes another symbol of the same instrument; the commoner one stands.
+    by_key = {rules[symbol].key: rules[symbol] for symbol in reversed(found.symbols)}
+    table = Instruments(reversed(by_key.values()))
     return VenueDecoder(_venue(found.venue).bind(table, None, 0), reading, found.snapshots)
 
 
