@@ -25,9 +25,9 @@ from alephtx.core.config_schema import Account, Config, MatrixConfig, Strategy, 
 from alephtx.core.kernel import kernel
 from alephtx.core.risk_schema import Risk
 from alephtx.engine import context as c
-from alephtx.engine.backtest import Backtest, Tape, Venue
+from alephtx.engine.backtest import Backtest, Delay, Tape, Venue
+from alephtx.sim.bottle import T_HEARD
 from alephtx.sim.flight import NEVER
-from alephtx.sim.queue import WHOLE
 from alephtx.sim.tape import run_exchange
 from alephtx.testing.synthetic import synthetic
 
@@ -69,7 +69,7 @@ class Ours:
 
     def test(self, configs: list[Config]) -> Backtest:
         """Return a fresh backtest, compiled."""
-        venue = Venue(entry_ns=5 * MS, response_ns=5 * MS, fill=WHOLE)
+        venue = Venue(entry=Delay(ns=5 * MS), response=Delay(ns=5 * MS), whole_fills=True)
         return Backtest(configs, self.table, [Tape(self.rows)], venue=venue)
 
     def maker(self, use: str = "common_maker") -> float:
@@ -99,7 +99,7 @@ class Ours:
     def replay(self) -> float:
         """Return ns a row of the exchange's book alone."""
         test = self.test([config(self.key)])
-        test.bottle.streams[0, 8] = 0  # nobody hears
+        test.bottle.streams[0, T_HEARD] = 0
         begun = time.perf_counter()
         run_exchange(test.words, 0, NEVER, NEVER)
         return (time.perf_counter() - begun) / len(self.rows) * 1e9

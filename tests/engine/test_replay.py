@@ -16,9 +16,8 @@ from alephtx.core.kernel import JIT
 from alephtx.core.records import EVENT
 from alephtx.core.risk_schema import Risk
 from alephtx.engine import context as c
-from alephtx.engine.backtest import Backtest, Tape, Venue
+from alephtx.engine.backtest import Backtest, Delay, Tape, Venue
 from alephtx.sim.bottle import T_LAGGED
-from alephtx.sim.queue import POWER, WHOLE
 from alephtx.testing.synthetic import synthetic
 
 MS = 1_000_000
@@ -28,7 +27,7 @@ FREE = Risk(
     orders_per_s=10_000, stale_ms=600_000, drawdown_max=Decimal(10**9), self_trade="allow",
     open_orders_max=16,
 )  # fmt: skip
-AS_THE_PEERS = Venue(entry_ns=5 * MS, response_ns=5 * MS, fill=WHOLE)
+AS_THE_PEERS = Venue(entry=Delay(ns=5 * MS), response=Delay(ns=5 * MS), whole_fills=True)
 
 
 def config(use=MAKER, risk=FREE, **own):
@@ -43,10 +42,10 @@ def config(use=MAKER, risk=FREE, **own):
     )
 
 
-def came_to(test, lane=0):
+def came_to(test, lane=0, i=0):
     """Return (orders, fills, position, cash) of a lane: what every engine can state."""
     made = test.lanes[lane]
-    held = made.ctx.positions[0, 0]
+    held = made.ctx.positions[0, i]
     cash = Decimal(int(held["realized"])) / 10**8 - Decimal(int(held["cost"])) / 10**4
     orders = int(made.strategies[0].state[0]["orders"])
     return orders, int(made.ctx.counters[c.C_FILLS]), Decimal(int(held["qty"])) / 1_000, cash
@@ -108,7 +107,12 @@ def test_compiled_equals_uncompiled(market):
     assert told.stdout.strip() == str(ours)
 
 
-VENUES = [AS_THE_PEERS, Venue(entry_ns=MS, response_ns=MS), Venue(fill=WHOLE, queue=POWER)]
+VENUES = [
+    AS_THE_PEERS,
+    Venue(entry=Delay(ns=MS), response=Delay(ns=MS), queue="trades_only"),
+    Venue(whole_fills=True, queue="power", entry=Delay(kind="feed_tied", ratio=1.5)),
+    Venue(entry=Delay(kind="loaded", ns=MS, ratio=0.5), feed=Delay(ns=3 * MS), queue="log_2"),
+]
 
 
 @pytest.mark.kernel

@@ -116,6 +116,12 @@ class Twins:
         until(ports_file.exists, 60, f"the twins' ports, see {self.log}")
         self.ports = json.loads(ports_file.read_bytes())
 
+    def accepted(self):
+        """Return how many orders the twins have accepted so far."""
+        return sum(
+            row["kind"] == "ACCEPTED" for venue in self.venues for row in self.journal(venue)
+        )
+
     def ask(self, venue, path, body=None):
         """Call a control endpoint of a venue's twin."""
         data = None if body is None else json.dumps(body).encode()
@@ -181,14 +187,17 @@ class Life:
         until(lambda: self.pid(name) not in (0, pid), 15, f"{name} is started again")
         assert not is_ours(pid)
 
-    def trading(self, orders, fills, *, seconds=40, epoch=0):
-        """Wait until the engine has so many orders and fills; epoch: not before that start."""
+    def trading(self, orders, fills, *, seconds=120, epoch=0, reached=0):
+        """Wait until the engine has so many orders and fills, and `reached` are at the twins.
+
+        epoch: not before that start.
+        """
 
         def enough():
             assert self.process.poll() is None, f"the run ended: {self.river.log.read_text()}"
             status = self.read("status.json")
             counted = status.get("counters", {})
-            later = status.get("epoch", 0) >= epoch
+            later = status.get("epoch", 0) >= epoch and self.river.twins.accepted() >= reached
             return later and counted.get("orders", 0) >= orders and counted.get("fills", 0) >= fills
 
         until(enough, seconds, f"{orders} orders and {fills} fills")

@@ -15,7 +15,7 @@ def test_node_trades_where_its_clock_is_seven_seconds_behind_the_venues(warm, tm
     river = River(tmp_path, twins, makers=VENUES, coins=())
     try:
         life = river.start()
-        life.trading(20, 2)
+        life.trading(20, 2, reached=12)
         code, summary = life.end()
         prove(life.run, twins, summary, orders=12, fills=2)
         assert code == 0

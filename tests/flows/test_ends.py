@@ -74,7 +74,7 @@ def test_second_interrupt_forces_and_sigterm_ends_the_next_life_in_order(river, 
     assert not any(is_ours(pid) for pid in children)
     assert not river.matrix.exists()
     again = river.start()
-    again.trading(10, 3, epoch=2)
+    again.trading(10, 3, epoch=2, reached=30)
     code, summary = again.end(signal.SIGTERM)
     prove(again.run, twins, summary, orders=30, fills=8)
     assert code == OK

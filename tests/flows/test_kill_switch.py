@@ -27,11 +27,6 @@ def open_orders(twins):
     ]
 
 
-def accepted(twins):
-    """Return how many orders the twins have accepted so far."""
-    return sum(row["kind"] == "ACCEPTED" for venue in twins.venues for row in twins.journal(venue))
-
-
 def positions(twins):
     """Return the open contract positions at the twins."""
     return {
@@ -71,16 +66,16 @@ def test_kill_file_and_signal_stop_everything_and_a_person_lifts_it(river, twins
     assert report.confirmed, report
     assert open_orders(twins) == []
     assert {account.venue for account in report.accounts} == set(twins.venues)
-    stood = accepted(twins)
+    stood = twins.accepted()
     code, said = kill(river, "--resume")
     assert (code, "remove it first" in said) == (cli.CONFIG, True)
     time.sleep(1.0)
-    assert accepted(twins) == stood, "nothing is placed while it stands"
+    assert twins.accepted() == stood, "nothing is placed while it stands"
 
     file.unlink()
     code, said = kill(river, "--resume")
     assert code == cli.OK, said
-    until(lambda: accepted(twins) > stood, 20, "it trades again")
+    until(lambda: twins.accepted() > stood, 20, "it trades again")
 
     life.process.send_signal(signal.SIGUSR1)
     report = reported(life, "signal")
@@ -105,10 +100,10 @@ def test_engine_hung_and_supervisor_dead_the_killer_still_cancels(river, twins):
     code, said = kill(river, "--wait", "20")
     assert code == cli.OK, said
     assert open_orders(twins) == []
-    stood = accepted(twins)
+    stood = twins.accepted()
     until(lambda: not is_ours(engine), 20, "the hung engine is ended")
     until(lambda: not is_ours(killer), 20, "the killer ends with it")
-    assert accepted(twins) == stood
+    assert twins.accepted() == stood
     report = kill_door.reports(life.run)[-1]
     assert report.halted, "the matrix outlives its supervisor"
     assert report.engine == "is not there"
@@ -121,11 +116,11 @@ def test_engine_that_wakes_after_a_kill_sends_nothing(river, twins):
     os.kill(engine, signal.SIGSTOP)
     kill_door.block(life.run)
     time.sleep(0.2)  # what was on its way has arrived
-    stood = accepted(twins)
+    stood = twins.accepted()
     os.kill(engine, signal.SIGCONT)
     until(lambda: open_orders(twins) == [], 20, "it cancels by itself")
     time.sleep(0.5)
-    assert accepted(twins) == stood
+    assert twins.accepted() == stood
     _, summary = life.end()
     assert summary["reconciled"], summary
 

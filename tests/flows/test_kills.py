@@ -25,7 +25,7 @@ def test_engine_and_feeders_killed_while_trading_lose_and_double_nothing(river, 
         time.sleep(source.uniform(0.1, 1.0))
         life.kill("engine")
         life.kill(f"feeder:{twins.venues[k]}")
-    life.trading(15, 5, epoch=KILLS + 1)
+    life.trading(15, 5, epoch=KILLS + 1, reached=60)
     code, summary = life.end()
     orders, fills = prove(life.run, twins, summary, orders=60, fills=30)
     assert code == 0, river.log.read_text()
@@ -47,7 +47,7 @@ def test_supervisor_killed_children_end_and_the_next_run_takes_up(river, twins):
         for owner in twins.ask(venue, "account").values():
             assert owner["open_orders"] == []
     again = river.start()
-    again.trading(10, 3, epoch=2)
+    again.trading(10, 3, epoch=2, reached=40)
     assert again.run.id == life.run.id
     code, summary = again.end()
     prove(again.run, twins, summary, orders=40, fills=15)

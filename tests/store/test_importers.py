@@ -13,7 +13,14 @@ from alephtx.engine.ingest import importers
 from alephtx.store.damage import DataError
 from alephtx.store.importing import choose
 from alephtx.store.pack import make_survey, survey
-from tests.store.formats import BUILDERS, NEW_YORK, SECOND, itch_message, itch_messages
+from tests.store.formats import (
+    BUILDERS,
+    NEW_YORK,
+    SECOND,
+    bitstamp_log,
+    itch_message,
+    itch_messages,
+)
 from tests.store.formats import itch as itch_case
 from tests.store.test_raw import imported
 
@@ -106,6 +113,16 @@ def test_flipped_bits_never_end_in_anything_but_words(build, tmp_path, data):
     for _ in range(data.draw(st.integers(1, 3))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     survives(case, bytes(damaged))
+
+
+def test_a_time_that_no_word_holds_is_a_damaged_row(tmp_path):
+    """Found by the fuzz test: thirteen digits of ms are more than 63 bits of ns can say."""
+    case = bitstamp_log(tmp_path)
+    lines = case.path.read_bytes().splitlines(keepends=True)
+    lines[2] = b"9" + lines[2][1:]
+    told = survives(case, b"".join(lines))
+    assert [damage.row for damage in told.damages] == [3]
+    assert told.rows == len(case.rows) - 1
 
 
 @FORMATS

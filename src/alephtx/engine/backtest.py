@@ -1,17 +1,17 @@
 """A backtest: recorded rows, the engine's own stages, simulated venues; as fast as it goes.
 
-    with Backtest(config, tapes) as test:
-        result = test.run()
+    test = Backtest([config], instruments, tapes, venue=Venue(entry=Delay(ns=5_000_000))).run()
+    test.lanes[0].ctx.positions
 
 tapes: one per instrument, in the order of their table: rows of TICK or EVENT (see core.records).
-Several lanes run side by side over one pass of the market, each with its own strategies' params,
-orders, positions and gate.
+Several configs run side by side over one pass of the market, a lane each, with its own strategies'
+params, orders, positions and gate. What is not simulated yet - a gap, a halt, funding, orders one
+by one - is refused with the tape, not passed over.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
 
 from alephtx.core.config_schema import Config
@@ -20,43 +20,26 @@ from alephtx.core.identity import first_order_id
 from alephtx.core.instruments import Instruments
 from alephtx.core.kernel import entry
 from alephtx.core.packed import FIELD_WORDS
-from alephtx.core.records import EVENT, TICK
-from alephtx.core.words import TICK_EXCHANGE, TICK_LOCAL
 from alephtx.engine import context as c
 from alephtx.engine import replay as r
 from alephtx.engine.assemble import lay_out, place_stages, place_strategies
 from alephtx.engine.context import Rows, pack
+from alephtx.engine.tapes import Delay, Tape, Venue, check_tape, overtaken, paths_of, points_of
 from alephtx.matrix.inputlog import null_inputs
 from alephtx.matrix.journal_append import null_journal
 from alephtx.matrix.layout import Geometry
 from alephtx.sim import bottle as b
-from alephtx.sim.latency import CANCEL, CONSTANT, ENTRY, FEED, L_DELAY, L_KIND, RESPONSE
+from alephtx.sim.latency import L_AT, L_COUNT, L_DELAY, L_FIRST, L_KIND, L_RATIO_E6
+from alephtx.sim.latency import NAMES as LATENCIES
 from alephtx.sim.levels import SPAN
+from alephtx.sim.queue import NAMES as QUEUES
+from alephtx.sim.queue import Q_FILL, Q_POWER_E6, Q_QUEUE
+
+__all__ = ["Backtest", "Delay", "Tape", "Venue"]
 
 BATCH_ROWS = 1 << 20
 REMEMBERED = 256
 """Orders and fills that a report may still be about: nothing comes twice here, only late."""
-
-
-class Tape(msgspec.Struct, frozen=True):
-    """The recorded rows of one instrument: TICK with the file's base and units, or EVENT."""
-
-    rows: Any
-    base: int = 0
-    unit: int = 1
-    qty_unit: int = 1
-
-
-class Venue(msgspec.Struct, frozen=True, kw_only=True):
-    """How a simulated venue behaves; times in ns. See `sim.latency` and `sim.queue`."""
-
-    entry_ns: int = 0
-    cancel_ns: int | None = None  # None: as entry_ns
-    response_ns: int = 0
-    feed_ns: int | None = None  # None: as recorded
-    queue: int = 0
-    fill: int = 0
-    power: float = 2.0
 
 
 class _NoMatrix(NamedTuple):
@@ -85,7 +68,6 @@ class Backtest:
         tapes: Sequence[Tape],
         *,
         venue: Venue | None = None,
-        journal: Rows | None = None,
         span: int = SPAN,
         batch_rows: int = BATCH_ROWS,
     ) -> None:
@@ -94,28 +76,28 @@ class Backtest:
                 f"{len(tapes)} tapes for {len(instruments)} instruments",
                 remedy="give one of each, in the order of the table",
             )
+        venue = venue or Venue()
         for tape, instrument in zip(tapes, instruments, strict=True):
-            _check_tape(tape, instrument.key)
+            check_tape(tape, instrument.key, venue.feed)
         self.instruments = instruments
         self._batch = batch_rows
-        self._journal = null_journal() if journal is None else journal
         self.lanes = [self._lane(config) for config in configs]
         first = self.lanes[0].ctx
         self._two_books = [
-            bool(first.depth_wanted[i]) or _overtaken(tape) for i, tape in enumerate(tapes)
+            bool(first.depth_wanted[i]) or overtaken(tape) for i, tape in enumerate(tapes)
         ]
         intents = c.INTENTS_MAX * max(1, len(configs[0].strategies))
         self.bottle = b.make_bottle(
             instruments, lanes=len(configs), span=span, intents_max=intents,
             lagged=any(self._two_books), taken_max=256 if len(configs) == 1 else 64,
-            orders_max=max(16, configs[0].risk.open_orders_max),
+            orders_max=max(16, configs[0].risk.open_orders_max), points=points_of(venue),
         )  # fmt: skip
         self._rows = [tape.rows for tape in tapes]
         for i, tape in enumerate(tapes):
             b.load_tape(
                 self.bottle, i, tape.rows, base=tape.base, unit=tape.unit, qty_unit=tape.qty_unit
             )
-        self._behave(venue or Venue())
+        self._behave(venue)
         self._listen()
         self._share_views()
         self._start()
@@ -124,7 +106,7 @@ class Backtest:
 
     def _lane(self, config: Config) -> Lane:
         matrix = _NoMatrix(np.zeros(64, np.int64), Geometry(signals_max=1))
-        ctx, rings = lay_out(config, self.instruments, matrix, self._journal, null_inputs())  # type: ignore[arg-type]
+        ctx, rings = lay_out(config, self.instruments, matrix, null_journal(), null_inputs())  # type: ignore[arg-type]
         owners = place_stages(ctx)
         strategies = place_strategies(config, self.instruments, ctx)
         ctx.strategies[:, c.S_ENABLED] = 1
@@ -132,18 +114,18 @@ class Backtest:
         return Lane(ctx, (rings, owners), strategies, pack(ctx))
 
     def _behave(self, venue: Venue) -> None:
-        latency = self.bottle.latency
-        cancel = venue.entry_ns if venue.cancel_ns is None else venue.cancel_ns
-        for path, delay in (
-            (ENTRY, venue.entry_ns),
-            (CANCEL, cancel),
-            (RESPONSE, venue.response_ns),
-        ):
-            latency[:, path, L_KIND], latency[:, path, L_DELAY] = CONSTANT, delay
-        if venue.feed_ns is not None:
-            latency[:, FEED, L_KIND], latency[:, FEED, L_DELAY] = CONSTANT, venue.feed_ns
-        self.bottle.model[:, 0], self.bottle.model[:, 1] = venue.queue, venue.fill
-        self.bottle.model[:, 2] = round(venue.power * 1e6)
+        """Set the models of every venue and instrument."""
+        first = 0
+        for path, delay in paths_of(venue):
+            row = self.bottle.latency[:, path]
+            row[:, L_KIND], row[:, L_DELAY] = LATENCIES[delay.kind], delay.ns
+            row[:, L_RATIO_E6] = round(delay.ratio * 1e6)
+            row[:, L_FIRST], row[:, L_COUNT], row[:, L_AT] = first, len(delay.points), first
+            first += len(delay.points)
+            self.bottle.clock[b.K_LOAD_ON] |= int(delay.kind == "loaded")
+        model = self.bottle.model
+        model[:, Q_QUEUE], model[:, Q_FILL] = QUEUES[venue.queue], int(venue.whole_fills)
+        model[:, Q_POWER_E6] = round(venue.power * 1e6)
 
     def _listen(self) -> None:
         """Note which instruments' news are wanted, and whether they enter strategies."""
@@ -178,7 +160,6 @@ class Backtest:
         ]
         self.started_ns = min(starts, default=0)
         bottle.clock[r.K_EVENTS] = int(bottle.streams[:, b.T_EVENTS].any())
-        bottle.clock[r.K_JOURNALED] = int(self._journal[5] == 0)
         bottle.clock[r.K_TIMER] = r.next_timer(self._xs, self.started_ns)
         self._go = entry(r.replay, self.words, self._xs, 1)
 
@@ -200,22 +181,11 @@ class Backtest:
         """Run a batch; False at the end."""
         reason = self._go(self.words, self._xs, self._batch)
         if reason == r.R_GROW:
-            self._grow(int(self.bottle.clock[b.K_GROW]))
-        elif reason == r.R_ROOM:
-            raise SimulationError("the journal is full")
+            self.bottle = b.grow_bottle(self.bottle, int(self.bottle.clock[b.K_GROW]))
+            self.words[:] = b.pack_bottle(self.bottle, self._rows)
+        elif reason == r.R_OVERFLOW:
+            raise SimulationError(
+                f"value or fee of a fill at {int(self.bottle.clock[b.K_NOW])} ns is beyond money",
+                remedy="check the prices of the tape, and the instrument's scales and fees",
+            )
         return bool(reason != r.R_END)
-
-    def _grow(self, what: int) -> None:
-        """Make room for more slots, orders or reports under way."""
-        raise SimulationError(f"room {what} ran out")
-
-
-def _overtaken(tape: Tape) -> bool:
-    """Say whether messages of a tape overtook each other: only a second book can follow."""
-    apart = TICK_EXCHANGE | TICK_LOCAL
-    return bool((tape.rows["flags"] & apart).any()) if len(tape.rows) else False
-
-
-def _check_tape(tape: Tape, key: str) -> None:
-    if tape.rows.dtype not in (TICK, EVENT):
-        raise SimulationError(f"{key}: rows of {tape.rows.dtype}", remedy="use TICK or EVENT rows")

@@ -51,7 +51,7 @@ from alephtx.engine.context import (
     X_UPDATE_STRATEGY,
 )
 from alephtx.engine.step import deliver, enter_stage, run_timers, slot_to_event
-from alephtx.engine.updates import room_left, take_update
+from alephtx.engine.updates import take_update
 from alephtx.matrix.crc32c import crc_word
 from alephtx.matrix.inputlog import input_append
 from alephtx.matrix.spsc import spsc_pop
@@ -64,10 +64,10 @@ from alephtx.sim.levels import Levels, levels_read
 from alephtx.sim.tape import local_next, log_next, log_take, run_exchange, run_local
 
 # What replay returns.
-R_MORE, R_END, R_ROOM, R_GROW = 0, 1, 2, 3
+R_MORE, R_END, R_GROW, R_OVERFLOW = 0, 1, 2, 3
 
 # Words of the bottle's clock that are the loop's; see sim.bottle for the others.
-K_TIMER, K_JOURNALED, K_EVENTS = 8, 9, 10
+K_TIMER, K_EVENTS, K_OVER = 8, 9, 10  # K_OVER: 1 when the tapes are, and nobody decides any more
 
 INTENT_WORDS, UPDATE_WORDS = 16, 20
 HEAR_AT_ONCE = 256
@@ -200,6 +200,8 @@ def _report(z: Rows, xs: Rows, now: Int) -> None:
     _set_now(x, now)
     take_update(x, np.int64(update[0]["account"]))
     digest[j] = fold(digest[j], field(x, F_ADDRESSES, I1)[A_UPDATE], UPDATE_WORDS)
+    if field(z, b.Z_CLOCK, I1)[K_OVER] != 0:
+        return
     s = field(x, F_CONTROL, I1)[X_UPDATE_STRATEGY]
     if s >= 0 and field(x, F_STRATEGIES, I2)[s, S_ON_UPDATE] != 0:
         _hear_all(z, x, now)
@@ -260,7 +262,9 @@ def _next_heard(z: Rows) -> tuple[int, int]:
 def replay(z: Rows, xs: Rows, budget: Int) -> int:
     """Go on until about `budget` rows more have run; R_MORE, R_END, or what Python must do first.
 
-    R_ROOM: make room in the journal. R_GROW: enlarge what clock[K_GROW] names. Then call again.
+    R_GROW: enlarge what clock[K_GROW] names and call again. R_OVERFLOW: a fill's money did not fit.
+    After the last row what is under way still arrives and is reported, but no strategy is entered:
+    it would see a market that stands still, and could go on for ever.
     """
     clock, streams = field(z, b.Z_CLOCK, I1), field(z, b.Z_STREAMS, I2)
     up_place, up_ring = field(z, b.Z_UP_PLACE, I1), field(z, b.Z_UP_RING, I2)
@@ -269,8 +273,8 @@ def replay(z: Rows, xs: Rows, budget: Int) -> int:
     while clock[b.K_ROWS] < last_row:
         if clock[b.K_GROW] != 0:
             return R_GROW
-        if clock[K_JOURNALED] != 0 and room_left(xs[0]) == 0:
-            return R_ROOM
+        if clock[b.K_OVERFLOW] != 0:
+            return R_OVERFLOW
         heard, hears = NEVER, 0
         if clock[K_EVENTS] != 0:
             heard, hears = _next_heard(z)
@@ -284,6 +288,8 @@ def replay(z: Rows, xs: Rows, budget: Int) -> int:
         first = min(market, up, down, heard)
         if first == NEVER:
             return R_END
+        if market == NEVER and heard == NEVER:
+            clock[K_OVER], clock[K_TIMER] = 1, NEVER
         first = min(first, clock[K_TIMER])
         if heard == first:
             _hear_one(z, xs, hears, first)

@@ -15,7 +15,7 @@ import numpy as np
 from alephtx.core.instruments import Instruments
 from alephtx.core.packed import pack_fields
 from alephtx.core.records import EVENT, INSTRUMENT, INTENT, TICK, TOP_ROW, UPDATE
-from alephtx.sim.flight import NEVER, make_flight
+from alephtx.sim.flight import NEVER, Flight, grow_flight, make_flight
 from alephtx.sim.latency import L_KIND, LATENCY_WORDS, PATHS, RECORDED
 from alephtx.sim.levels import SPAN, make_levels
 from alephtx.sim.queue import MODEL_WORDS
@@ -40,7 +40,8 @@ REACH_WORST, REACH_BEST, REACH_TAKEN = 0, 1, 2
 # Words of `clock`.
 K_NOW, K_ROWS, K_GROW, K_LOAD_ON = 0, 1, 2, 3
 K_ROOM, K_UP_ROOM = 4, 5  # the reports that one row, the orders that one moment can bring
-K_GROW_LOG, K_GROW_UP, K_GROW_DOWN = 1, 2, 3
+K_GROW_LOG, K_GROW_UP, K_GROW_DOWN = 1, 2, 3  # what K_GROW asks room for
+K_OVERFLOW = 6  # 1 = a fee or value was too large for money
 CLOCK_WORDS = 16
 
 
@@ -186,3 +187,19 @@ def load_tape(
     stream[T_COUNT], stream[T_WIDE] = len(rows), int(rows.dtype == EVENT)
     stream[T_BASE], stream[T_UNIT], stream[T_QTY_UNIT] = base, unit, qty_unit
     stream[T_TS] = rows[0]["ts_event"] if len(rows) else NEVER
+
+
+def grow_bottle(bottle: Bottle, what: int) -> Bottle:
+    """Return the bottle with twice the room for what clock[K_GROW] names."""
+    bottle.clock[K_GROW] = 0
+    if what == K_GROW_LOG:
+        instruments, n = bottle.log.shape
+        log = np.zeros((instruments, 2 * n), TOP_ROW)
+        for i, stream in enumerate(bottle.streams):
+            for at in range(int(stream[T_HEAD]), int(stream[T_TAIL])):
+                log[i, at & (2 * n - 1)] = bottle.log[i, at & (n - 1)]
+        return bottle._replace(log=log)
+    way = "up" if what == K_GROW_UP else "down"
+    names = [f"{way}_{part}" for part in Flight._fields]
+    grown = grow_flight(Flight(*(getattr(bottle, name) for name in names)))
+    return bottle._replace(**dict(zip(names, grown, strict=True)))

@@ -40,6 +40,21 @@ def make_flight(row: Any, count: int) -> Flight:
     return Flight(place, np.zeros((n, 2), np.int64), free, np.zeros(n, np.int64), np.zeros(n, row))
 
 
+def grow_flight(flight: Flight) -> Flight:
+    """Return the same messages with twice the room; the old ones are spent."""
+    n = len(flight.rows)
+    grown = make_flight(flight.rows.dtype, 2 * n)
+    head, tail = int(flight.place[_HEAD]), int(flight.place[_TAIL])
+    for at in range(head, tail):
+        grown.ring[at & (2 * n - 1)] = flight.ring[at & (n - 1)]
+    grown.lane[:n], grown.rows[:n] = flight.lane, flight.rows
+    taken = int(flight.place[_FREE])
+    grown.free[:n] = np.arange(2 * n - 1, n - 1, -1)
+    grown.free[n : n + taken] = flight.free[:taken]
+    grown.place[:] = head, tail, n + taken, 0
+    return grown
+
+
 @inline_kernel
 def flight_next(place: Rows, ring: Rows) -> Int:
     """Return when the next message arrives, NEVER without one."""

@@ -39,6 +39,7 @@ from alephtx.sim.bottle import (
     K_GROW,
     K_GROW_DOWN,
     K_NOW,
+    K_OVERFLOW,
     K_ROOM,
     LANE_ORDERS,
     ONE_ORDER,
@@ -187,8 +188,10 @@ def say_fills(z: Rows, j: Int, n: Int) -> None:
         maker = fill["liquidity"] == MAKER
         rate = instrument[0]["maker_fee_e8"] if maker else instrument[0]["taker_fee_e8"]
         value = notional(instrument, fill["price"], fill["qty"], CEIL)
-        fee = mul_div_checked(value, rate, E8, CEIL) if value != OVERFLOW else 0
-        row["fee"], row["fee_currency"] = (0 if fee == OVERFLOW else fee), instrument[0]["settle"]
+        fee = mul_div_checked(value, rate, E8, CEIL) if value != OVERFLOW else OVERFLOW
+        if fee == OVERFLOW:
+            field(z, Z_CLOCK, I1)[K_OVERFLOW] = 1
+        row["fee"], row["fee_currency"] = fee, instrument[0]["settle"]
 
 
 @kernel

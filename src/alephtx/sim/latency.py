@@ -7,7 +7,7 @@ RESPONSE  a report, from the matching engine to us
 
 CONSTANT  delay_ns
 RECORDED  of FEED only: the recorded receive stamp, plus delay_ns (for a recorder's clock that was
-          off: `sim.stream` refuses a message that would be heard before it was sent)
+          off: a backtest refuses a tape that would be heard before it was sent)
 FEED_TIED delay_ns + ratio x the delay of the newest market message we heard: what slows the feed
           slows orders
 LOADED    delay_ns + ratio x market rows of the venue's last 10 ms, 1 us each at ratio 1: matching
@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from alephtx.core.kernel import Int, inline_kernel, kernel
+from alephtx.core.units import FLOOR, mul_div_checked
 
 Rows = np.ndarray[Any, Any]
 
@@ -47,14 +48,19 @@ def delay_of(model: Rows, points: Rows, now: Int, feed_ns: Int, load: Int) -> In
     points: int64 (n, 2) of (time ns, delay ns), all tables one after the other. feed_ns: the newest
     market message's own delay; load: the venue's rows of the last 10 ms.
     """
-    kind, delay = model[L_KIND], model[L_DELAY]
-    if kind == CONSTANT:
-        return delay
-    if kind == FEED_TIED:
-        return delay + feed_ns * model[L_RATIO_E6] // 1_000_000
-    if kind == LOADED:
-        return delay + load * model[L_RATIO_E6] // 1_000
-    return delay + _interpolated(model, points, now)
+    if model[L_KIND] == CONSTANT:
+        return model[L_DELAY]
+    return model[L_DELAY] + _varying(model, points, now, feed_ns, load)
+
+
+@kernel
+def _varying(model: Rows, points: Rows, now: int, feed_ns: int, load: int) -> int:
+    """Return what comes on top of the constant part; apart, so that the usual case stays short."""
+    if model[L_KIND] == FEED_TIED:
+        return mul_div_checked(feed_ns, model[L_RATIO_E6], 1_000_000, FLOOR)
+    if model[L_KIND] == LOADED:
+        return load * model[L_RATIO_E6] // 1_000
+    return _interpolated(model, points, now)
 
 
 @kernel
@@ -72,4 +78,4 @@ def _interpolated(model: Rows, points: Rows, now: int) -> int:
         return points[at, 1]
     span, done = points[at + 1, 0] - points[at, 0], now - points[at, 0]
     change = points[at + 1, 1] - points[at, 1]
-    return points[at, 1] + change * (done // 1_000) // max(1, span // 1_000)
+    return points[at, 1] + mul_div_checked(change, done, span, FLOOR)

@@ -40,7 +40,8 @@ SIM_ORDER = np.dtype(
         ("flags", "i8"),
         ("stp", "i8"),
         ("resting", "i8"),
-    ]
+    ],
+    align=True,
 )
 FILL_ROW = np.dtype(
     [
@@ -54,7 +55,8 @@ FILL_ROW = np.dtype(
         ("side", "i8"),
         ("liquidity", "i8"),
         ("event", "i8"),
-    ]
+    ],
+    align=True,
 )
 
 

@@ -242,6 +242,20 @@ def _set(levels: Levels, i: Int, s: Int, key: Int, qty: Int) -> Int:
 
 
 @inline_kernel
+def _book_row(levels: Levels, i: Int, kind: Int, s: Int, key: Int, qty: Int) -> Int:
+    """Apply a CLEAR, or one side of a TOP, to a book; returns the lots that were at the key."""
+    if kind == CLEAR:
+        levels_clear(levels, i, 0)
+        levels_clear(levels, i, 1)
+        return 0
+    if qty <= 0:
+        levels_clear(levels, i, s)
+        return 0
+    levels_trim(levels, i, s, key)
+    return _set(levels, i, s, key, qty)
+
+
+@inline_kernel
 def _skip(rows: Rows, k: Int, n: Int, flag: Int) -> Int:
     """Return the next row from k on that this side sees."""
     while k < n and np.int64(rows[k]["flags"]) & flag != 0:
@@ -315,23 +329,15 @@ def _exchange_rows(z: Rows, rows: Rows, i: Int, before: Int, upto: Int) -> Int:
 def _other_row(z: Rows, levels: Levels, i: Int, kind: Int, s: Int, key: Int, qty: Int) -> int:
     """Take a row that is neither a level nor a print; returns fills."""
     stream = field(z, Z_STREAMS, I2)[i]
+    was = _book_row(levels, i, kind, s, key, qty)
+    stream[T_CHANGED] = 1
     if kind == CLEAR:
-        levels_clear(levels, i, 0)
-        levels_clear(levels, i, 1)
         _forget_taken_all(z, i)
         stream[T_IMAGE] = 1
-        stream[T_CHANGED] = 1
-        return 0
-    if kind != TOP:
-        return 0
-    stream[T_CHANGED] = 1
-    if qty <= 0:
-        levels_clear(levels, i, s)
-        return 0
-    levels_trim(levels, i, s, key)
-    was = _set(levels, i, s, key, qty)
-    _queues(z, i, s, key, was, qty)
-    return _crossed(z, i, 1 - s, key)
+    elif qty > 0:
+        _queues(z, i, s, key, was, qty)
+        return _crossed(z, i, 1 - s, key)
+    return 0
 
 
 @kernel
@@ -383,13 +389,8 @@ def _local_rows(z: Rows, rows: Rows, i: Int, upto: Int, messages: Int) -> Int:
             if stream[T_TRADES] != 0:
                 stamp = _stamp(z, i, row["ts_event"], row["ts_recv"])
                 _write_slot(z, i, row["ts_event"], stamp, TRADE, flags, side, price, qty, 0, 0)
-        elif kind == CLEAR:
-            levels_clear(levels, i, 0)
-            levels_clear(levels, i, 1)
-            stream[T_CHANGED] = 1
-        elif kind == TOP:
-            levels_trim(levels, i, s, side * price)
-            _set(levels, i, s, side * price, qty)
+        else:
+            _book_row(levels, i, kind, s, side * price, qty)
             stream[T_CHANGED] = 1
         if flags & LAST_IN_MESSAGE:
             heard += 1

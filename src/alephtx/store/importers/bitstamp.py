@@ -32,6 +32,8 @@ ACTIONS = {"created": CREATED, "changed": CHANGED, "deleted": DELETED}
 SIDES = {"bid": words.BUY, "ask": words.SELL}
 PRICE_SCALE, QTY_SCALE = 2, 8
 MS = 1_000_000
+MS_MAX = ((1 << 63) - 1) // MS
+"""What a word of ns can say; thirteen digits can say more."""
 
 
 class _Message(msgspec.Struct):
@@ -110,7 +112,7 @@ def _of_log(path: Path, reading: Reading) -> Iterator[Rows]:
             event, _, body = rest.partition(b" ")
             if event == b"order_book":
                 continue
-            if not stamp.isdigit() or len(stamp) != 13:
+            if not stamp.isdigit() or len(stamp) != 13 or int(stamp) > MS_MAX:
                 reading.damaged(number, "time", f"not ms since the epoch: {stamp[:20]!r}")
                 continue
             try:

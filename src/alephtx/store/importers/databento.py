@@ -154,6 +154,11 @@ def _price(value: int, scale: int) -> int:
     return 0 if value == UNDEFINED else value // scale
 
 
+def _stamp(ns: int) -> int:
+    """Return a stamp, 0 for none: the format's word for that is beyond 63 bits."""
+    return ns if ns < UNDEFINED else 0
+
+
 def _operations(records: list[Any], feed: _Feed, scale: int, reading: Reading) -> Rows:
     """Return market-by-order records as operations."""
     ops: list[tuple[int, ...]] = []
@@ -161,7 +166,7 @@ def _operations(records: list[Any], feed: _Feed, scale: int, reading: Reading) -
         action, side = str(record.action), SIDES.get(str(record.side), 0)
         price, size, key = _price(record.price, scale), record.size, record.order_id & UNDEFINED
         flags = LAST_IN_MESSAGE if record.flags & LAST else 0
-        stamps = (record.ts_event, record.ts_recv)
+        stamps = _stamp(record.ts_event), _stamp(record.ts_recv)
         snapshot = bool(record.flags & SNAPSHOT)
         if snapshot and not feed.in_snapshot and action != "R":
             ops.append((flow.FORGET, 0, 0, 0, 0, 0, *stamps, words.SNAPSHOT))
@@ -193,7 +198,7 @@ def _operations(records: list[Any], feed: _Feed, scale: int, reading: Reading) -
 def _plain(records: list[Any], feed: _Feed, scale: int) -> Stream:
     """Yield trades and tops; a record of mbp-1 with action T is a trade and the top after it."""
     for record in records:
-        stamps = np.array([record.ts_event]), np.array([record.ts_recv])
+        stamps = np.array([_stamp(record.ts_event)]), np.array([_stamp(record.ts_recv)])
         if str(record.action) == "T":
             fields = _price(record.price, scale), record.size, SIDES.get(str(record.side), 0)
             yield feed.instrument, rowmaking.trades(*stamps, *(np.array([f]) for f in fields))

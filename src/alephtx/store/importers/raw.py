@@ -12,7 +12,7 @@ from alephtx.store.lines import first_lines, line_blocks
 from alephtx.store.reading import Reading, Rows, Stream
 
 FLUSH_ROWS = 1 << 17
-STAMP_DIGITS_MAX = 19
+STAMP_MAX = (1 << 63) - 1
 
 
 class Decoder(Protocol):
@@ -48,7 +48,7 @@ class RawImporter:
         """Say whether the first line is a stamp and a JSON object."""
         lines = first_lines(path, 1)
         stamp, _, frame = lines[0].partition(" ") if lines else ("", "", "")
-        return stamp.isdecimal() and 13 <= len(stamp) <= STAMP_DIGITS_MAX and frame[:1] == "{"
+        return stamp.isdecimal() and 13 <= len(stamp) <= len(str(STAMP_MAX)) and frame[:1] == "{"
 
     def read(self, path: Path, reading: Reading) -> Stream:
         """Yield messages in the order of arrival; the file is read twice, first for its symbols."""
@@ -57,7 +57,7 @@ class RawImporter:
         for first, block in line_blocks(path, reading):
             for number, line in enumerate(block.split(b"\n")[:-1], first):
                 stamp, _, frame = line.partition(b" ")
-                if not frame or not stamp.isdigit() or len(stamp) > STAMP_DIGITS_MAX:
+                if not frame or not _is_stamp(stamp):
                     reading.damaged(number, "", f"not `<receive ns> <raw JSON>`: {line[:60]!r}")
                     continue
                 problem = take(int(stamp), frame)
@@ -67,6 +67,11 @@ class RawImporter:
                 yield from decoder.flush()
         yield from decoder.flush()
         yield from decoder.finish()
+
+
+def _is_stamp(text: bytes) -> bool:
+    """Say whether a word of ns can hold it; 19 digits can say more."""
+    return text.isdigit() and len(text) <= len(str(STAMP_MAX)) and int(text) <= STAMP_MAX
 
 
 def split_by_instrument(rows: Rows) -> list[tuple[int, Rows]]:

@@ -1,0 +1,136 @@
+"""What a backtest is given - tapes, and how the venues behave - and what of it is refused."""
+
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from alephtx.core.errors import SimulationError
+from alephtx.core.ports import Rows
+from alephtx.core.records import EVENT, TICK
+from alephtx.core.words import CLEAR, DELTA, TICK_EXCHANGE, TICK_LOCAL, TOP, TRADE
+from alephtx.sim.latency import CANCEL, ENTRY, FEED, RESPONSE
+from alephtx.sim.latency import NAMES as LATENCIES
+from alephtx.sim.queue import NAMES as QUEUES
+
+SIMULATED = (DELTA, TRADE, TOP, CLEAR)
+CHECKED_AT_ONCE = 1 << 20
+RATIO_MAX = 1_000
+
+
+class Tape(msgspec.Struct, frozen=True):
+    """The recorded rows of one instrument: TICK with the file's base and units, or EVENT."""
+
+    rows: Any
+    base: int = 0
+    unit: int = 1
+    qty_unit: int = 1
+
+
+class Delay(msgspec.Struct, frozen=True, kw_only=True):
+    """How long one way takes; kinds as in `sim.latency`. points: (time ns, delay ns) of a table."""
+
+    kind: str = "constant"
+    ns: int = 0
+    ratio: float = 0.0
+    points: tuple[tuple[int, int], ...] = ()
+
+
+class Venue(msgspec.Struct, frozen=True, kw_only=True):
+    """How the simulated venues behave. cancel: None = as entry. queue, fill: see `sim.queue`."""
+
+    feed: Delay = Delay(kind="recorded")
+    entry: Delay = Delay()
+    cancel: Delay | None = None
+    response: Delay = Delay()
+    queue: str = "risk_averse"
+    power: float = 2.0
+    whole_fills: bool = False
+
+
+def overtaken(tape: Tape) -> bool:
+    """Say whether messages of a tape overtook each other: only a second book can follow."""
+    apart = TICK_EXCHANGE | TICK_LOCAL
+    return bool((tape.rows["flags"] & apart).any()) if len(tape.rows) else False
+
+
+def paths_of(venue: Venue) -> tuple[tuple[int, Delay], ...]:
+    """Return the four ways and their delays, checked; the queue too."""
+    cancel = venue.entry if venue.cancel is None else venue.cancel
+    ways = (FEED, venue.feed), (ENTRY, venue.entry), (CANCEL, cancel), (RESPONSE, venue.response)
+    for path, delay in ways:
+        _check_delay(path, delay)
+    if venue.queue not in QUEUES:
+        raise SimulationError(f"queue {venue.queue!r}", remedy=f"one of {', '.join(QUEUES)}")
+    if not 1.0 <= venue.power <= 100.0:
+        raise SimulationError(f"power {venue.power} of a queue", remedy="use 1 to 100")
+    return ways
+
+
+def points_of(venue: Venue) -> Rows:
+    """Return all tables one after the other; an empty one for nobody, who never looks."""
+    points = [point for _, delay in paths_of(venue) for point in delay.points]
+    return np.array(points or [(0, 0)], np.int64)
+
+
+def _check_delay(path: int, delay: Delay) -> None:
+    """Refuse what no way can take."""
+    way = ("feed", "entry", "cancel", "response")[path]
+    kinds = [kind for kind in LATENCIES if kind != ("feed_tied" if path == FEED else "recorded")]
+    if delay.kind not in kinds:
+        raise SimulationError(f"{way}: latency {delay.kind!r}", remedy=f"one of {', '.join(kinds)}")
+    if (delay.ns < 0 and delay.kind != "recorded") or not 0 <= delay.ratio <= RATIO_MAX:
+        raise SimulationError(
+            f"{way}: {delay.ns} ns, ratio {delay.ratio}",
+            remedy=f"neither may be negative, and the ratio at most {RATIO_MAX}",
+        )
+    times = [time for time, _ in delay.points]
+    falls = any(later <= time for time, later in pairwise(times))
+    if (delay.kind == "table") != bool(times) or falls or any(ns < 0 for _, ns in delay.points):
+        raise SimulationError(
+            f"{way}: {len(times)} points of a {delay.kind} latency",
+            remedy="a table needs points of rising times and delays that are not negative",
+        )
+
+
+def check_tape(tape: Tape, key: str, feed: Delay) -> None:
+    """Refuse a tape that would be read wrongly; SimulationError names the row and the remedy."""
+    rows = tape.rows
+    if rows.dtype not in (TICK, EVENT):
+        raise SimulationError(f"{key}: rows of {rows.dtype}", remedy="use TICK or EVENT rows")
+    last = {TICK_EXCHANGE: -1, TICK_LOCAL: -1}
+    for first in range(0, len(rows), CHECKED_AT_ONCE):
+        part = rows[first : first + CHECKED_AT_ONCE]
+        strange = ~np.isin(part["kind"], SIMULATED)
+        if strange.any():
+            k = int(strange.argmax())
+            raise SimulationError(
+                f"{key}: row {first + k} is of kind {int(part['kind'][k])}, which is not simulated",
+                remedy="leave such rows out, or cut the tape there",
+            )
+        for side, name in ((TICK_EXCHANGE, "ts_event"), (TICK_LOCAL, "ts_recv")):
+            other = TICK_LOCAL if side == TICK_EXCHANGE else TICK_EXCHANGE
+            times = part[name][(part["flags"] & other) == 0]
+            falls = np.diff(times, prepend=last[side]) < 0
+            if falls.any():
+                raise SimulationError(
+                    f"{key}: {name} falls to {int(times[falls.argmax()])} within rows {first} to "
+                    f"{first + len(part)}",
+                    remedy="`alephtx data import` puts messages in order",
+                )
+            last[side] = int(times[-1]) if len(times) else last[side]
+        if feed.kind == "recorded":
+            _check_hearing(part, first, key, feed.ns)
+
+
+def _check_hearing(part: Rows, first: int, key: str, shift_ns: int) -> None:
+    """Refuse rows that would be heard before they were sent: two clocks, one of them off."""
+    heard = part["ts_recv"] + shift_ns - part["ts_event"]
+    early = (heard < 0) & ((part["flags"] & TICK_EXCHANGE) == 0)
+    if early.any():
+        k = int(early.argmax())
+        raise SimulationError(
+            f"{key}: row {first + k} would be heard {-int(heard[k])} ns before it was sent",
+            remedy='the clocks differ: give feed=Delay(kind="recorded", ns=what is missing)',
+        )

@@ -1,0 +1,1 @@
+"""Strategies that tests replay; each is a file as a user would write it."""
