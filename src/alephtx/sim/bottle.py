@@ -63,7 +63,7 @@ class Bottle(NamedTuple):
     taken: Rows  # int64 (J, I, 2, taken, 2)
     taken_count: Rows  # int64 (J, I, 2)
     model: Rows  # int64 (I, MODEL_WORDS)
-    near: Rows  # int64 (I, 2, 2, J): each lane's worst and best resting key
+    near: Rows  # int64 (I, 2, 3, J): each lane's worst and best resting key, levels it took from
     reach: Rows  # int64 (I, 2, 3), see REACH_*
     streams: Rows  # int64 (I, STREAM_WORDS)
     log: Rows  # TOP_ROW (I, slots): what was told and not yet heard; a power of two
@@ -132,7 +132,7 @@ def make_bottle(
     down = make_flight(UPDATE, 2 * int(clock[K_ROOM]))
     reach = np.zeros((count, 2, 3), np.int64)
     reach[:, :, REACH_WORST], reach[:, :, REACH_BEST] = FAR, -FAR
-    near = np.empty((count, 2, 2, lanes), np.int64)
+    near = np.zeros((count, 2, 3, lanes), np.int64)
     near[:, :, 0], near[:, :, 1] = FAR, -FAR
     streams = np.zeros((count, STREAM_WORDS), np.int64)
     streams[:, T_UNIT] = streams[:, T_QTY_UNIT] = 1
