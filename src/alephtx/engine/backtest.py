@@ -5,8 +5,8 @@
 
 tapes: one per instrument, in the order of their table: rows of TICK or EVENT (see core.records).
 Several configs run side by side over one pass of the market, a lane each, with its own strategies'
-params, orders, positions and gate. What is not simulated yet - a gap, a halt, funding, orders one
-by one - is refused with the tape, not passed over.
+params, orders, positions and gate. What is simulated, and how: docs/simulation-market.md; rows that
+are not are refused with the tape, not passed over.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,17 @@ from alephtx.engine import context as c
 from alephtx.engine import replay as r
 from alephtx.engine.assemble import lay_out, place_stages, place_strategies
 from alephtx.engine.context import Rows, pack
-from alephtx.engine.tapes import Delay, Tape, Venue, check_tape, overtaken, paths_of, points_of
+from alephtx.engine.tapes import (
+    Delay,
+    Tape,
+    Venue,
+    check_tape,
+    overtaken,
+    paths_of,
+    points_of,
+    rule,
+    tops_alone,
+)
 from alephtx.matrix.inputlog import null_inputs
 from alephtx.matrix.journal_append import null_journal
 from alephtx.matrix.layout import Geometry
@@ -91,13 +101,21 @@ class Backtest:
             instruments, lanes=len(configs), span=span, intents_max=intents,
             lagged=any(self._two_books), taken_max=256 if len(configs) == 1 else 64,
             orders_max=max(16, configs[0].risk.open_orders_max), points=points_of(venue),
+            accounts=max(1, *(len(config.accounts) for config in configs)),
         )  # fmt: skip
         self._rows = [tape.rows for tape in tapes]
         for i, tape in enumerate(tapes):
             b.load_tape(
-                self.bottle, i, tape.rows, base=tape.base, unit=tape.unit, qty_unit=tape.qty_unit
+                self.bottle,
+                i,
+                tape.rows,
+                base=tape.base,
+                unit=tape.unit,
+                qty_unit=tape.qty_unit,
+                tops=tops_alone(tape),
             )
         self._behave(venue)
+        rule(self.bottle, venue, instruments)
         self._listen()
         self._share_views()
         self._start()
@@ -160,7 +178,10 @@ class Backtest:
         ]
         self.started_ns = min(starts, default=0)
         bottle.clock[r.K_EVENTS] = int(bottle.streams[:, b.T_EVENTS].any())
-        bottle.clock[r.K_TIMER] = r.next_timer(self._xs, self.started_ns)
+        if bottle.clock[b.K_MARK_NS] != 0:
+            bottle.clock[b.K_DUE] = self.started_ns
+        bottle.clock[b.K_LANES] = r.next_timer(self._xs, self.started_ns)
+        bottle.clock[b.K_TIMER] = min(bottle.clock[b.K_LANES], bottle.clock[b.K_DUE])
         self._go = entry(r.replay, self.words, self._xs, 1)
 
     # -- running ---------------------------------------------------------------------------
