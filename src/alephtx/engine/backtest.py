@@ -124,7 +124,10 @@ class Backtest:
 
     def _lane(self, config: Config) -> Lane:
         matrix = _NoMatrix(np.zeros(64, np.int64), Geometry(signals_max=1))
-        ctx, rings = lay_out(config, self.instruments, matrix, null_journal(), null_inputs())  # type: ignore[arg-type]
+        ctx, rings = lay_out(
+            config, self.instruments, matrix, null_journal(), null_inputs(),  # type: ignore[arg-type]
+            history=REMEMBERED, trades=REMEMBERED,
+        )  # fmt: skip
         owners = place_stages(ctx)
         strategies = place_strategies(config, self.instruments, ctx)
         ctx.strategies[:, c.S_ENABLED] = 1
