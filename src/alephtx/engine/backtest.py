@@ -28,6 +28,8 @@ from alephtx.engine.tapes import (
     Delay,
     Tape,
     Venue,
+    by_order,
+    check_queue,
     check_tape,
     overtaken,
     paths_of,
@@ -42,8 +44,8 @@ from alephtx.sim import bottle as b
 from alephtx.sim.latency import L_AT, L_COUNT, L_DELAY, L_FIRST, L_KIND, L_RATIO_E6
 from alephtx.sim.latency import NAMES as LATENCIES
 from alephtx.sim.levels import SPAN
+from alephtx.sim.queue import FIFO, Q_FILL, Q_POWER_E6, Q_QUEUE
 from alephtx.sim.queue import NAMES as QUEUES
-from alephtx.sim.queue import Q_FILL, Q_POWER_E6, Q_QUEUE
 
 __all__ = ["Backtest", "Delay", "Tape", "Venue"]
 
@@ -89,6 +91,7 @@ class Backtest:
         venue = venue or Venue()
         for tape, instrument in zip(tapes, instruments, strict=True):
             check_tape(tape, instrument.key, venue.feed)
+        check_queue(venue, [instrument.key for instrument in instruments], tapes)
         self.instruments = instruments
         self._batch = batch_rows
         self.lanes = [self._lane(config) for config in configs]
@@ -114,6 +117,8 @@ class Backtest:
                 qty_unit=tape.qty_unit,
                 tops=tops_alone(tape),
             )
+            if by_order(tape):
+                self.bottle.model[i, Q_QUEUE] = FIFO
         self._behave(venue)
         rule(self.bottle, venue, instruments)
         self._listen()
@@ -145,7 +150,8 @@ class Backtest:
             first += len(delay.points)
             self.bottle.clock[b.K_LOAD_ON] |= int(delay.kind == "loaded")
         model = self.bottle.model
-        model[:, Q_QUEUE], model[:, Q_FILL] = QUEUES[venue.queue], int(venue.whole_fills)
+        model[model[:, Q_QUEUE] != FIFO, Q_QUEUE] = QUEUES[venue.queue]
+        model[:, Q_FILL] = int(venue.whole_fills)
         model[:, Q_POWER_E6] = round(venue.power * 1e6)
 
     def _listen(self) -> None:

@@ -1,5 +1,6 @@
 """What a backtest is given - tapes, and how the venues behave - and what of it is refused."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from itertools import pairwise
 from math import ceil
@@ -22,6 +23,10 @@ from alephtx.core.words import (
     INDEX,
     LIQUIDATION,
     MARK,
+    ORDER_ADD,
+    ORDER_CHANGE,
+    ORDER_DELETE,
+    ORDER_FILL,
     SEQ,
     STATUS,
     TICK_EXCHANGE,
@@ -47,7 +52,9 @@ from alephtx.sim.queue import NAMES as QUEUES
 from alephtx.sim.state import STP_NAMES
 
 BOOK = (DELTA, TRADE, TOP, CLEAR)
-SIMULATED = (*BOOK, GAP, SEQ, FUNDING, MARK, INDEX, STATUS, BAR, LIQUIDATION)
+BY_ORDER = (ORDER_ADD, ORDER_CHANGE, ORDER_DELETE, ORDER_FILL)
+LEVELS = (*BOOK, GAP, SEQ, FUNDING, MARK, INDEX, STATUS, BAR, LIQUIDATION)
+SIMULATED = (*LEVELS, *BY_ORDER)
 CHECKED_AT_ONCE = 1 << 20
 RATIO_MAX = 1_000
 
@@ -117,6 +124,28 @@ def tops_alone(tape: Tape) -> bool:
     """Say whether a tape tells best prices and no levels, so that a pair of them is its image."""
     rows = tape.rows
     return bool(len(rows) and (rows["kind"] == TOP).any() and not (rows["kind"] == DELTA).any())
+
+
+def by_order(tape: Tape) -> bool:
+    """Say whether a tape tells single orders: our places in its queues are known then."""
+    rows = tape.rows
+    return bool(len(rows) and rows.dtype == EVENT and (rows["kind"] >= ORDER_ADD).any())
+
+
+def check_queue(venue: Venue, keys: Sequence[str], tapes: Sequence[Tape]) -> None:
+    """Refuse a queue that a tape cannot tell, and a tape that is two things at once."""
+    for key, tape in zip(keys, tapes, strict=True):
+        single = by_order(tape)
+        if venue.queue == "fifo" and not single:
+            raise SimulationError(
+                f"{key}: queue 'fifo' of a tape without single orders",
+                remedy="choose a model of the queue, or import a recording order by order",
+            )
+        if single and np.isin(tape.rows["kind"], (DELTA, TOP)).any():
+            raise SimulationError(
+                f"{key}: the tape has levels beside single orders",
+                remedy="leave the rows of one kind out",
+            )
 
 
 def rule(bottle: Bottle, venue: Venue, instruments: Instruments) -> None:
@@ -213,7 +242,7 @@ def check_tape(tape: Tape, key: str, feed: Delay) -> None:
     last = {TICK_EXCHANGE: -1, TICK_LOCAL: -1}
     for first in range(0, len(rows), CHECKED_AT_ONCE):
         part = rows[first : first + CHECKED_AT_ONCE]
-        strange = ~np.isin(part["kind"], SIMULATED)
+        strange = ~np.isin(part["kind"], SIMULATED if rows.dtype == EVENT else LEVELS)
         if strange.any():
             k = int(strange.argmax())
             raise SimulationError(

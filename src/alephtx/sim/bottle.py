@@ -19,6 +19,7 @@ from alephtx.sim.flight import NEVER, Flight, grow_flight, make_flight
 from alephtx.sim.latency import L_KIND, LATENCY_WORDS, PATHS, RECORDED
 from alephtx.sim.levels import SPAN, make_levels
 from alephtx.sim.queue import MODEL_WORDS
+from alephtx.sim.resting import grow_resting, make_resting
 from alephtx.sim.state import FAR, FILL_ROW, SIM_ORDER, STP_EXPIRE_TAKER
 
 Rows = np.ndarray[Any, Any]
@@ -36,7 +37,7 @@ T_ODD = 25  # ODD_* bits: why an order takes the long way, see sim.desk
 T_STATUS = 26  # what the venue said last, 0 = nothing
 T_FLAGS, T_RARE = 27, 28  # flags of what we are told; rare slots in the log, see sim.rare
 T_MARK, T_RATE, T_FUND_AT = 29, 30, 31  # mark in ticks, funding rate x 1e12 and when it is paid
-T_TOPS = 32  # 1 = a tape of best prices alone
+T_TOPS, T_IMAGES = 32, 33  # 1 = best prices alone; images so far, of the exchange's side and ours
 STREAM_WORDS = 40
 
 ODD_BLIND, ODD_STATUS, ODD_RULES = 1, 2, 4
@@ -48,12 +49,13 @@ REACH_WORST, REACH_BEST, REACH_TAKEN = 0, 1, 2
 # Words of `clock`.
 K_NOW, K_ROWS, K_GROW, K_LOAD_ON = 0, 1, 2, 3
 K_ROOM, K_UP_ROOM = 4, 5  # the reports that one row, the orders that one moment can bring
-K_GROW_LOG, K_GROW_UP, K_GROW_DOWN = 1, 2, 3  # what K_GROW asks room for
+K_GROW_LOG, K_GROW_UP, K_GROW_DOWN, K_GROW_RESTING = 1, 2, 3, 4  # what K_GROW asks room for
 K_OVERFLOW = 6  # 1 = a fee or value was too large for money
 K_TIMER = 8  # when the loop must look at timers: the lanes' or the venue's own
 K_DUE, K_LANES = 11, 12  # when the venue acts by itself; the lanes' next timer
 K_STP, K_MOVED = 13, 14  # self-trade prevention; movements of money so far
 K_MARK_NS = 15  # how often the venue looks at margins, 0 = never
+K_RESTING = 16  # recorded orders of the exchange's side and of ours, see sim.fifo
 CLOCK_WORDS = 24
 
 # Columns of `terms`: fractions x 1e8; 1 where orders must pass the instrument's filters.
@@ -106,6 +108,7 @@ class Bottle(NamedTuple):
     held: Rows  # int64 (J, accounts, I): lots, as the venue knows them
     cash: Rows  # int64 (J, accounts, currencies): money in and out, see sim.books
     terms: Rows  # int64 (I, TERM_WORDS)
+    resting: Rows  # int64 (2, orders, words), see sim.resting
 
 
 (
@@ -114,8 +117,8 @@ class Bottle(NamedTuple):
     Z_FILLS, Z_ORDER, Z_INTENT, Z_INSTRUMENTS, Z_LATENCY, Z_POINTS, Z_LOAD, Z_LAST, Z_DIGEST,
     Z_CLOCK, Z_UP_PLACE, Z_UP_RING, Z_UP_FREE, Z_UP_LANE, Z_UP_ROWS, Z_DOWN_PLACE, Z_DOWN_RING,
     Z_DOWN_FREE, Z_DOWN_LANE, Z_DOWN_ROWS, Z_HELD, Z_CASH, Z_TERMS,
-    Z_ROWS,
-) = range(43)  # fmt: skip
+    Z_RESTING, Z_ROWS,
+) = range(44)  # fmt: skip
 
 # Samples for `field`: they give dtype and dimensions, their content is never read.
 I1, I2, I3 = np.zeros(1, np.int64), np.zeros((1, 1), np.int64), np.zeros((1, 1, 1), np.int64)
@@ -191,6 +194,7 @@ def make_bottle(
         held=np.zeros((lanes, accounts, count), np.int64),
         cash=np.zeros((lanes, accounts, currencies), np.int64),
         terms=np.zeros((count, TERM_WORDS), np.int64),
+        resting=make_resting(),
     )  # fmt: skip
 
 
@@ -234,6 +238,10 @@ def grow_bottle(bottle: Bottle, what: int) -> Bottle:
             for at in range(int(stream[T_HEAD]), int(stream[T_TAIL])):
                 log[i, at & (2 * n - 1)] = bottle.log[i, at & (n - 1)]
         return bottle._replace(log=log)
+    if what == K_GROW_RESTING:
+        images = bottle.streams[:, T_IMAGES : T_IMAGES + 2]
+        counts = bottle.clock[K_RESTING : K_RESTING + 2]
+        return bottle._replace(resting=grow_resting(bottle.resting, images, counts))
     way = "up" if what == K_GROW_UP else "down"
     names = [f"{way}_{part}" for part in Flight._fields]
     grown = grow_flight(Flight(*(getattr(bottle, name) for name in names)))

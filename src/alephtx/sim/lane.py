@@ -86,7 +86,7 @@ from alephtx.sim.matching import (
     cancel,
     place,
 )
-from alephtx.sim.state import FAR, REDUCED_SELF, Rows, remove
+from alephtx.sim.state import FAR, REDUCED_SELF, Rows, match_crossed, remove
 
 E8 = 100_000_000
 
@@ -247,3 +247,18 @@ def take_all_off(
             order[0] = x.orders[i, s, k]
             remove(x, i, s, k)
             say(z, j, order, kind, status, reason)
+
+
+@kernel
+def cross(z: Rows, i: Int, s: Int, key: Int) -> int:
+    """Fill what of ours the market has reached from the other side; returns fills."""
+    near, hits = field(z, Z_NEAR, I4)[i], 0
+    for j in range(near.shape[2]):
+        if near[s, 1, j] + key < 0:
+            continue
+        n = match_crossed(exchange_of(z, j), i, field(z, Z_FILLS, FILLS), 0)
+        if n > 0:
+            say_fills(z, j, n)
+            note_reach(z, j, i)
+            hits += n
+    return hits

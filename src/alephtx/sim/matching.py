@@ -41,7 +41,7 @@ from alephtx.core.kernel import Int, inline_kernel, kernel
 from alephtx.core.words import FOK, GTC, GTD, MAKER, MARKET, POST_ONLY, TAKER
 from alephtx.sim.levels import NO_LEVEL, levels_below, levels_best
 from alephtx.sim.market import on_levels, on_rows, on_top, on_trade
-from alephtx.sim.queue import PARTIAL, Q_FILL
+from alephtx.sim.queue import PARTIAL, Q_ARRIVALS, Q_FILL
 from alephtx.sim.state import (
     BAD_ORDER,
     EXPIRED_SELF,
@@ -250,7 +250,8 @@ def rest(x: Exchange, order: Rows, i: int, s: int) -> None:
     while at > 0 and sign * orders[at - 1]["price"] < key:
         orders[at] = orders[at - 1]
         at -= 1
-    order[0]["ahead"], order[0]["traded"] = float(shown(x, i, s, key)), 0.0
+    order[0]["ahead"] = float(shown(x, i, s, key))
+    order[0]["traded"] = float(x.model[i, Q_ARRIVALS])
     order[0]["resting"] = 1
     orders[at] = order[0]
     x.live[i, s] += 1

@@ -7,7 +7,8 @@ STATUS   Anything but TRADING: the venue takes no new orders. DELISTED takes off
 FUNDING  The rate holds for the time the row names; it is paid then, see `sim.margin`.
 MARK     What positions are worth from now on.
 
-All of them, INDEX, BAR and LIQUIDATION rows too, are told to strategies as live; SEQ rows are not.
+ORDER_... rows go to `sim.fifo`. All others, INDEX, BAR and LIQUIDATION rows too, are told to
+strategies as live; SEQ rows are not.
 """
 
 import numpy as np
@@ -22,6 +23,7 @@ from alephtx.core.words import (
     GAP,
     LIQUIDATION,
     MARK,
+    ORDER_ADD,
     REASON_NOT_TRADING,
     SEQ,
     STATUS,
@@ -33,6 +35,7 @@ from alephtx.sim.bottle import (
     I2,
     I4,
     K_DUE,
+    K_GROW,
     K_TIMER,
     ODD_BLIND,
     ODD_STATUS,
@@ -58,9 +61,11 @@ from alephtx.sim.bottle import (
     Rows,
 )
 from alephtx.sim.desk import hide_orders
+from alephtx.sim.fifo import fifo_row, local_fifo_row
 from alephtx.sim.lane import note_reach, take_all_off
 from alephtx.sim.levels import NO_LEVEL, levels_qty, levels_worst
 from alephtx.sim.margin import pay_funding
+from alephtx.sim.queue import Q_ARRIVALS
 from alephtx.sim.state import Exchange
 from alephtx.sim.told import note_image, tell_rare
 
@@ -77,7 +82,8 @@ def requeue(x: Exchange, i: int) -> None:
             order = x.orders[i, s, k]
             key = (1 - 2 * s) * order["price"]
             if worst != NO_LEVEL and key >= worst:
-                order["ahead"], order["traded"] = float(levels_qty(x.levels, i, s, key)), 0.0
+                order["ahead"] = float(levels_qty(x.levels, i, s, key))
+            order["traded"] = float(x.model[i, Q_ARRIVALS])
 
 
 @kernel
@@ -144,10 +150,30 @@ def _rare(z: Rows, rows: Rows, i: Int, k: Int, ours: Int) -> None:
             stream[T_BID] = -1  # the next touch is told, whatever it is
 
 
+@inline_kernel
+def _by_order(z: Rows, row: Rows, i: Int, ours: Int) -> Int:
+    """Take a row about one recorded order; returns fills."""
+    kind, side, order_id = np.int64(row["kind"]), np.int64(row["side"]), np.int64(row["seq"])
+    stream = field(z, Z_STREAMS, I2)[i]
+    price = stream[T_BASE] + row["price"] * stream[T_UNIT]
+    qty = row["qty"] * stream[T_QTY_UNIT]
+    if ours != 0:
+        local_fifo_row(z, i, kind, order_id, side, price, qty)
+        return 0
+    return fifo_row(z, i, kind, order_id, side, price, qty)
+
+
 @kernel
 def rare_row(z: Rows, i: Int, k: Int) -> int:
-    """Let a row that is not of the book meet the venue, and be told; 1: look what is next now."""
+    """Let a row that is not of the book meet the venue, and be told.
+
+    Returns fills of ours; 1 where the loop must look what comes next.
+    """
     if field(z, Z_STREAMS, I2)[i, T_WIDE] != 0:
+        row = field(z, Z_ROWS + i, EVENTS)[k]
+        if np.int64(row["kind"]) >= ORDER_ADD:
+            hits = _by_order(z, row, i, 0)
+            return 1 if field(z, Z_CLOCK, I1)[K_GROW] != 0 else hits
         _rare(z, field(z, Z_ROWS + i, EVENTS), i, k, 0)
     else:
         _rare(z, field(z, Z_ROWS + i, TICKS), i, k, 0)
@@ -158,6 +184,10 @@ def rare_row(z: Rows, i: Int, k: Int) -> int:
 def local_rare_row(z: Rows, i: Int, k: Int) -> None:
     """Tell such a row where our side reads the tape by itself."""
     if field(z, Z_STREAMS, I2)[i, T_WIDE] != 0:
+        row = field(z, Z_ROWS + i, EVENTS)[k]
+        if np.int64(row["kind"]) >= ORDER_ADD:
+            _by_order(z, row, i, 1)
+            return
         _rare(z, field(z, Z_ROWS + i, EVENTS), i, k, 1)
     else:
         _rare(z, field(z, Z_ROWS + i, TICKS), i, k, 1)

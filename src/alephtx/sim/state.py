@@ -35,7 +35,7 @@ SIM_ORDER = np.dtype(
         ("price", "i8"),
         ("qty", "i8"),
         ("ahead", "f8"),  # lots before us in the queue: an estimate, whole lots in most models
-        ("traded", "f8"),  # lots printed at our price since the level last changed
+        ("traded", "f8"),  # lots printed at our price since; of FIFO: arrivals before ours
         ("instrument", "i8"),
         ("account", "i8"),
         ("side", "i8"),

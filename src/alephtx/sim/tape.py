@@ -71,8 +71,9 @@ from alephtx.sim.bottle import (
     Z_STREAMS,
     Rows,
 )
+from alephtx.sim.fifo import forget_resting
 from alephtx.sim.flight import NEVER
-from alephtx.sim.lane import exchange_of, note_reach, say_fills
+from alephtx.sim.lane import cross, exchange_of, note_reach, say_fills
 from alephtx.sim.levels import (
     Levels,
     levels_best,
@@ -81,6 +82,7 @@ from alephtx.sim.levels import (
     levels_trim,
 )
 from alephtx.sim.market import on_trade, settle_queues
+from alephtx.sim.queue import FIFO, Q_QUEUE
 from alephtx.sim.rare import local_rare_row, rare_row, requeue, top_in_gap
 from alephtx.sim.state import forget_taken, match_crossed, move_queue, side_index
 from alephtx.sim.told import (
@@ -108,21 +110,6 @@ def _queues(z: Rows, i: Int, s: Int, key: Int, before: Int, qty: Int) -> None:
 
 
 @kernel
-def _crossed(z: Rows, i: Int, s: Int, key: Int) -> int:
-    """Fill what of ours the market has reached from the other side; returns fills."""
-    near, hits = field(z, Z_NEAR, I4)[i], 0
-    for j in range(near.shape[2]):
-        if near[s, 1, j] + key < 0:
-            continue
-        n = match_crossed(exchange_of(z, j), i, field(z, Z_FILLS, FILLS), 0)
-        if n > 0:
-            say_fills(z, j, n)
-            note_reach(z, j, i)
-            hits += n
-    return hits
-
-
-@kernel
 def _prints(z: Rows, i: Int, price: Int, qty: Int, aggressor: Int) -> int:
     """Let a public print meet our orders; returns fills."""
     near, hits = field(z, Z_NEAR, I4)[i], 0
@@ -145,7 +132,7 @@ def _imaged(z: Rows, i: Int) -> int:
     near, hits, odd = field(z, Z_NEAR, I4)[i], 0, field(z, Z_STREAMS, I2)[i, T_ODD]
     for j in range(near.shape[2]):
         x = exchange_of(z, j)
-        if odd & ODD_BLIND != 0:
+        if odd & ODD_BLIND != 0 or x.model[i, Q_QUEUE] == FIFO:
             requeue(x, i)
         else:
             settle_queues(x, i)
@@ -233,7 +220,7 @@ def _exchange_rows(z: Rows, rows: Rows, i: Int, before: Int, upto: Int) -> Int:
             if reach[s, REACH_WORST] <= key <= reach[s, REACH_BEST] or reach[s, REACH_TAKEN] > 0:
                 _queues(z, i, s, key, was, qty)
             if qty > 0 and reach[1 - s, REACH_BEST] + key >= 0 and stream[T_IMAGE] == 0:
-                hits += _crossed(z, i, 1 - s, key)
+                hits += cross(z, i, 1 - s, key)
             stream[T_CHANGED] = 1
         elif kind == TRADE:
             if reach[1 - s, REACH_BEST] + key >= 0:
@@ -270,6 +257,7 @@ def _other_row(z: Rows, levels: Levels, i: Int, kind: Int, s: Int, key: Int, qty
     stream[T_CHANGED] = 1
     if kind == CLEAR:
         _forget_taken_all(z, i)
+        forget_resting(z, i, 0)
         stream[T_IMAGE] = 1
         if stream[T_LAGGED] == 0:
             note_image(stream)
@@ -277,7 +265,7 @@ def _other_row(z: Rows, levels: Levels, i: Int, kind: Int, s: Int, key: Int, qty
         top_in_gap(stream)
     elif qty > 0:
         _queues(z, i, s, key, was, qty)
-        return _crossed(z, i, 1 - s, key)
+        return cross(z, i, 1 - s, key)
     return 0
 
 
@@ -335,6 +323,8 @@ def _local_rows(z: Rows, rows: Rows, i: Int, upto: Int, messages: Int) -> Int:
         else:
             _book_row(levels, i, kind, s, side * price, qty)
             stream[T_CHANGED] = 1
+            if kind == CLEAR:
+                forget_resting(z, i, 1)
             if kind == CLEAR or stream[T_TOPS] != 0:
                 note_image(stream)
         if flags & LAST_IN_MESSAGE:
