@@ -58,7 +58,7 @@ def test_fills_among_apples_orders_are_those_of_lists():
 
 
 def test_a_day_of_bitstamp_runs_through_a_backtest():
-    """Bids at the price that traded last, twenty times a day: most of them trade."""
+    """Bids at the price that traded last, twenty times a day; while the book is crossed the gate denies."""
     sink = sole(SHARED / "l3_bitstamp_20150501" / "2015-05-01.log.xz")
     table, rows, lines = Instruments(), sink.rows, []
     table.add(msgspec.structs.replace(sink.instrument, key="toy:BTC-USD", venue="toy"))
@@ -70,5 +70,5 @@ def test_a_day_of_bitstamp_runs_through_a_backtest():
     one = configured(table, lines)
     test = Backtest([one], table, [Tape(rows)], venue=Venue(queue="fifo")).run()
     assert test.rows == len(rows)
-    assert int(test.lanes[0].ctx.counters[c.C_ORDERS]) >= 15
+    assert int(test.lanes[0].ctx.counters[c.C_ORDERS]) >= 10
     assert int(test.lanes[0].ctx.counters[c.C_FILLS]) >= 10
