@@ -58,7 +58,7 @@ def test_fills_among_apples_orders_are_those_of_lists():
 
 
 def test_a_day_of_bitstamp_runs_through_a_backtest():
-    """Bids at the price that traded last, twenty times a day; while the book is crossed the gate denies."""
+    """Twenty bids at the price that traded last; while the book is crossed the gate denies."""
     sink = sole(SHARED / "l3_bitstamp_20150501" / "2015-05-01.log.xz")
     table, rows, lines = Instruments(), sink.rows, []
     table.add(msgspec.structs.replace(sink.instrument, key="toy:BTC-USD", venue="toy"))

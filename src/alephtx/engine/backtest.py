@@ -31,6 +31,7 @@ from alephtx.engine.tapes import (
     by_order,
     check_queue,
     check_tape,
+    deepened,
     overtaken,
     paths_of,
     points_of,
@@ -91,6 +92,10 @@ class Backtest:
         venue = venue or Venue()
         for tape, instrument in zip(tapes, instruments, strict=True):
             check_tape(tape, instrument.key, venue.feed)
+        tapes = [
+            deepened(tape, venue, instrument)
+            for tape, instrument in zip(tapes, instruments, strict=True)
+        ]
         check_queue(venue, [instrument.key for instrument in instruments], tapes)
         self.instruments = instruments
         self._batch = batch_rows

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from alephtx.core.errors import SimulationError
-from alephtx.core.instruments import Instruments
+from alephtx.core.instruments import Instrument, Instruments
 from alephtx.core.ports import Rows
 from alephtx.core.records import EVENT, TICK
 from alephtx.core.units import MONEY_SCALE, from_decimal
@@ -46,6 +46,7 @@ from alephtx.sim.bottle import (
     T_ODD,
     Bottle,
 )
+from alephtx.sim.depth import calibrate, deepen
 from alephtx.sim.latency import CANCEL, ENTRY, FEED, RESPONSE
 from alephtx.sim.latency import NAMES as LATENCIES
 from alephtx.sim.queue import NAMES as QUEUES
@@ -95,7 +96,9 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True):
     margin: of every instrument that `margins` does not name by its key. margin_every_ns: how often
     the venue looks at margins. filters: orders must pass the instruments' grid, sizes and least
     value; band: and stay within this fraction of the middle (0: no band). self_trade: none, newest,
-    oldest, both or decrement, as `sim.matching` has them.
+    oldest, both or decrement, as `sim.matching` has them. depth_levels: levels made up behind the
+    touch of tapes that have best prices or trades alone, see `sim.depth` (0: none), depth_growth:
+    how their sizes grow from one to the next.
     """
 
     feed: Delay = Delay(kind="recorded")
@@ -112,6 +115,8 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True):
     filters: bool = False
     band: float = 0.0
     self_trade: str = "newest"
+    depth_levels: int = 0
+    depth_growth: float = 1.0
 
 
 def overtaken(tape: Tape) -> bool:
@@ -130,6 +135,32 @@ def by_order(tape: Tape) -> bool:
     """Say whether a tape tells single orders: our places in its queues are known then."""
     rows = tape.rows
     return bool(len(rows) and rows.dtype == EVENT and (rows["kind"] >= ORDER_ADD).any())
+
+
+def deepened(tape: Tape, venue: Venue, instrument: Instrument) -> Tape:
+    """Return a tape with the depth that the venue asks for, where it has none of its own."""
+    levels, growth = venue.depth_levels, venue.depth_growth
+    if not 0 <= levels <= 1_000 or not 0 < growth <= 10:
+        raise SimulationError(
+            f"{levels} levels made up, growing {growth} times",
+            remedy="use 0 to 1,000 levels and a growth up to 10",
+        )
+    rows = tape.rows
+    kinds = np.isin((DELTA, ORDER_ADD, TOP, TRADE), rows["kind"])
+    if levels == 0 or kinds[:2].any() or not kinds[2:].any():
+        return tape
+    if overtaken(tape):
+        raise SimulationError(
+            f"{instrument.key}: depth for a tape on which messages overtook each other",
+            remedy="use depth_levels=0, or a recording of one connection",
+        )
+    wide = np.zeros(len(rows), EVENT)
+    for name in ("ts_event", "ts_recv", "kind", "side", "flags"):
+        wide[name] = rows[name]
+    wide["price"] = tape.base + rows["price"].astype(np.int64) * tape.unit
+    wide["qty"] = rows["qty"].astype(np.int64) * tape.qty_unit
+    step = max(1, from_decimal(instrument.tick_size, instrument.price_scale))
+    return Tape(deepen(wide, calibrate(wide, levels, step=step, growth=growth)))
 
 
 def check_queue(venue: Venue, keys: Sequence[str], tapes: Sequence[Tape]) -> None:
