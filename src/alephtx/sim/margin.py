@@ -115,7 +115,8 @@ def value_pool(z: Rows, j: Int, account: Int, currency: Int) -> tuple[int, int, 
     """
     instruments, terms = field(z, Z_INSTRUMENTS, INSTRUMENTS), field(z, Z_TERMS, I2)
     held = field(z, Z_HELD, I3)[j, account]
-    equity, initial, maintenance = field(z, Z_CASH, I3)[j, account, currency], 0, 0
+    initial, maintenance = 0, 0
+    equity: Int = field(z, Z_CASH, I3)[j, account, currency]
     for i in range(held.shape[0]):
         other = instruments[i]["contract"] == SPOT or instruments[i]["settle"] != currency
         if held[i] == 0 or other:
