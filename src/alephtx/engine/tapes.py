@@ -39,6 +39,8 @@ from alephtx.sim.bottle import (
     K_STP,
     M_BAND,
     M_FILTERS,
+    M_IMPACT,
+    M_IMPACT_NS,
     M_INITIAL,
     M_LIQUIDATION,
     M_MAINTENANCE,
@@ -98,7 +100,8 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True):
     value; band: and stay within this fraction of the middle (0: no band). self_trade: none, newest,
     oldest, both or decrement, as `sim.matching` has them. depth_levels: levels made up behind the
     touch of tapes that have best prices or trades alone, see `sim.depth` (0: none), depth_growth:
-    how their sizes grow from one to the next.
+    how their sizes grow from one to the next. impact: ticks that a lot of ours taken pushes the
+    price we pay, fading by e each impact_decay_ns, see `sim.impact` (0: none).
     """
 
     feed: Delay = Delay(kind="recorded")
@@ -117,6 +120,8 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True):
     self_trade: str = "newest"
     depth_levels: int = 0
     depth_growth: float = 1.0
+    impact: float = 0.0
+    impact_decay_ns: int = 1_000_000_000
 
 
 def overtaken(tape: Tape) -> bool:
@@ -195,9 +200,15 @@ def rule(bottle: Bottle, venue: Venue, instruments: Instruments) -> None:
             f"band {venue.band}, margins looked at each {venue.margin_every_ns} ns",
             remedy="a band is a fraction below 1, and margins are looked at after 1 ns or more",
         )
+    if not 0 <= venue.impact <= 1_000_000 or venue.impact_decay_ns < 1:
+        raise SimulationError(
+            f"impact {venue.impact} ticks a lot, fading in {venue.impact_decay_ns} ns",
+            remedy="it may not be negative, nor above a million, and fades in 1 ns or more",
+        )
     bottle.clock[K_STP] = STP_NAMES[venue.self_trade]
     terms = bottle.terms
     terms[:, M_FILTERS], terms[:, M_BAND] = int(venue.filters), round(venue.band * 1e8)
+    terms[:, M_IMPACT], terms[:, M_IMPACT_NS] = round(venue.impact * 1e8), venue.impact_decay_ns
     for i, instrument in enumerate(instruments):
         margin = venue.margins.get(instrument.key, venue.margin)
         _check_margin(instrument.key, margin)

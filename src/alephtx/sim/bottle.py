@@ -60,6 +60,7 @@ CLOCK_WORDS = 24
 
 # Columns of `terms`: fractions x 1e8; 1 where orders must pass the instrument's filters.
 M_INITIAL, M_MAINTENANCE, M_LIQUIDATION, M_BAND, M_FILTERS = 0, 1, 2, 3, 4
+M_IMPACT, M_IMPACT_NS = 5, 6  # ticks a lot x 1e8, 0 = none; see sim.impact
 TERM_WORDS = 8
 
 
@@ -108,6 +109,7 @@ class Bottle(NamedTuple):
     held: Rows  # int64 (J, accounts, I): lots, as the venue knows them
     cash: Rows  # int64 (J, accounts, currencies): money in and out, see sim.books
     terms: Rows  # int64 (I, TERM_WORDS)
+    pushed: Rows  # float64 (J, I, 2): lots that still push a price, and since when
     resting: Rows  # int64 (2, orders, words), see sim.resting
 
 
@@ -117,11 +119,12 @@ class Bottle(NamedTuple):
     Z_FILLS, Z_ORDER, Z_INTENT, Z_INSTRUMENTS, Z_LATENCY, Z_POINTS, Z_LOAD, Z_LAST, Z_DIGEST,
     Z_CLOCK, Z_UP_PLACE, Z_UP_RING, Z_UP_FREE, Z_UP_LANE, Z_UP_ROWS, Z_DOWN_PLACE, Z_DOWN_RING,
     Z_DOWN_FREE, Z_DOWN_LANE, Z_DOWN_ROWS, Z_HELD, Z_CASH, Z_TERMS,
-    Z_RESTING, Z_ROWS,
-) = range(44)  # fmt: skip
+    Z_PUSHED, Z_RESTING, Z_ROWS,
+) = range(45)  # fmt: skip
 
 # Samples for `field`: they give dtype and dimensions, their content is never read.
 I1, I2, I3 = np.zeros(1, np.int64), np.zeros((1, 1), np.int64), np.zeros((1, 1, 1), np.int64)
+F3 = np.zeros((1, 1, 1))
 I4, I5 = np.zeros((1, 1, 1, 1), np.int64), np.zeros((1, 1, 1, 1, 1), np.int64)
 LANE_ORDERS, ONE_ORDER = np.zeros((1, 1, 1, 1), SIM_ORDER), np.zeros(1, SIM_ORDER)
 FILLS, SLOTS = np.zeros(1, FILL_ROW), np.zeros((1, 1), TOP_ROW)
@@ -194,6 +197,7 @@ def make_bottle(
         held=np.zeros((lanes, accounts, count), np.int64),
         cash=np.zeros((lanes, accounts, currencies), np.int64),
         terms=np.zeros((count, TERM_WORDS), np.int64),
+        pushed=np.zeros((lanes, count, 2)),
         resting=make_resting(),
     )  # fmt: skip
 

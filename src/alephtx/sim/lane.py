@@ -39,6 +39,7 @@ from alephtx.sim.bottle import (
     K_OVERFLOW,
     K_ROOM,
     LANE_ORDERS,
+    M_IMPACT,
     ONE_ORDER,
     REACH_BEST,
     REACH_TAKEN,
@@ -72,10 +73,12 @@ from alephtx.sim.bottle import (
     Z_STREAMS,
     Z_TAKEN,
     Z_TAKEN_COUNT,
+    Z_TERMS,
     Z_TOP_KEY,
     Z_TOP_SEQ,
 )
 from alephtx.sim.flight import flight_send
+from alephtx.sim.impact import push
 from alephtx.sim.latency import RESPONSE, delay_of
 from alephtx.sim.levels import Levels
 from alephtx.sim.matching import (
@@ -167,6 +170,7 @@ def say(z: Rows, j: Int, order: Rows, kind: Int, status: Int, reason: Int) -> No
 def say_fills(z: Rows, j: Int, n: Int) -> None:
     """Report the n rows of fills, with the instrument's own fees."""
     fills, instruments = field(z, Z_FILLS, FILLS), field(z, Z_INSTRUMENTS, INSTRUMENTS)
+    terms = field(z, Z_TERMS, I2)
     for k in range(n):
         fill = fills[k]
         i = fill["instrument"]
@@ -182,9 +186,11 @@ def say_fills(z: Rows, j: Int, n: Int) -> None:
                 row["kind"], row["status"], row["reason"] = REPLACE_ACK, 0, 0
                 row["price"], row["qty"] = fill["price"], fill["qty"]
             continue
-        row["price"], row["qty"] = fill["price"], fill["qty"]
         instrument = instruments[i : i + 1]
         maker = fill["liquidity"] == MAKER
+        if not maker and terms[i, M_IMPACT] != 0:
+            push(z, j, k)
+        row["price"], row["qty"] = fill["price"], fill["qty"]
         # Both sides of a trade with ourselves are fills of one account: each needs its own id.
         row["trade_id"] = 2 * fill["match"] + (1 if maker else 0)
         rate = instrument[0]["maker_fee_e8"] if maker else instrument[0]["taker_fee_e8"]
