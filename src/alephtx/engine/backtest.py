@@ -5,8 +5,8 @@
 
 tapes: one per instrument, in the order of their table: rows of TICK or EVENT (see core.records).
 Several configs run side by side over one pass of the market, a lane each, with its own strategies'
-params, orders, positions and gate. What is not simulated yet - a gap, a halt, funding, orders one
-by one - is refused with the tape, not passed over.
+params, orders, positions and gate. What is simulated, and how: docs/simulation-market.md; rows that
+are not are refused with the tape, not passed over.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +25,20 @@ from alephtx.engine import replay as r
 from alephtx.engine.arena import Arena
 from alephtx.engine.assemble import lay_out, place_stages, place_strategies
 from alephtx.engine.context import Rows, pack
-from alephtx.engine.tapes import Delay, Tape, Venue, check_tape, overtaken, paths_of, points_of
+from alephtx.engine.tapes import (
+    Delay,
+    Tape,
+    Venue,
+    by_order,
+    check_queue,
+    check_tape,
+    deepened,
+    overtaken,
+    paths_of,
+    points_of,
+    rule,
+    tops_alone,
+)
 from alephtx.matrix.inputlog import null_inputs
 from alephtx.matrix.journal_append import null_journal
 from alephtx.matrix.layout import Geometry
@@ -33,8 +46,8 @@ from alephtx.sim import bottle as b
 from alephtx.sim.latency import L_AT, L_COUNT, L_DELAY, L_FIRST, L_KIND, L_RATIO_E6
 from alephtx.sim.latency import NAMES as LATENCIES
 from alephtx.sim.levels import SPAN
+from alephtx.sim.queue import FIFO, Q_FILL, Q_POWER_E6, Q_QUEUE
 from alephtx.sim.queue import NAMES as QUEUES
-from alephtx.sim.queue import Q_FILL, Q_POWER_E6, Q_QUEUE
 
 __all__ = ["Backtest", "Delay", "Tape", "Venue"]
 
@@ -84,6 +97,11 @@ class Backtest:
         venue = venue or Venue()
         for tape, instrument in zip(tapes, instruments, strict=True):
             check_tape(tape, instrument.key, venue.feed)
+        tapes = [
+            deepened(tape, venue, instrument)
+            for tape, instrument in zip(tapes, instruments, strict=True)
+        ]
+        check_queue(venue, [instrument.key for instrument in instruments], tapes)
         self.instruments = instruments
         self._batch = batch_rows
         self._remembered = remembered or (REMEMBERED_BY_MANY if len(configs) > MANY else REMEMBERED)
@@ -98,13 +116,23 @@ class Backtest:
             instruments, lanes=len(configs), span=span, intents_max=intents,
             lagged=any(self._two_books), taken_max=256 if len(configs) == 1 else 64,
             orders_max=max(16, configs[0].risk.open_orders_max), points=points_of(venue),
+            accounts=max(1, *(len(config.accounts) for config in configs)),
         )  # fmt: skip
         self._rows = [tape.rows for tape in tapes]
         for i, tape in enumerate(tapes):
             b.load_tape(
-                self.bottle, i, tape.rows, base=tape.base, unit=tape.unit, qty_unit=tape.qty_unit
+                self.bottle,
+                i,
+                tape.rows,
+                base=tape.base,
+                unit=tape.unit,
+                qty_unit=tape.qty_unit,
+                tops=tops_alone(tape),
             )
+            if by_order(tape):
+                self.bottle.model[i, Q_QUEUE] = FIFO
         self._behave(venue)
+        rule(self.bottle, venue, instruments)
         self._listen()
         self._share_views()
         self._start()
@@ -138,7 +166,8 @@ class Backtest:
             first += len(delay.points)
             self.bottle.clock[b.K_LOAD_ON] |= int(delay.kind == "loaded")
         model = self.bottle.model
-        model[:, Q_QUEUE], model[:, Q_FILL] = QUEUES[venue.queue], int(venue.whole_fills)
+        model[model[:, Q_QUEUE] != FIFO, Q_QUEUE] = QUEUES[venue.queue]
+        model[:, Q_FILL] = int(venue.whole_fills)
         model[:, Q_POWER_E6] = round(venue.power * 1e6)
 
     def _listen(self) -> None:
@@ -174,7 +203,10 @@ class Backtest:
         ]
         self.started_ns = min(starts, default=0)
         bottle.clock[r.K_EVENTS] = int(bottle.streams[:, b.T_EVENTS].any())
-        bottle.clock[r.K_TIMER] = r.next_timer(self._xs, self.started_ns)
+        if bottle.clock[b.K_MARK_NS] != 0:
+            bottle.clock[b.K_DUE] = self.started_ns
+        bottle.clock[b.K_LANES] = r.next_timer(self._xs, self.started_ns)
+        bottle.clock[b.K_TIMER] = min(bottle.clock[b.K_LANES], bottle.clock[b.K_DUE])
         self._go = entry(r.replay, self.words, self._xs, 1)
 
     # -- running ---------------------------------------------------------------------------
