@@ -40,6 +40,7 @@ from alephtx.engine.tapes import (
     tops_alone,
 )
 from alephtx.matrix.inputlog import null_inputs
+from alephtx.matrix.journal import Journal
 from alephtx.matrix.journal_append import null_journal
 from alephtx.matrix.layout import Geometry
 from alephtx.sim import bottle as b
@@ -76,7 +77,12 @@ class Lane(NamedTuple):
 
 
 class Backtest:
-    """See the module. words: the bottle's, for kernels of `sim`. bottle: its arrays."""
+    """See the module. words: the bottle's, for kernels of `sim`. bottle: its arrays.
+
+    journal: keeps the first config's intents and reports, as a live engine's does. start_ns: when
+    strategies begin; the market before it runs without them. remembered: ended orders that a late
+    report may be about.
+    """
 
     def __init__(
         self,
@@ -88,6 +94,8 @@ class Backtest:
         span: int = SPAN,
         batch_rows: int = BATCH_ROWS,
         remembered: int = 0,
+        journal: Journal | None = None,
+        start_ns: int = 0,
     ) -> None:
         if len(tapes) != len(instruments):
             raise SimulationError(
@@ -103,10 +111,10 @@ class Backtest:
         ]
         check_queue(venue, [instrument.key for instrument in instruments], tapes)
         self.instruments = instruments
-        self._batch = batch_rows
+        self._batch, self._journal, self._start_ns = batch_rows, journal, start_ns
         self._remembered = remembered or (REMEMBERED_BY_MANY if len(configs) > MANY else REMEMBERED)
         self._arena = Arena()
-        self.lanes = [self._lane(config) for config in configs]
+        self.lanes = [self._lane(number, config) for number, config in enumerate(configs)]
         first = self.lanes[0].ctx
         self._two_books = [
             bool(first.depth_wanted[i]) or overtaken(tape) for i, tape in enumerate(tapes)
@@ -139,10 +147,11 @@ class Backtest:
 
     # -- making ----------------------------------------------------------------------------
 
-    def _lane(self, config: Config) -> Lane:
+    def _lane(self, number: int, config: Config) -> Lane:
         matrix = _NoMatrix(np.zeros(64, np.int64), Geometry(signals_max=1))
+        journal = self._journal.map if self._journal and not number else null_journal()
         ctx, rings = lay_out(
-            config, self.instruments, matrix, null_journal(), null_inputs(),  # type: ignore[arg-type]
+            config, self.instruments, matrix, journal, null_inputs(),  # type: ignore[arg-type]
             history=self._remembered, trades=TRADES,
             outbox=1 << (c.INTENTS_MAX * (len(config.strategies) + 1) - 1).bit_length(),
         )  # fmt: skip
@@ -151,7 +160,6 @@ class Backtest:
         ctx.addresses[:] = [moved.get(int(word), int(word)) for word in ctx.addresses]
         owners = place_stages(ctx)
         strategies = place_strategies(config, self.instruments, ctx)
-        ctx.strategies[:, c.S_ENABLED] = 1
         ctx.control[c.X_NEXT_ORDER] = first_order_id(1, 1) + 1
         return Lane(ctx, (rings, owners), strategies, pack(ctx))
 
@@ -202,10 +210,11 @@ class Backtest:
             if len(rows)
         ]
         self.started_ns = min(starts, default=0)
-        bottle.clock[r.K_EVENTS] = int(bottle.streams[:, b.T_EVENTS].any())
+        bottle.clock[b.K_EVENTS] = int(bottle.streams[:, b.T_EVENTS].any())
         if bottle.clock[b.K_MARK_NS] != 0:
             bottle.clock[b.K_DUE] = self.started_ns
-        bottle.clock[b.K_LANES] = r.next_timer(self._xs, self.started_ns)
+        bottle.clock[b.K_JOURNALED] = int(self._journal is not None)
+        bottle.clock[b.K_LANES] = max(self.started_ns, self._start_ns)
         bottle.clock[b.K_TIMER] = min(bottle.clock[b.K_LANES], bottle.clock[b.K_DUE])
         self._go = entry(r.replay, self.words, self._xs, 1)
 
@@ -229,6 +238,9 @@ class Backtest:
         if reason == r.R_GROW:
             self.bottle = b.grow_bottle(self.bottle, int(self.bottle.clock[b.K_GROW]))
             self.words[:] = b.pack_bottle(self.bottle, self._rows)
+        elif reason == r.R_ROOM:
+            assert self._journal is not None
+            self._journal.roll()
         elif reason == r.R_OVERFLOW:
             raise SimulationError(
                 f"value or fee of a fill at {int(self.bottle.clock[b.K_NOW])} ns is beyond money",

@@ -28,6 +28,7 @@ from alephtx.engine.context import (
     F_CONTROL,
     F_EVENT,
     F_INPUTS,
+    F_LANES,
     F_LEVELS,
     F_NOW,
     F_SLOT,
@@ -41,6 +42,8 @@ from alephtx.engine.context import (
     INTENTS,
     RING_ECHO,
     S_ENABLED,
+    S_ON_START,
+    S_ON_STOP,
     S_ON_TIMER,
     S_ON_UPDATE,
     S_TIMER_NEXT,
@@ -51,8 +54,9 @@ from alephtx.engine.context import (
     X_LANES_OPEN,
     X_UPDATE_STRATEGY,
 )
+from alephtx.engine.leg_lanes import rearm_lanes
 from alephtx.engine.step import deliver, enter_stage, run_timers, slot_to_event
-from alephtx.engine.updates import take_update
+from alephtx.engine.updates import room_left, take_update
 from alephtx.matrix.crc32c import crc_word
 from alephtx.matrix.inputlog import input_append
 from alephtx.matrix.spsc import spsc_pop
@@ -67,14 +71,7 @@ from alephtx.sim.tape import local_next, run_exchange, run_local
 from alephtx.sim.told import log_next, log_take, reflag
 
 # What replay returns.
-R_MORE, R_END, R_GROW, R_OVERFLOW = 0, 1, 2, 3
-
-# Words of the bottle's clock that are the loop's; see sim.bottle for the others.
-K_TIMER, K_EVENTS, K_OVER = (
-    b.K_TIMER,
-    9,
-    10,
-)  # K_OVER: 1 when the tapes are, and nobody decides any more
+R_MORE, R_END, R_GROW, R_OVERFLOW, R_ROOM = 0, 1, 2, 3, 4
 
 INTENT_WORDS, UPDATE_WORDS = 16, 20
 HEAR_AT_ONCE = 256
@@ -237,7 +234,7 @@ def _report(z: Rows, xs: Rows, now: Int) -> None:
     _set_now(x, now)
     take_update(x, np.int64(update[0]["account"]))
     digest[j] = fold(digest[j], field(x, F_ADDRESSES, I1)[A_UPDATE], UPDATE_WORDS)
-    if field(z, b.Z_CLOCK, I1)[K_OVER] != 0:
+    if field(z, b.Z_CLOCK, I1)[b.K_OVER] != 0:
         return
     s = field(x, F_CONTROL, I1)[X_UPDATE_STRATEGY]
     if s >= 0 and field(x, F_STRATEGIES, I2)[s, S_ON_UPDATE] != 0:
@@ -274,21 +271,53 @@ def next_timer(xs: Rows, now: Int) -> int:
 
 
 @kernel
+def _begin(z: Rows, xs: Rows, now: Int) -> None:
+    """Enable every strategy, as the engine's command does."""
+    for j in range(xs.shape[0]):
+        x = xs[j]
+        strategies = field(x, F_STRATEGIES, I2)
+        _set_now(x, now)
+        for s in range(strategies.shape[0]):
+            strategies[s, S_ENABLED] = 1
+            rearm_lanes(field(x, F_LANES, I3)[s], now)
+            enter_stage(x, s, S_ON_START)
+        _settle(z, x, j, now)
+
+
+@kernel
+def _end(z: Rows, xs: Rows) -> None:
+    """Stop every strategy, as the engine's command does; what it sends now still arrives."""
+    market = field(z, b.Z_CLOCK, I1)[b.K_NOW]
+    for j in range(xs.shape[0]):
+        x = xs[j]
+        strategies, now = field(x, F_STRATEGIES, I2), max(market, field(x, F_NOW, I1)[0])
+        _set_now(x, now)
+        for s in range(strategies.shape[0]):
+            if strategies[s, S_ENABLED] != 0:
+                enter_stage(x, s, S_ON_STOP)
+                strategies[s, S_ENABLED] = 0
+        _settle(z, x, j, now)
+
+
+@kernel
 def _timers(z: Rows, xs: Rows, now: Int) -> None:
     """Let the venue do what is due, then the lanes."""
     clock = field(z, b.Z_CLOCK, I1)
     if clock[b.K_DUE] <= now:
         venue_acts(z, now)
     if clock[b.K_LANES] > now:
-        clock[K_TIMER] = min(clock[b.K_LANES], clock[b.K_DUE])
+        clock[b.K_TIMER] = min(clock[b.K_LANES], clock[b.K_DUE])
         return
     _hear_all(z, xs, now)
+    if clock[b.K_BEGUN] == 0:
+        clock[b.K_BEGUN] = 1
+        _begin(z, xs, now)
     for j in range(xs.shape[0]):
         _set_now(xs[j], now)
         run_timers(xs[j])
         _settle(z, xs[j], j, now)
     clock[b.K_LANES] = next_timer(xs, now)
-    clock[K_TIMER] = min(clock[b.K_LANES], clock[b.K_DUE])
+    clock[b.K_TIMER] = min(clock[b.K_LANES], clock[b.K_DUE])
 
 
 @kernel
@@ -307,9 +336,10 @@ def _next_heard(z: Rows) -> tuple[int, int]:
 def replay(z: Rows, xs: Rows, budget: Int) -> int:
     """Go on until about `budget` rows more have run; R_MORE, R_END, or what Python must do first.
 
-    R_GROW: enlarge what clock[K_GROW] names and call again. R_OVERFLOW: a fill's money did not fit.
-    After the last row what is under way still arrives and is reported, but no strategy is entered:
-    it would see a market that stands still, and could go on for ever.
+    R_GROW: enlarge what clock[K_GROW] names and call again. R_ROOM: roll lane 0's journal and call
+    again. R_OVERFLOW: a fill's money did not fit. After the last row strategies are stopped; what
+    is under way still arrives and is reported, but none is entered any more: it would see a market
+    that stands still, and could go on for ever.
     """
     clock, streams = field(z, b.Z_CLOCK, I1), field(z, b.Z_STREAMS, I2)
     up_place, up_ring = field(z, b.Z_UP_PLACE, I1), field(z, b.Z_UP_RING, I2)
@@ -320,8 +350,10 @@ def replay(z: Rows, xs: Rows, budget: Int) -> int:
             return R_GROW
         if clock[b.K_OVERFLOW] != 0:
             return R_OVERFLOW
+        if clock[b.K_JOURNALED] != 0 and room_left(xs[0]) == 0:
+            return R_ROOM
         heard, hears = NEVER, 0
-        if clock[K_EVENTS] != 0:
+        if clock[b.K_EVENTS] != 0:
             heard, hears = _next_heard(z)
         market, at, other = streams[0, b.T_TS], 0, NEVER
         for i in range(1, count):
@@ -331,17 +363,21 @@ def replay(z: Rows, xs: Rows, budget: Int) -> int:
                 other = min(other, streams[i, b.T_TS])
         up, down = flight_next(up_place, up_ring), flight_next(down_place, down_ring)
         first = min(market, up, down, heard)
-        if first == NEVER:
-            return R_END
         if market == NEVER and heard == NEVER:
-            clock[K_OVER], clock[K_TIMER] = 1, NEVER
-        first = min(first, clock[K_TIMER])
+            clock[b.K_TIMER] = NEVER
+            if clock[b.K_OVER] == 0:
+                clock[b.K_OVER] = 1
+                _end(z, xs)
+                continue
+            if first == NEVER:
+                return R_END
+        first = min(first, clock[b.K_TIMER])
         if heard == first:
             _hear_one(z, xs, hears, first)
         elif down == first:
             _report(z, xs, first)
         elif market == first:
-            upto = min(up, clock[K_TIMER], other)
+            upto = min(up, clock[b.K_TIMER], other)
             run_exchange(z, at, min(heard, down), upto)
         elif up == first:
             _arrival(z, first)

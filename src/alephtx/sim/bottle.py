@@ -52,10 +52,12 @@ K_ROOM, K_UP_ROOM = 4, 5  # the reports that one row, the orders that one moment
 K_GROW_LOG, K_GROW_UP, K_GROW_DOWN, K_GROW_RESTING = 1, 2, 3, 4  # what K_GROW asks room for
 K_OVERFLOW = 6  # 1 = a fee or value was too large for money
 K_TIMER = 8  # when the loop must look at timers: the lanes' or the venue's own
+K_EVENTS, K_OVER = 9, 10  # 1 where news enters strategies; 1 when the tapes are over
 K_DUE, K_LANES = 11, 12  # when the venue acts by itself; the lanes' next timer
 K_STP, K_MOVED = 13, 14  # self-trade prevention; movements of money so far
 K_MARK_NS = 15  # how often the venue looks at margins, 0 = never
 K_RESTING = 16  # recorded orders of the exchange's side and of ours, see sim.fifo
+K_BEGUN, K_JOURNALED = 17, 18  # 1 when strategies have begun; 1 where lane 0 keeps a journal
 CLOCK_WORDS = 24
 
 # Columns of `terms`: fractions x 1e8; 1 where orders must pass the instrument's filters.
