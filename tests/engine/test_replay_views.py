@@ -274,3 +274,14 @@ def test_money_beyond_its_words_ends_the_run_with_a_clear_error(market):
     rows["price"], rows["qty"] = [100, 102, 2 * 10**9, 2 * 10**9 + 1], 10**7
     with pytest.raises(SimulationError, match="a fill at 501000000 ns is beyond money"):
         replay(rows, market[1], "taker", venue=Venue(entry=Delay(ns=100 * MS)), qty=10**6)
+
+
+@pytest.mark.kernel
+def test_a_report_about_an_order_long_forgotten_refuses_the_result(market):
+    """What the table has no room to remember is no silent difference from a live run."""
+    slow = Venue(entry=Delay(ns=20 * MS), response=Delay(ns=900 * MS))
+    rows = market[0][:6_000]
+    sets = [config(half=0.5)]  # cancels arrive after fills
+    Backtest(sets, market[1], [Tape(rows)], venue=slow).run()
+    with pytest.raises(SimulationError, match=r"no longer remembered.*remembered=8"):
+        Backtest(sets, market[1], [Tape(rows)], venue=slow, remembered=1).run()

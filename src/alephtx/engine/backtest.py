@@ -22,6 +22,7 @@ from alephtx.core.kernel import entry
 from alephtx.core.packed import FIELD_WORDS
 from alephtx.engine import context as c
 from alephtx.engine import replay as r
+from alephtx.engine.arena import Arena
 from alephtx.engine.assemble import lay_out, place_stages, place_strategies
 from alephtx.engine.context import Rows, pack
 from alephtx.engine.tapes import (
@@ -51,8 +52,11 @@ from alephtx.sim.queue import NAMES as QUEUES
 __all__ = ["Backtest", "Delay", "Tape", "Venue"]
 
 BATCH_ROWS = 1 << 20
-REMEMBERED = 256
-"""Orders and fills that a report may still be about: nothing comes twice here, only late."""
+REMEMBERED, REMEMBERED_BY_MANY, MANY = 256, 64, 8
+"""Ended orders that a late report may still be about; fewer where many lanes share the cache."""
+
+TRADES = 16
+"""Trades remembered: no venue here says one twice."""
 
 
 class _NoMatrix(NamedTuple):
@@ -83,6 +87,7 @@ class Backtest:
         venue: Venue | None = None,
         span: int = SPAN,
         batch_rows: int = BATCH_ROWS,
+        remembered: int = 0,
     ) -> None:
         if len(tapes) != len(instruments):
             raise SimulationError(
@@ -99,6 +104,8 @@ class Backtest:
         check_queue(venue, [instrument.key for instrument in instruments], tapes)
         self.instruments = instruments
         self._batch = batch_rows
+        self._remembered = remembered or (REMEMBERED_BY_MANY if len(configs) > MANY else REMEMBERED)
+        self._arena = Arena()
         self.lanes = [self._lane(config) for config in configs]
         first = self.lanes[0].ctx
         self._two_books = [
@@ -136,8 +143,12 @@ class Backtest:
         matrix = _NoMatrix(np.zeros(64, np.int64), Geometry(signals_max=1))
         ctx, rings = lay_out(
             config, self.instruments, matrix, null_journal(), null_inputs(),  # type: ignore[arg-type]
-            history=REMEMBERED, trades=REMEMBERED,
+            history=self._remembered, trades=TRADES,
+            outbox=1 << (c.INTENTS_MAX * (len(config.strategies) + 1) - 1).bit_length(),
         )  # fmt: skip
+        moved: dict[int, int] = {}
+        ctx = self._arena.gather(ctx, moved, leave=("map", "journal", "inputs"))
+        ctx.addresses[:] = [moved.get(int(word), int(word)) for word in ctx.addresses]
         owners = place_stages(ctx)
         strategies = place_strategies(config, self.instruments, ctx)
         ctx.strategies[:, c.S_ENABLED] = 1
@@ -223,4 +234,15 @@ class Backtest:
                 f"value or fee of a fill at {int(self.bottle.clock[b.K_NOW])} ns is beyond money",
                 remedy="check the prices of the tape, and the instrument's scales and fees",
             )
+        elif reason == r.R_END:
+            self._check_end()
         return bool(reason != r.R_END)
+
+    def _check_end(self) -> None:
+        """Refuse a result that lost a report: an order had ended too many orders before it."""
+        for number, lane in enumerate(self.lanes):
+            if lost := int(lane.ctx.counters[c.C_BAD_ROWS]):
+                raise SimulationError(
+                    f"lane {number}: {lost} reports were about orders no longer remembered",
+                    remedy=f"give remembered={8 * self._remembered} (it is {self._remembered})",
+                )

@@ -82,7 +82,7 @@ class Bottle(NamedTuple):
     taken: Rows  # int64 (J, I, 2, taken, 2)
     taken_count: Rows  # int64 (J, I, 2)
     model: Rows  # int64 (I, MODEL_WORDS)
-    near: Rows  # int64 (I, 2, 2, J): each lane's worst and best resting key
+    near: Rows  # int64 (I, 2, 3, J): each lane's worst and best resting key, levels it took from
     reach: Rows  # int64 (I, 2, 3), see REACH_*
     streams: Rows  # int64 (I, STREAM_WORDS)
     log: Rows  # TOP_ROW (I, slots): what was told and not yet heard; a power of two
@@ -153,7 +153,7 @@ def make_bottle(
     count, venues = len(instruments), max(1, len(instruments.venues))
     market, local = make_levels(count, span), make_levels(count if lagged else 1, span)
     fills, clock = taken_max + orders_max, np.zeros(CLOCK_WORDS, np.int64)
-    clock[K_ROOM] = lanes * 2 * orders_max + fills + 16
+    clock[K_ROOM] = lanes * count * 2 * (orders_max + accounts) + count * fills + 16
     clock[K_UP_ROOM] = lanes * intents_max
     up = make_flight(INTENT, 4 * int(clock[K_UP_ROOM]))
     down = make_flight(UPDATE, 2 * int(clock[K_ROOM]))
@@ -206,7 +206,7 @@ def _far(count: int, lanes: int) -> tuple[Rows, Rows, Rows]:
     """Return reach, near and streams of instruments of which nothing is known yet."""
     reach = np.zeros((count, 2, 3), np.int64)
     reach[:, :, REACH_WORST], reach[:, :, REACH_BEST] = FAR, -FAR
-    near = np.empty((count, 2, 2, lanes), np.int64)
+    near = np.zeros((count, 2, 3, lanes), np.int64)
     near[:, :, 0], near[:, :, 1] = FAR, -FAR
     streams = np.zeros((count, STREAM_WORDS), np.int64)
     streams[:, T_UNIT] = streams[:, T_QTY_UNIT] = 1

@@ -112,20 +112,32 @@ def exchange_of(z: Rows, j: Int) -> Exchange:
 
 
 @kernel
+def _least(keys: Rows, sign: int) -> int:
+    """Return the least of sign x key."""
+    found = sign * keys[0]
+    for j in range(1, keys.shape[0]):
+        found = min(found, sign * keys[j])
+    return found
+
+
+@kernel
 def note_reach(z: Rows, j: Int, i: Int) -> None:
     """Note where lane j's orders of an instrument stand now, so that most rows can be passed by."""
     orders, live = field(z, Z_ORDERS, LANE_ORDERS)[j, i], field(z, Z_LIVE, I3)[j, i]
     near, reach = field(z, Z_NEAR, I4)[i], field(z, Z_REACH, I3)[i]
-    taken = field(z, Z_TAKEN_COUNT, I3)
+    taken = field(z, Z_TAKEN_COUNT, I3)[j, i]
     for s in range(2):
-        n, sign = live[s], 1 - 2 * s
+        n, sign, was = live[s], 1 - 2 * s, (near[s, 0, j], near[s, 1, j])
         near[s, 0, j] = sign * orders[s, n - 1]["price"] if n > 0 else FAR
         near[s, 1, j] = sign * orders[s, 0]["price"] if n > 0 else -FAR
-        worst, best, count = near[s, 0, 0], near[s, 1, 0], taken[0, i, s]
-        for other in range(1, near.shape[2]):
-            worst, best = min(worst, near[s, 0, other]), max(best, near[s, 1, other])
-            count += taken[other, i, s]
-        reach[s, REACH_WORST], reach[s, REACH_BEST], reach[s, REACH_TAKEN] = worst, best, count
+        reach[s, REACH_TAKEN] += taken[s] - near[s, 2, j]
+        near[s, 2, j] = taken[s]
+        reach[s, REACH_WORST] = min(reach[s, REACH_WORST], near[s, 0, j])
+        reach[s, REACH_BEST] = max(reach[s, REACH_BEST], near[s, 1, j])
+        if was[0] == reach[s, REACH_WORST] and near[s, 0, j] > was[0]:
+            reach[s, REACH_WORST] = _least(near[s, 0], 1)
+        if was[1] == reach[s, REACH_BEST] and near[s, 1, j] < was[1]:
+            reach[s, REACH_BEST] = -_least(near[s, 1], -1)
 
 
 @kernel
