@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import pyarrow
+import pyarrow as pa
 from pyarrow import parquet
 
 from alephtx.analysis.equity_curve import equity_curve
@@ -103,7 +103,7 @@ def columns_of(
     except FileNotFoundError:
         notes.append(f"{path.name} is missing")
         return None
-    except (OSError, pyarrow.ArrowException) as error:
+    except (OSError, pa.ArrowException) as error:
         notes.append(f"{path.name} cannot be read: {error}")
         return None
     missing = set(wanted or ("ts_ns",)) - set(table.column_names)
@@ -161,8 +161,10 @@ def equity_of(backtest: Backtest) -> Curves:
     for k, instrument in enumerate(backtest.instruments):
         fills, left = settled_fills(backtest, k)
         if left:
-            backtest.notes.append(f"{left:,} fees of {instrument.key} are not in the equity: paid "
-                                  f"in neither {instrument.settle} nor {instrument.base}")  # fmt: skip
+            backtest.notes.append(
+                f"{left:,} fees of {instrument.key} are not in the equity: paid in neither "
+                f"{instrument.settle} nor {instrument.base}"
+            )
         market = backtest.market(k)
         if market is None or not len(market["ts_ns"]):
             traded = f"; its {len(fills.ts):,} fills are not in the equity" if len(fills.ts) else ""

@@ -151,9 +151,7 @@ def _causes(backtest: Backtest) -> Part:
         currency = str(sheet.get("currency") or "") if isinstance(sheet, dict) else ""
         made.append(table(("cause", currency, ""), rows, caption=str(key)))
     if not made:
-        return tag(
-            "p", "no tear sheet of an instrument with fills: nothing to attribute", class_="none"
-        )
+        return tag("p", "no tear sheet of what was traded", class_="none")
     meaning = (
         "spread: price to mid at the fill; adverse: what the market took back within the horizon; "
         "inventory: from there to the end. The parts add up to the total exactly."
@@ -178,11 +176,10 @@ def _horizons(backtest: Backtest) -> Part:
         for row in rows_of(sheet, "horizons"):
             seconds = (figure(row, "horizon_ns") or 0) / 1e9
             cells = (figure(row, name) for name in ("adverse", "known", "beyond", "unknown"))
-            adverse, known, beyond, unknown = cells
-            rows.append([
-                str(key), f"{seconds:g} s", band(row), "-" if adverse is None else f"{adverse:+.2f}",
-                *("-" if count is None else f"{count:,.0f}" for count in (known, beyond, unknown)),
-            ])  # fmt: skip
+            adverse, *counts = cells
+            back = "-" if adverse is None else f"{adverse:+.2f}"
+            said = ("-" if count is None else f"{count:,.0f}" for count in counts)
+            rows.append([str(key), f"{seconds:g} s", band(row), back, *said])
     headers = ("instrument", "after", "markout, bps (band)", "taken back, bps", "fills",
                "after the end", "no mid")  # fmt: skip
     after = ", ".join(str(one) for one in HORIZONS_S)

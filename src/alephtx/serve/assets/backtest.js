@@ -47,7 +47,8 @@
 
   // The time axis is one for all: whoever is zoomed takes the others along.
   let [first, last] = [Infinity, -Infinity];
-  for (const chart of [...data.equity, ...data.prices, ...data.inventory]) {
+  const curves = (data.overlay ?? []).flatMap((chart) => chart.runs);
+  for (const chart of [...data.equity, ...data.prices, ...data.inventory, ...curves]) {
     if (!chart.ts.length) continue;
     first = Math.min(first, chart.ts[0]);
     last = Math.max(last, chart.ts[chart.ts.length - 1]);
@@ -170,6 +171,13 @@
       return [plot(place, 260, [net], [chart.ts, chart.net], { format: number(6) }),
         plot(place, 130, [down], [chart.ts, chart.drawdown],
           { range: below, format: number(6) })];
+    },
+    overlay(place, chart) { // runs laid over each other, with times of their own
+      const paints = ["--c1", "--c2", "--c3", "--c4", "--up", "--down", "--dim"];
+      const series = chart.runs.map((run, k) =>
+        line(`${run.name}, ${chart.currency}`, paints[k % paints.length], 8));
+      const columns = uPlot.join(chart.runs.map((run) => [run.ts, run.net]));
+      return [plot(place, 320, series, columns, { format: number(6) })];
     },
     inventory(place, chart) {
       return [plot(place, 200, [line("position", "--c1", 8, { paths: stepped })],

@@ -96,6 +96,7 @@ def json_of(path: Path, kind: type, notes: list[str], what: str) -> Any:
 
 
 def config_of(path: Path, notes: list[str]) -> tuple[str, dict[str, Any]]:
+    """Return a config as text and parsed, nothing of it with a note where it cannot be used."""
     try:
         words = path.read_text(errors="replace")
         return words, tomllib.loads(words)
