@@ -43,7 +43,7 @@ VERBS = {
     "ledger": "print a run's balances, positions, statements and tax lots",
     "limits": "show the limits of a run, and change them by signed commands",
     "data": "list, check, import and export market data",
-    "report": "write the report of a run anew",
+    "report": "write the report of a run anew, or compare runs",
     "twin": "simulate venues on this machine",
     "check": "say what is wrong with a config, line by line",
     "warm": "compile every kernel ahead of the first run",

@@ -68,6 +68,7 @@ def _compare(runs: list[RunDirectory], options: argparse.Namespace) -> int:
 
     from alephtx.cli import say
     from alephtx.serve import backtest_compare, backtest_compared
+    from alephtx.serve.backtest_summary import WIDTH
 
     found, sides = backtest_compare.compare(runs)
     if options.html:
@@ -76,7 +77,7 @@ def _compare(runs: list[RunDirectory], options: argparse.Namespace) -> int:
         except OSError as error:
             raise ConfigError(f"{options.html} cannot be written: {error.strerror}") from error
     terminal = sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if terminal else backtest_compared.WIDTH
+    width = shutil.get_terminal_size().columns if terminal else WIDTH
     say(
         found,
         as_json=options.json,

@@ -124,10 +124,12 @@ def _overlay(short: list[str], sides: list[Side]) -> list[dict[str, Any]]:
         points = min(POINTS_MAX, max(64, ALL_CURVES // (len(sides) * len(currencies))))
         runs = []
         for name, side in zip(short, sides, strict=True):
-            ts, equity = side.curves.get(currency, ((), ()))
-            if len(ts):
-                at = extremes(ts, (equity,), points)
-                runs.append({"name": name, "ts": seconds(ts[at]), "net": plain(equity[at])})
+            curve = side.curves.get(currency)
+            if curve is None or not len(curve[0]):
+                continue
+            ts, equity = curve
+            at = extremes(ts, (equity,), points)
+            runs.append({"name": name, "ts": seconds(ts[at]), "net": plain(equity[at])})
         if runs:
             made.append({"currency": currency, "runs": runs})
     return made
