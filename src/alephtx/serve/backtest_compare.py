@@ -3,6 +3,7 @@
 Backtests are compared by their tear sheets, other runs by what their journals and samples tell.
 """
 
+import tomllib
 from decimal import Decimal
 from typing import Any
 
@@ -194,8 +195,6 @@ def _lived(material: Material) -> Side:
 
 def flat_text(config: str) -> dict[str, str]:
     """Return a config's keys with dots between them; none of one that does not parse."""
-    import tomllib
-
     try:
         return flat(tomllib.loads(config))
     except tomllib.TOMLDecodeError:

@@ -111,6 +111,10 @@ def columns_of(
         notes.append(f"{path.name} lacks {', '.join(sorted(missing))}")
         return None
     found = {name: table[name].to_numpy() for name in table.column_names}
+    odd = [name for name in wanted or ("ts_ns",) if found[name].dtype.kind not in "iu"]
+    if odd:
+        notes.append(f"{path.name} cannot be used: {', '.join(odd)} must be whole numbers")
+        return None
     return {name: c for name, c in found.items() if c.dtype.kind in "iuf"}
 
 

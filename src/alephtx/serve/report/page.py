@@ -67,7 +67,7 @@ def document(title: str, body: Part, charts: Any, *, script: str) -> str:
     foot = [
         tag(
             "footer",
-            "Made by AlephTX from the run's journal. Charts: uPlot, MIT licence, © 2022 Leon "
+            "Made by AlephTX from the run's own files. Charts: uPlot, MIT licence, © 2022 Leon "
             "Sorokin.",
         ),
         data_block("data", msgspec.json.encode(charts)),
