@@ -345,7 +345,7 @@ def test_dump_of_what_is_no_toml_is_refused():
 WORDS = st.sampled_from(
     ["node", "risk", "matrix", "venues", "accounts", "strategies", "a", "binance_spot", "engine",
      "mode", "symbols", "use", "instruments", "secret", "key", "venue", "paper", "http",
-     "ring_slots",
+     "ring_slots", "backtest", "tapes", "start", "end", "feed", "kind", "points_ns", "data",
      "notional_max", "a b", ""]
 )  # fmt: skip
 SCALARS = st.one_of(
@@ -355,7 +355,20 @@ SCALARS = st.one_of(
     st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=12).map(
         lambda s: '"' + s.replace("\\", "\\\\").replace('"', '\\"') + '"'
     ),
-    st.sampled_from(['"live"', '"binance_spot"', '"binance_spot:A-B"', '"env:X"', '"http://[x"']),
+    st.sampled_from(
+        [
+            '"live"',
+            '"binance_spot"',
+            '"binance_spot:A-B"',
+            '"env:X"',
+            '"http://[x"',
+            '"table"',
+            '"recorded"',
+            "[[1, 2], [3, 4]]",
+            "2024-08-08T09:30:00Z",
+            '"~x"',
+        ]
+    ),
 )
 VALUES = st.recursive(
     SCALARS,

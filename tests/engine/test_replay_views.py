@@ -225,8 +225,8 @@ def test_tapes_that_would_be_read_wrongly_are_refused(market):
         with pytest.raises(SimulationError, match=match):
             Backtest([config()], market[1], [Tape(rows)], venue=venue)
 
-    def gap(rows):
-        rows["kind"][7] = words.GAP
+    def strange(rows):
+        rows["kind"][7] = words.TIMER
 
     def falls(rows):
         rows["ts_event"][50] = 5
@@ -237,7 +237,7 @@ def test_tapes_that_would_be_read_wrongly_are_refused(market):
     def unheard(rows):
         rows["ts_recv"][60] = rows["ts_recv"][0] - 1
 
-    refused(gap, "row 7 is of kind 5, which is not simulated")
+    refused(strange, "row 7 is of kind 14, which is not simulated")
     refused(falls, "ts_event falls to 5")
     refused(unheard, "ts_recv falls to")
     refused(heard_early, "row 0 would be heard 998000000 ns before it was sent.*feed=Delay")
@@ -274,3 +274,14 @@ def test_money_beyond_its_words_ends_the_run_with_a_clear_error(market):
     rows["price"], rows["qty"] = [100, 102, 2 * 10**9, 2 * 10**9 + 1], 10**7
     with pytest.raises(SimulationError, match="a fill at 501000000 ns is beyond money"):
         replay(rows, market[1], "taker", venue=Venue(entry=Delay(ns=100 * MS)), qty=10**6)
+
+
+@pytest.mark.kernel
+def test_a_report_about_an_order_long_forgotten_refuses_the_result(market):
+    """What the table has no room to remember is no silent difference from a live run."""
+    slow = Venue(entry=Delay(ns=20 * MS), response=Delay(ns=900 * MS))
+    rows = market[0][:6_000]
+    sets = [config(half=0.5)]  # cancels arrive after fills
+    Backtest(sets, market[1], [Tape(rows)], venue=slow).run()
+    with pytest.raises(SimulationError, match=r"no longer remembered.*remembered=8"):
+        Backtest(sets, market[1], [Tape(rows)], venue=slow, remembered=1).run()

@@ -17,11 +17,14 @@ from typing import Any
 import msgspec
 
 from alephtx.core import toml_lines
+from alephtx.core.backtest_schema import moment_text
 from alephtx.core.config_check import SECRET_KEYS, CrossCheck
 from alephtx.core.config_schema import (
     CURRENCY,
+    INSTRUMENT_KEY,
     NAME,
     Account,
+    BacktestConfig,
     Config,
     MatrixConfig,
     Node,
@@ -35,7 +38,7 @@ from alephtx.core.errors import ConfigError, Finding
 from alephtx.core.secrets import is_reference, is_secret_name, looks_like_secret
 
 __all__ = ["Account", "Config", "MatrixConfig", "Node", "Risk", "Strategy", "VenueConfig"]
-__all__ += ["load_config", "parse_config"]
+__all__ += ["BacktestConfig", "load_config", "parse_config"]
 
 FILE_BYTES_MAX = 1 << 20
 TABLES_MAX = {"venues": 16, "accounts": 64, "strategies": 64}
@@ -125,12 +128,13 @@ class _Reader:
             raw["node"]["mode"] = self.mode
         self.lines = toml_lines.key_lines(self.text)
         self._unknown((), raw, Config, hidden=("path",))
-        single = {"node": Node, "matrix": MatrixConfig, "risk": Risk}
+        single: dict[str, type[Any]] = {"node": Node, "matrix": MatrixConfig, "risk": Risk}
         made: dict[str, Any] = {
             name: self._struct((name,), raw.get(name, {}), kind) for name, kind in single.items()
         }
-        if "shared" in raw:
-            made["shared"] = self._struct(("shared",), raw["shared"], Shared)
+        for name, kind in {"shared": Shared, "backtest": BacktestConfig}.items():
+            if name in raw:
+                made[name] = self._struct((name,), raw[name], kind)
         many = {"venues": VenueConfig, "accounts": Account, "strategies": Strategy}
         for name, kind in many.items():
             made[name] = self._named(name, raw.get(name, {}), kind)
@@ -196,10 +200,12 @@ class _Reader:
         """Make relative paths absolute, counted from the config's folder."""
         if kind is Node:
             values.setdefault("runs", Node().runs)
-        for name in ("runs", "plugins", "use"):
+        if kind is BacktestConfig:
+            values.setdefault("data", BacktestConfig().data)
+        for name in ("runs", "plugins", "use", "data"):
             text = values.get(name)
             if text and (name != "use" or text.endswith(".py")):
-                values[name] = str(self.folder / Path(text).expanduser())
+                values[name] = _absolute(self.folder, text)
         return values
 
     def _field(self, at: Key, value: Any, kind: Any) -> Any:
@@ -209,6 +215,10 @@ class _Reader:
             said = "an address takes no user and no password (not shown)"
             self.find(at, said, "set password to env:NAME or file:/path")
             return None
+        if at[0] == "backtest" and at[-1] in ("tapes", "start", "end"):
+            return self._tapes(at, value) if at[-1] == "tapes" else self._moment(at, value)
+        if (inner := _struct_in(kind)) is not None:
+            return self._struct(at, value, inner)
         if kind == dict[str, Decimal]:
             return self._amounts(at, value)
         if typing.get_origin(kind) is dict and isinstance(typing.get_args(kind)[1], type):
@@ -223,9 +233,9 @@ class _Reader:
         try:
             made = msgspec.convert(value, kind)
         except msgspec.ValidationError as error:
-            inner, said = plainly(str(error))
-            item = value[inner[0]] if inner and isinstance(value, list) else value
-            self.find((*at, *inner), f"{shown(item, at)}: {said}")
+            place, said = plainly(str(error))
+            item = value[place[0]] if place and isinstance(value, list) else value
+            self.find((*at, *place), f"{shown(item, at)}: {said}")
             return None
         if isinstance(made, str) and looks_like_secret(made):
             self._refuse_literal(at)
@@ -239,6 +249,33 @@ class _Reader:
         if len(value) > SCOPED_MAX:
             self.find(at, f"{len(value)} tables; at most {SCOPED_MAX}")
         return {name: self._struct((*at, name), table, kind) for name, table in value.items()}
+
+    def _tapes(self, at: Key, value: Any) -> dict[str, str]:
+        """Return replay files by instrument, their paths made absolute."""
+        if not isinstance(value, dict):
+            said = f"expected instruments and files, got {shown(value, at)}"
+            self.find(at, said, 'write { "venue:INSTRUMENT" = "file.ticks" }')
+            return {}
+        made = {}
+        for key, path in value.items():
+            if not re.fullmatch(INSTRUMENT_KEY, key):
+                self.find((*at, key), "is no instrument", "such as binance_spot:BTC-USDT")
+            elif not isinstance(path, str) or not 0 < len(path) < 256 or "\0" in path:
+                self.find((*at, key), f"{shown(path, at)} is not a path")
+            elif looks_like_secret(path):
+                self._refuse_literal((*at, key))
+            else:
+                made[key] = _absolute(self.folder, path)
+        return made
+
+    def _moment(self, at: Key, value: Any) -> str:
+        """Return a moment of UTC as text; TOML's own dates are taken too."""
+        try:
+            return moment_text(value)
+        except ValueError:
+            remedy = 'write "2024-08-08" or "2024-08-08T09:30:00Z"'
+            self.find(at, f"{shown(value, at)} is not a moment of 1970 to 2261", remedy)
+            return ""
 
     def _amounts(self, at: Key, value: Any) -> dict[str, Decimal] | None:
         """Return amounts by currency."""
@@ -320,6 +357,24 @@ class _Reader:
             if name not in known:
                 what = "table" if isinstance(value, dict) else "key"
                 self.find((*at, name), f"unknown {what}", near(name, known))
+
+
+def _absolute(folder: Path, text: str) -> str:
+    """Return a path of a config as counted from its folder; an unknown user's stays as it is."""
+    try:
+        return str(folder / Path(text).expanduser())
+    except RuntimeError:
+        return str(folder / text)
+
+
+def _struct_in(kind: Any) -> type[Any] | None:
+    """Return the Struct that a field's type is, or may be; None for other types."""
+    if typing.get_origin(kind) in (dict, tuple):
+        return None
+    for one in typing.get_args(kind) or (kind,):
+        if isinstance(one, type) and issubclass(one, msgspec.Struct):
+            return one
+    return None
 
 
 def _exact(text: str) -> Decimal:

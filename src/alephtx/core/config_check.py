@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from alephtx.core.backtest_check import BacktestCheck
 from alephtx.core.config_schema import (
     LIMITS_STATED_LIVE,
     Account,
@@ -57,6 +58,8 @@ class CrossCheck:
             self._strategy(name, strategy)
         if self.config.shared is not None:
             self._shared(self.config.shared)
+        if self.config.backtest is not None:
+            BacktestCheck(self.find, self.config, self.config.backtest).run()
 
     def _matrix_and_limits(self) -> None:
         slots = self.config.matrix.ring_slots

@@ -10,12 +10,14 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from alephtx.core.backtest_schema import WAYS, BacktestConfig
 from alephtx.core.errors import ConfigError
 from alephtx.core.identity import ENGINES_MAX
 from alephtx.core.risk_schema import SCOPES, Risk
 
 __all__ = [
-    "Account", "Config", "MatrixConfig", "Node", "Risk", "Shared", "Strategy", "VenueConfig",
+    "Account", "BacktestConfig", "Config", "MatrixConfig", "Node", "Risk", "Shared", "Strategy",
+    "VenueConfig",
 ]  # fmt: skip
 
 Mode = Literal["paper", "shadow", "live"]
@@ -165,6 +167,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     accounts: dict[str, Account] = {}
     strategies: dict[str, Strategy] = {}
     shared: Shared | None = None
+    backtest: BacktestConfig | None = None
     path: str = ""
 
     def venue_of(self, instrument_key: str) -> str:
@@ -195,12 +198,24 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
                     lines += _dump_table(f"[{name}.{scope}.{_key(key)}]", _plain(table))
         if self.shared is not None:
             lines += _dump_table("[shared]", _plain(self.shared))
+        if self.backtest is not None:
+            lines += _dump_backtest(self.backtest)
         for name in ("venues", "accounts", "strategies"):
             for key, table in getattr(self, name).items():
                 fields = _plain(table)
                 own = fields.pop("own", {})
                 lines += _dump_table(f"[{name}.{key}]", fields, own)
         return "\n".join(lines)
+
+
+def _dump_backtest(section: BacktestConfig) -> list[str]:
+    fields = _plain(section)
+    ways = {name: fields.pop(name) for name in WAYS}
+    lines = _dump_table("[backtest]", fields)
+    for name, way in ways.items():
+        if way is not None:
+            lines += _dump_table(f"[backtest.{name}]", _plain(way))
+    return lines
 
 
 def _plain(table: msgspec.Struct) -> dict[str, Any]:

@@ -4,12 +4,14 @@ import difflib
 import re
 from typing import Any
 
+from alephtx.core.backtest_schema import PATH
 from alephtx.core.config_schema import INSTRUMENT_KEY, NAME
 from alephtx.core.secrets import is_secret_name, looks_like_secret
 
 Key = tuple[str | int, ...]
 
 FORMS = {
+    PATH: "that is a path",
     INSTRUMENT_KEY: "such as binance_spot:BTC-USDT",
     NAME: "of lower-case letters, digits and _, at most 32, a letter first",
 }

@@ -74,10 +74,13 @@ def load_strategy_module(section: Strategy, plugins_folder: str) -> ModuleType:
     return module
 
 
-def make_rings(config: Config) -> Rings:
-    """Allocate the rings; the outbox holds more than every order that can be live at once."""
+def make_rings(config: Config, outbox: int = 0) -> Rings:
+    """Allocate the rings; the outbox holds more than every order that can be live at once.
+
+    outbox: its slots, where it is emptied after each entry.
+    """
     live = len(config.strategies) * config.risk.open_orders_max * 2 + c.INTENTS_MAX
-    outbox = 1 << max(10, (2 * live - 1).bit_length())
+    outbox = outbox or 1 << max(10, (2 * live - 1).bit_length())
     return Rings(
         updates=[Spsc(UPDATE.itemsize, UPDATE_SLOTS) for _ in config.accounts],
         outbox=Spsc(INTENT.itemsize, outbox),
@@ -111,12 +114,14 @@ def lay_out(
     *,
     history: int = 4096,
     trades: int = 65_536,
+    outbox: int = 0,
 ) -> tuple[Context, Rings]:
     """Make the engine's arrays and rings, over the matrix's; nothing is compiled.
 
     history, trades: orders and fills that late reports may still be about, see `execution.table`.
+    outbox: see `make_rings`.
     """
-    rings = make_rings(config)
+    rings = make_rings(config, outbox)
     names = list(config.strategies)
     accounts = list(config.accounts)
     table = make_order_table(

@@ -1,0 +1,65 @@
+"""Hold the [backtest] table of a config against the others; `config_check` calls this."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from itertools import pairwise
+
+from alephtx.core.backtest_schema import BacktestConfig, Latency, moment_ns
+from alephtx.core.config_schema import Config
+from alephtx.core.config_words import Key, near
+
+POWER_MOST, RATIO_MOST = Decimal(100), Decimal(1_000)
+
+
+class BacktestCheck:
+    """What only shows when [backtest] is held together; `find` notes it."""
+
+    def __init__(self, find: Callable[..., None], config: Config, section: BacktestConfig) -> None:
+        self.find = find
+        self.section = section
+        named = [key for strategy in config.strategies.values() for key in strategy.instruments]
+        self.instruments = list(dict.fromkeys(named))
+
+    def run(self) -> None:
+        """Note every mistake."""
+        section = self.section
+        for key in section.tapes:
+            if key not in self.instruments:
+                at = ("backtest", "tapes", key)
+                self.find(at, f"no strategy trades {key}", near(key, self.instruments))
+        if section.start and section.end and moment_ns(section.end) <= moment_ns(section.start):
+            said = f"{section.end} is not after start {section.start}"
+            self.find(("backtest", "end"), said, "the end itself is not included")
+        if not 1 <= section.power <= POWER_MOST:
+            self.find(("backtest", "power"), f"{section.power} is not 1 to {POWER_MOST}")
+        self._way("feed", section.feed)
+        self._way("entry", section.entry)
+        self._way("response", section.response)
+        if section.cancel is not None:
+            self._way("cancel", section.cancel)
+
+    def _way(self, name: str, way: Latency) -> None:
+        at: Key = ("backtest", name)
+        foreign = "feed_tied" if name == "feed" else "recorded"
+        if way.kind == foreign:
+            said = f"{name} cannot be {foreign}"
+            other = "an order's way" if name == "feed" else "the feed's way"
+            self.find((*at, "kind"), said, f"that is {other}")
+        if way.delay_ns < 0 and way.kind != "recorded":
+            self.find((*at, "delay_ns"), f"{way.delay_ns} is below zero")
+        if way.ratio is not None and way.kind not in ("feed_tied", "loaded"):
+            self.find((*at, "ratio"), f"a {way.kind} delay has no ratio", "remove it")
+        elif way.ratio is not None and way.ratio > RATIO_MOST:
+            self.find((*at, "ratio"), f"{way.ratio} is more than {RATIO_MOST}")
+        self._points((*at, "points_ns"), way)
+
+    def _points(self, at: Key, way: Latency) -> None:
+        if way.kind == "table" and not way.points_ns:
+            self.find(at, "is missing", "a table has points [[time, delay], ...]")
+        elif way.points_ns and way.kind != "table":
+            self.find(at, f"a {way.kind} delay has no points", "remove them")
+        times = [time for time, _ in way.points_ns]
+        if any(later <= time for time, later in pairwise(times)):
+            self.find(at, "times do not rise")
+        if any(abs(time) >= 1 << 62 or not 0 <= delay <= 10**12 for time, delay in way.points_ns):
+            self.find(at, "a delay is below zero or beyond 1000 s, or a time beyond 62 bits")

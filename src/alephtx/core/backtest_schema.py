@@ -1,0 +1,81 @@
+"""The [backtest] table of a config: which data, from when to when, how venues behave."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+PATH = r"^[^\x00]+$"
+
+Path = Annotated[str, Meta(pattern=PATH, max_length=255)]
+LatencyKind = Literal["constant", "recorded", "feed_tied", "loaded", "table"]
+QueueModel = Literal["risk_averse", "power", "power_2", "power_3", "log", "log_2", "trades_only"]
+
+WAYS = ("feed", "entry", "cancel", "response")
+YEARS = range(1970, 2262)
+"""Years whose nanoseconds since the epoch fit 64 bits."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Latency(msgspec.Struct, frozen=True, kw_only=True):
+    """[backtest.feed], [backtest.entry], ...: how long one way takes; kinds as in `sim.latency`.
+
+    delay_ns: the constant part; below zero only for a recorded feed. ratio: of the other delay or
+    the load that a feed_tied or loaded way depends on. points_ns: [time, delay] pairs of a table.
+    """
+
+    kind: LatencyKind
+    delay_ns: Annotated[int, Meta(ge=-(10**12), le=10**12)] = 0
+    ratio: Decimal | None = None
+    points_ns: Annotated[tuple[tuple[int, int], ...], Meta(max_length=10_000)] = ()
+
+
+class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """[backtest]: what `alephtx backtest` replays.
+
+    data: folder of a catalogue. tapes: a replay file for an instrument's key, instead of the
+    catalogue. start, end: moments of UTC (a date is its midnight), start included, end not; "" =
+    all. queue, power, whole_fills: as in `sim.queue`. cancel: None = as entry.
+    """
+
+    data: Path = "data"
+    tapes: dict[str, str] = {}
+    start: str = ""
+    end: str = ""
+    queue: QueueModel = "risk_averse"
+    power: Decimal = Decimal(2)
+    whole_fills: bool = False
+    feed: Latency = Latency(kind="recorded")
+    entry: Latency = Latency(kind="constant")
+    cancel: Latency | None = None
+    response: Latency = Latency(kind="constant")
+
+
+def moment_ns(text: str) -> int:
+    """Return an ISO 8601 moment as ns since the epoch; without a zone it is UTC.
+
+    Microseconds are the finest that it says. ValueError for anything else.
+    """
+    moment = datetime.fromisoformat(text)
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    try:
+        moment = moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{text} is beyond the calendar") from None
+    if moment.year not in YEARS:
+        raise ValueError(f"{text} is not of the years {YEARS.start} to {YEARS.stop - 1}")
+    gone = moment - _EPOCH
+    return (gone.days * 86_400 + gone.seconds) * 10**9 + gone.microseconds * 1_000
+
+
+def moment_text(value: object) -> str:
+    """Return a moment as a config says it, from text or TOML's own dates; ValueError for others."""
+    text = value.isoformat() if isinstance(value, date) else value  # a datetime is a date too
+    if not isinstance(text, str):
+        text = repr(text)  # no moment either
+    if text:
+        moment_ns(text)
+    return text
