@@ -44,7 +44,7 @@ VERBS = {
     "limits": "show the limits of a run, and change them by signed commands",
     "backtest": "replay recorded markets and say what strategies come to",
     "data": "list, check, import and export market data",
-    "report": "write the report of a run anew",
+    "report": "write the report of a run anew, or compare runs",
     "twin": "simulate venues on this machine",
     "check": "say what is wrong with a config, line by line",
     "warm": "compile every kernel ahead of the first run",
