@@ -42,6 +42,7 @@ VERBS = {
     "kill": "deny every new order and cancel all of ours",
     "ledger": "print a run's balances, positions, statements and tax lots",
     "limits": "show the limits of a run, and change them by signed commands",
+    "backtest": "replay recorded markets and say what strategies come to",
     "data": "list, check, import and export market data",
     "report": "write the report of a run anew, or compare runs",
     "twin": "simulate venues on this machine",
