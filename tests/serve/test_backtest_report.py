@@ -262,6 +262,14 @@ def test_terminal_summary_says_what_was_earned_and_why(busy):
     assert "\x1b[" in "\n".join(backtest_summary.lines(summary, sheets, color=True))
 
 
+def test_summary_of_a_directory_is_plain_where_there_is_no_terminal(busy, capsys):
+    backtest_summary.show(busy)
+    told = capsys.readouterr().out.splitlines()
+    assert "25,000 rows" in told[0]
+    assert told[-1] == str(busy.path)
+    assert "\x1b" not in "".join(told)
+
+
 def test_terminal_summary_of_nothing_says_so_and_steers_no_terminal():
     told = backtest_summary.lines({"digest": "\x1b[2Jx", "rows": 0}, {"a\x1b": {}})
     assert told[-1] == "nothing was traded"
