@@ -29,9 +29,10 @@ def run(options: argparse.Namespace) -> int:
         )
     from alephtx.engine.bottled import run_backtest
     from alephtx.engine.rundir import RunDirectory
+    from alephtx.engine.warm import REPLAY
     from alephtx.serve.drive import compile_kernels
 
-    compile_kernels()
+    compile_kernels(REPLAY)
     directory = RunDirectory.create(Path(config.node.runs), config.node.name, config.dump())
     directory.claim()
     ended = False
@@ -57,9 +58,7 @@ def _conclude(directory: Any, summary: dict[str, Any], options: argparse.Namespa
     if options.json:
         print(msgspec.json.encode(summary).decode())
     else:
-        sheets = directory.read_json(directory.path / "sheets.json")
-        terminal = sys.stdout.isatty()
-        print("\n".join(backtest_summary.lines(summary, sheets, color=terminal)))
+        backtest_summary.show(directory)
     return 0
 
 

@@ -5,7 +5,7 @@ import sys
 
 from alephtx.core import kernel
 from alephtx.core.clock import MachineClock
-from alephtx.engine.warm import ensure_warm
+from alephtx.engine.warm import REPLAY, ensure_warm
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
         else:
             print(line, file=sys.stderr, flush=True)
 
-    count = ensure_warm(progress)
+    count = ensure_warm(progress) + ensure_warm(progress, REPLAY)
     if terminal and not options.quiet:
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
     seconds = (clock.monotonic() - started) / 1e9

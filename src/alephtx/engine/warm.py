@@ -22,28 +22,39 @@ from alephtx.core.kernel import PACKAGE, cache_root, toolchain_digest
 from alephtx.matrix.layout import Geometry
 from alephtx.matrix.shm import Matrix
 
-SHARES = (("step", "twins"), ("strategies", "feed"))
+Shares = tuple[tuple[str, ...], ...]
+
+SHARES: Shares = (("step", "twins"), ("strategies", "feed"))
 """Two processes' parts, which take about as long (measured); a third would only import again."""
 
 
-def marker() -> Path:
+REPLAY = (("replay",),)
+"""What backtests need; apart, so that nobody who trades waits for it."""
+
+
+def marker(shares: Shares = SHARES) -> Path:
     """Return the file that says that this very source is compiled in this cache."""
     import hashlib
 
     digest = hashlib.sha256()
     for path in sorted(PACKAGE.rglob("*.py")):
         digest.update(path.read_bytes())
-    return cache_root() / toolchain_digest() / f"warm-{digest.hexdigest()[:16]}"
+    name = (
+        "warm"
+        if shares == SHARES
+        else "warm-" + "-".join(part for parts in shares for part in parts)
+    )
+    return cache_root() / toolchain_digest() / f"{name}-{digest.hexdigest()[:16]}"
 
 
-def ensure_warm(progress: Callable[[str], None]) -> int:
+def ensure_warm(progress: Callable[[str], None], shares: Shares = SHARES) -> int:
     """Compile what is not compiled yet; returns how many kernels that were."""
-    if not kernel.JIT or marker().exists():
+    if not kernel.JIT or marker(shares).exists():
         return 0
     count = 0
     running: list[subprocess.Popen[str]] = []
     try:
-        for parts in SHARES:
+        for parts in shares:
             process = subprocess.Popen(
                 [sys.executable, "-m", "alephtx.engine.warm", *parts],
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -66,7 +77,7 @@ def ensure_warm(progress: Callable[[str], None]) -> int:
             process.terminate()
             process.communicate()  # closes its pipe and reaps it
     with suppress(OSError):
-        marker().touch()
+        marker(shares).touch()
     return count
 
 
@@ -179,6 +190,19 @@ def _twins(folder: Path) -> None:
     matching.warm(matching.make_exchange(1, 4, 8))
 
 
+def _replay(folder: Path) -> None:
+    """Run a market of one message."""
+    from alephtx.core.records import TICK
+    from alephtx.engine.backtest import Backtest, Tape
+    from alephtx.engine.touches import all_touches
+
+    table, rows = Instruments([_instrument("alpha", words.LINEAR, "BTC-A")]), np.zeros(1, TICK)
+    rows["ts_event"] = rows["ts_recv"] = rows["price"] = rows["qty"] = rows["side"] = 1
+    rows["kind"], rows["flags"] = words.DELTA, words.LAST_IN_MESSAGE
+    Backtest([_config(folder, {})], table, [Tape(rows)]).run()
+    all_touches(table, [Tape(rows)], None)
+
+
 def _say(name: str) -> None:
     sys.stdout.write(f"compiling {name}\n")
     sys.stdout.flush()
@@ -187,7 +211,9 @@ def _say(name: str) -> None:
 def main(arguments: list[str]) -> int:
     """Compile parts, saying each kernel's name."""
     kernel.listeners.append(_say)
-    parts = {"step": _step, "strategies": _strategies, "feed": _feed, "twins": _twins}
+    parts = {
+        "step": _step, "strategies": _strategies, "feed": _feed, "twins": _twins, "replay": _replay
+    }  # fmt: skip
     for part in arguments:
         with tempfile.TemporaryDirectory(prefix="aleph-warm-") as folder:
             parts[part](Path(folder))

@@ -11,7 +11,7 @@ from rich.live import Live
 from alephtx.core import log as logs
 from alephtx.engine.run import Outcome
 from alephtx.engine.rundir import RunDirectory
-from alephtx.engine.warm import ensure_warm
+from alephtx.engine.warm import SHARES, Shares, ensure_warm
 from alephtx.serve.terminal import console, micros, plain_line, render
 
 PLAIN_EVERY = 4
@@ -23,7 +23,7 @@ def log_to(directory: RunDirectory) -> None:
     logs.configure(stderr=False, path=directory.logs / "supervisor.log")
 
 
-def compile_kernels() -> None:
+def compile_kernels(shares: Shares = SHARES) -> None:
     """Compile what is not compiled yet, with one line of progress."""
     terminal = sys.stderr.isatty()
 
@@ -31,7 +31,7 @@ def compile_kernels() -> None:
         end = "" if terminal else "\n"
         print(f"\r\x1b[K{line[:78]}" if terminal else line, end=end, file=sys.stderr, flush=True)
 
-    if ensure_warm(progress) and terminal:
+    if ensure_warm(progress, shares) and terminal:
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
