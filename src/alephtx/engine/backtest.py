@@ -25,6 +25,7 @@ from alephtx.engine import replay as r
 from alephtx.engine.arena import Arena
 from alephtx.engine.assemble import lay_out, place_stages, place_strategies
 from alephtx.engine.context import Rows, pack
+from alephtx.engine.replay_python import host_python, raising
 from alephtx.engine.tapes import Delay, Tape, Venue, check_tape, overtaken, paths_of, points_of
 from alephtx.matrix.inputlog import null_inputs
 from alephtx.matrix.journal_append import null_journal
@@ -63,7 +64,10 @@ class Lane(NamedTuple):
 
 
 class Backtest:
-    """See the module. words: the bottle's, for kernels of `sim`. bottle: its arrays."""
+    """See the module. words: the bottle's, for kernels of `sim`. bottle: its arrays.
+
+    alarms: what ended a strategy in plain Python, a line each.
+    """
 
     def __init__(
         self,
@@ -89,6 +93,8 @@ class Backtest:
         self._remembered = remembered or (REMEMBERED_BY_MANY if len(configs) > MANY else REMEMBERED)
         self._arena = Arena()
         self.lanes = [self._lane(config) for config in configs]
+        self.alarms: list[str] = []
+        self._python = host_python(self.lanes, self.alarms)
         first = self.lanes[0].ctx
         self._two_books = [
             bool(first.depth_wanted[i]) or overtaken(tape) for i, tape in enumerate(tapes)
@@ -175,7 +181,8 @@ class Backtest:
         self.started_ns = min(starts, default=0)
         bottle.clock[r.K_EVENTS] = int(bottle.streams[:, b.T_EVENTS].any())
         bottle.clock[r.K_TIMER] = r.next_timer(self._xs, self.started_ns)
-        self._go = entry(r.replay, self.words, self._xs, 1)
+        go = entry(r.replay, self.words, self._xs, 1)
+        self._go = raising(go) if self._python else go
 
     # -- running ---------------------------------------------------------------------------
 
