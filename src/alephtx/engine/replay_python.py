@@ -109,7 +109,7 @@ class ReplayedPython:
                 if n.__class__ is not int:
                     n = index(n)
                 if 0 <= n <= most:
-                    return n  # type: ignore[no-any-return]
+                    return n
                 raise ValueError(f"{hook} returned {n!r}, not a number of rows written")
             except Exception as error:  # noqa: BLE001 - a user's code raises anything
                 return self._fail(hook, error)
@@ -142,9 +142,8 @@ class ReplayedPython:
 
 def host_python(lanes: Sequence[Any], alarms: list[str]) -> list[ReplayedPython]:
     """Place every uncompiled strategy of a backtest's lanes; return what must outlive the run."""
-    heard = lanes[0].ctx if lanes else None
     return [
-        ReplayedPython(loaded, lane.ctx, heard, alarms)
+        ReplayedPython(loaded, lane.ctx, lanes[0].ctx, alarms)
         for lane in lanes
         for loaded in lane.strategies
         if not loaded.compiled
