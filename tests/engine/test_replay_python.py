@@ -137,7 +137,6 @@ def test_a_hook_that_fails_ends_its_strategy_with_its_orders_and_nobody_else(mar
     assert alarm.startswith("strategy bad stopped: ")
     assert BAD[said] in alarm
     ctx = test.lanes[0].ctx
-    assert ctx.strategies[:, c.S_ENABLED].tolist() == [0, 1]
     assert ctx.table.open_count[0] == 0
     orders = [int(s.state[0]["orders"]) for s in test.lanes[0].strategies]
     assert 0 < orders[0] < orders[1]
