@@ -82,8 +82,7 @@ class Backtest:
 
     journal: keeps the first config's intents and reports, as a live engine's does. start_ns: when
     strategies begin; the market before it runs without them. remembered: ended orders that a late
-    report may be about. alarms: what ended a strategy in plain Python, a
-    line each.
+    report may be about. alarms: what ended a strategy in plain Python, a line each.
     """
 
     def __init__(
