@@ -11,7 +11,7 @@ from alephtx.core import words
 from alephtx.core.instruments import Instruments
 from alephtx.serve import backtest_report, backtest_summary
 from alephtx.serve.backtest_charts import charts_of
-from alephtx.serve.backtest_read import equity_of, read_backtest, settled_fills
+from alephtx.serve.backtest_read import denied_by, equity_of, read_backtest, settled_fills
 from alephtx.serve.report.numbers import exact
 from tests.serve.backtests import (
     busy_backtest,
@@ -22,7 +22,7 @@ from tests.serve.backtests import (
     write_backtest,
 )
 from tests.serve.pages import Page
-from tests.serve.runs import CONFIG, INSTRUMENTS, KEYS, PERP, SECOND, SPOT
+from tests.serve.runs import CONFIG, INSTRUMENTS, KEYS, PERP, SECOND, SPOT, busy_run
 
 EVIL = '"></script><img src=x onerror=alert(1)><!--<script>&amp;\u2028'
 
@@ -111,6 +111,8 @@ def test_tables_show_markouts_latencies_metrics_and_denials(page):
 def test_journal_is_asked_for_denials_that_the_summary_does_not_name(tmp_path):
     run = busy_backtest(tmp_path, count=8, summary={"denied_by": None})
     assert page_of(run).rows("gate") == [["nothing"]]
+    told = busy_run(tmp_path, name="20231114-221322-demo-00cc")  # with a journal, and no denied_by
+    assert denied_by(read_backtest(told)) == {"notional": 16}
 
 
 def test_latency_to_the_first_fill_takes_the_first_of_several(busy):
@@ -258,6 +260,14 @@ def test_terminal_summary_says_what_was_earned_and_why(busy):
     narrow = backtest_summary.lines(summary, sheets, width=60)
     assert max(map(len, narrow)) <= 60
     assert "\x1b[" in "\n".join(backtest_summary.lines(summary, sheets, color=True))
+
+
+def test_summary_of_a_directory_is_plain_where_there_is_no_terminal(busy, capsys):
+    backtest_summary.show(busy)
+    told = capsys.readouterr().out.splitlines()
+    assert "25,000 rows" in told[0]
+    assert told[-1] == str(busy.path)
+    assert "\x1b" not in "".join(told)
 
 
 def test_terminal_summary_of_nothing_says_so_and_steers_no_terminal():

@@ -3,9 +3,9 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from alephtx.core.config import Config, load_config
+from alephtx.core.config import load_config
 from alephtx.core.errors import ConfigError
 
 
@@ -57,7 +57,9 @@ def _conclude(directory: Any, summary: dict[str, Any], options: argparse.Namespa
     if options.json:
         print(msgspec.json.encode(summary).decode())
     else:
-        backtest_summary.show(directory)
+        sheets = directory.read_json(directory.path / "sheets.json")
+        terminal = sys.stdout.isatty()
+        print("\n".join(backtest_summary.lines(summary, sheets, color=terminal)))
     return 0
 
 
@@ -69,12 +71,14 @@ class _Bar:
         self._progress: Any = None
         self._task: Any = None
 
-    def __enter__(self) -> "_Bar":
+    def __enter__(self) -> Self:
         if not self.quiet:
             from rich.console import Console
             from rich.progress import Progress, TextColumn, TimeRemainingColumn
 
-            text = TextColumn("{task.completed:,.0f} of {task.total:,.0f} rows, {task.fields[rate]}")
+            text = TextColumn(
+                "{task.completed:,.0f} of {task.total:,.0f} rows, {task.fields[rate]}"
+            )
             self._progress = Progress(text, TimeRemainingColumn(), console=Console(stderr=True))
             self._progress.start()
             self._task = self._progress.add_task("", total=None, rate="")

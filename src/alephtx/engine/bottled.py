@@ -1,9 +1,9 @@
 """A backtest as a run: its directory, its journal, and the files that reports are made of.
 
-    directory, summary = run_backtest(load_config("maker.toml"))
+    summary = run_backtest(config, RunDirectory.create(Path("runs"), "quant", config.dump()))
 
 Beside what every run keeps (`engine.rundir`): orders.parquet and fills.parquet (the fields of
-`analysis.story`, and instrument_key), market/<k>.parquet (every change of instrument k's touch, when
+`analysis.story`, and instrument_key), market/<k>.parquet (every change of instrument k's touch, as
 we heard it), signals/<k>.parquet (the microprice, once a second) and sheets.json (tear sheets).
 """
 
@@ -30,8 +30,8 @@ from alephtx.engine.rundir import RunDirectory
 from alephtx.engine.status import (
     counters_of,
     denied_by,
-    leg_alarms,
     ledger_of,
+    leg_alarms,
     strategies_of,
     strategy_alarms,
 )
@@ -57,9 +57,11 @@ def run_backtest(
     market = load_market(config)
     directory.save_instruments(market.instruments)
     header = JournalHeader(
-        node=config.node.name, engine=config.node.engine,
-        instruments=market.instruments.to_json(), accounts=msgspec.json.encode(list(config.accounts)),
-    )  # fmt: skip
+        node=config.node.name,
+        engine=config.node.engine,
+        instruments=market.instruments.to_json(),
+        accounts=msgspec.json.encode(list(config.accounts)),
+    )
     with Journal.open(
         directory.journal, header=header, segment_bytes=SEGMENT_BYTES, background=False
     ) as journal:
@@ -137,9 +139,7 @@ def _write_orders(directory: RunDirectory, story: Story, instruments: Instrument
         _write_table(directory, f"{name}.parquet", columns)
 
 
-def _write_market(
-    directory: RunDirectory, story: Story, market: Market
-) -> dict[str, TearSheet]:
+def _write_market(directory: RunDirectory, story: Story, market: Market) -> dict[str, TearSheet]:
     """Write every instrument's touches and its microprice; returns the tear sheets."""
     sheets = {}
     for name in ("market", "signals"):

@@ -1,4 +1,4 @@
-"""The best bid and ask of a tape as we hear them: what reports and markouts are measured against."""
+"""The best bid and ask of a tape as we hear them: what reports and markouts go by."""
 
 from collections.abc import Iterator
 from typing import Any

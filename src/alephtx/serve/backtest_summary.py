@@ -7,6 +7,8 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from alephtx.core.secrets import scrub
+from alephtx.engine.rundir import RunDirectory
 from alephtx.serve.backtest_read import figure, part, rows_of
 from alephtx.serve.backtest_sheet import CAUSES, band, cause, traded
 from alephtx.serve.report.numbers import duration, exact, grouped
@@ -20,6 +22,18 @@ def lines(
 ) -> list[str]:
     """Return lines of text. sheets: as sheets.json has them; color: with a terminal's codes."""
     return drawn(tables(summary, sheets), width=width, color=color)
+
+
+def show(run: RunDirectory) -> None:
+    """Print a backtest's summary: coloured and fitted on a terminal, plain lines elsewhere."""
+    summary = run.read_as(run.summary, dict[str, Any]) or {}
+    sheets = run.read_as(run.path / "sheets.json", dict[str, Any]) or {}
+    console = Console(highlight=False)
+    told = lines(
+        summary, sheets, width=console.width if console.is_terminal else WIDTH,
+        color=console.is_terminal,
+    )  # fmt: skip
+    console.file.write("".join(f"{scrub(line)}\n" for line in [*told, str(run.path)]))
 
 
 def drawn(parts: list[RenderableType], *, width: int = WIDTH, color: bool = False) -> list[str]:
