@@ -14,33 +14,13 @@ import time
 import hftbacktest as hb
 import numpy as np
 from hftbacktest import (
-    BUY_EVENT,
-    DEPTH_EVENT,
-    EXCH_EVENT,
     GTX,
     LIMIT,
-    LOCAL_EVENT,
-    SELL_EVENT,
-    TRADE_EVENT,
     BacktestAsset,
     ROIVectorMarketDepthBacktest,
 )
-from hftbacktest.types import event_dtype
 from numba import njit
-
-TICK, LOT = 0.1, 0.001
-TRADE = 2  # alephtx.core.words.TRADE
-
-
-def events_of(rows):
-    """Turn TICK rows into its events."""
-    made = np.zeros(len(rows), event_dtype)
-    kind = np.where(rows["kind"] == TRADE, TRADE_EVENT, DEPTH_EVENT)
-    side = np.where(rows["side"] > 0, BUY_EVENT, SELL_EVENT)
-    made["ev"] = kind | side | EXCH_EVENT | LOCAL_EVENT
-    made["exch_ts"], made["local_ts"] = rows["ts_event"], rows["ts_recv"]
-    made["px"], made["qty"] = rows["price"] * TICK, rows["qty"] * LOT
-    return made
+from peer_rows import LOT, TICK, events_of
 
 
 def build(events):

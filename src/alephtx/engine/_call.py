@@ -60,6 +60,19 @@ def enter_plain(address: int, view: View, data: Rows, intents: Rows) -> int:
     return int(function(view, params, state, intents))
 
 
+objects: dict[int, Callable[[], int]] = {}
+"""Un-jitted: address of a Python object -> the object."""
+
+
+def call_object(address: int) -> int:
+    """Call the Python object at an address; its int. 0 at once while an exception is under way.
+
+    An exception stays under way until the kernel that was entered from Python returns, which then
+    raises SystemError with it as the cause. The caller keeps the object alive.
+    """
+    return objects[int(address)]()
+
+
 stages: dict[int, Callable[..., int]] = {}
 """Un-jitted: address -> stage."""
 
@@ -196,6 +209,28 @@ if JIT:
 
         return types.int64(types.int64, packed, types.int64, types.int64), codegen
 
+    def _call_object(typingctx, address):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            python = context.get_python_api(builder)
+            result = cgutils.alloca_once_value(builder, ir.Constant(ir.IntType(64), 0))
+            held = python.gil_ensure()  # the loop runs without
+            quiet = cgutils.is_null(builder, python.err_occurred())
+            with builder.if_then(quiet, likely=True):
+                kind = ir.FunctionType(python.pyobj, [python.pyobj])
+                function = cgutils.get_or_insert_function(
+                    builder.module, kind, "PyObject_CallNoArgs"
+                )
+                target = builder.inttoptr(arguments[0], python.pyobj)
+                told = builder.call(function, [target])
+                with builder.if_then(cgutils.is_not_null(builder, told), likely=True):
+                    builder.store(python.long_as_longlong(told), result)
+                    python.decref(told)
+            python.gil_release(held)
+            return builder.load(result)
+
+        return types.int64(types.int64), codegen
+
+    call_object = intrinsic(_call_object)
     call_stage = intrinsic(_call_stage)
     enter_row = intrinsic(_enter_row)
     enter_timer = intrinsic(_enter_timer)

@@ -25,6 +25,7 @@ from alephtx.engine import replay as r
 from alephtx.engine.arena import Arena
 from alephtx.engine.assemble import lay_out, place_stages, place_strategies
 from alephtx.engine.context import Rows, pack
+from alephtx.engine.replay_python import host_python, raising
 from alephtx.engine.tapes import (
     Delay,
     Tape,
@@ -81,7 +82,7 @@ class Backtest:
 
     journal: keeps the first config's intents and reports, as a live engine's does. start_ns: when
     strategies begin; the market before it runs without them. remembered: ended orders that a late
-    report may be about.
+    report may be about. alarms: what ended a strategy in plain Python, a line each.
     """
 
     def __init__(
@@ -115,6 +116,8 @@ class Backtest:
         self._remembered = remembered or (REMEMBERED_BY_MANY if len(configs) > MANY else REMEMBERED)
         self._arena = Arena()
         self.lanes = [self._lane(number, config) for number, config in enumerate(configs)]
+        self.alarms: list[str] = []
+        self._python = host_python(self.lanes, self.alarms)
         first = self.lanes[0].ctx
         self._two_books = [
             bool(first.depth_wanted[i]) or overtaken(tape) for i, tape in enumerate(tapes)
@@ -218,7 +221,8 @@ class Backtest:
         bottle.clock[b.K_JOURNALED] = int(self._journal is not None)
         bottle.clock[b.K_LANES] = self.started_ns
         bottle.clock[b.K_TIMER] = min(bottle.clock[b.K_LANES], bottle.clock[b.K_DUE])
-        self._go = entry(r.replay, self.words, self._xs, 1)
+        go = entry(r.replay, self.words, self._xs, 1)
+        self._go = raising(go) if self._python else go
 
     # -- running ---------------------------------------------------------------------------
 
