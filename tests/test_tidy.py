@@ -28,10 +28,8 @@ CLOCK_READS = {
 }  # fmt: skip
 OFFERED = {
     "alephtx.matrix.signals": "for signal plugins, which are not ours",
-    "alephtx.engine.backtest": "for research, and the bench",
     "alephtx.testing.synthetic": "for benches and users' tests",
     "alephtx.analysis.tearsheet": "for reports of backtests, and for research",
-    "alephtx.analysis.selection": "for sweeps, and for research",
 }
 """Modules that are there for others to import, and why."""
 

@@ -43,6 +43,7 @@ VERBS = {
     "ledger": "print a run's balances, positions, statements and tax lots",
     "limits": "show the limits of a run, and change them by signed commands",
     "data": "list, check, import and export market data",
+    "lab": "sweep parameters over backtests and say what is luck",
     "report": "write the report of a run anew",
     "twin": "simulate venues on this machine",
     "check": "say what is wrong with a config, line by line",

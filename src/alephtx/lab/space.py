@@ -50,6 +50,12 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
         """Say whether the parameter's conditions hold."""
         return all(path in chosen and chosen[path] in allowed for path, allowed in self.when)
 
+    def typed(self, told: bool | int | str) -> Value:
+        """Return a value that was written down as text in the type that the space has."""
+        if not isinstance(told, str) or (self.values and isinstance(self.values[0], str)):
+            return told
+        return Decimal(told)
+
     def at(self, share: float) -> Value:
         """Return the value a share (0 to 1) of the way, for those without points."""
         low, high = self.low, self.high
