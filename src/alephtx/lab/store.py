@@ -62,7 +62,10 @@ class Store:
 
     def add(self, outcomes: Iterable[Outcome]) -> None:
         """Append outcomes that are not there yet; all of them or, on a full disk, none."""
-        fresh = {o.id: o for o in outcomes if o.id not in self.found}
+        fresh: dict[str, Outcome] = {}
+        for outcome in outcomes:
+            if outcome.id not in self.found:
+                fresh.setdefault(outcome.id, outcome)
         lines = b"".join(map(_encode, fresh.values()))
         try:
             view = memoryview(lines)
