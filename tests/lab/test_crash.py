@@ -1,13 +1,13 @@
 """Nothing is lost and nothing counted twice: workers killed, sweeps killed, disks full, Ctrl-C."""
 
 import json
-import os
 import resource
 import signal
 import subprocess
 import sys
 import time
 from decimal import Decimal
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -92,21 +92,20 @@ def test_a_full_disk_says_so_and_keeps_what_is_whole(lab):
 def tasks_of(path, act):
     """Return a task a set, of a strategy that does something odd in its worker."""
     maker = path.parent / "odd.py"
-    root = str(os.path.abspath(__file__)).rpartition("/tests/")[0]
+    root = str(Path(__file__).resolve().parents[2])
     maker.write_text(f"import sys\nsys.path.insert(0, {root!r})\n" + SLOW.format(act=act))
     sweep = load_sweep(path)
     own = msgspec.structs.replace(sweep.config.strategies["maker"], use=str(maker))
     config = msgspec.structs.replace(sweep.config, strategies={"maker": own})
     span = span_of(open_window(config, None))
     return [
-        Task(config, span, 10**9, [chosen], [str(k)])
-        for k, chosen in enumerate(sweep.space.grid())
+        Task(config, span, 10**9, [chosen], [str(k)]) for k, chosen in enumerate(sweep.space.grid())
     ]
 
 
 def test_a_worker_that_is_killed_loses_nothing(lab):
     """The worker of one set kills itself the first time, in the middle of its work."""
-    path = lab(space='[space.strategies.maker]\nhalf = [0.5, 1.5, 2.5]')
+    path = lab(space="[space.strategies.maker]\nhalf = [0.5, 1.5, 2.5]")
     mark = path.parent / "died"
     act = (
         f"if section['half'] == 1.5 and not os.path.exists({str(mark)!r}): "
@@ -119,13 +118,13 @@ def test_a_worker_that_is_killed_loses_nothing(lab):
 
 
 def test_a_set_that_always_kills_its_worker_is_named(lab):
-    tasks = tasks_of(lab(space='[space.strategies.maker]\nhalf = [1.5]'), "os.kill(os.getpid(), 9)")
+    tasks = tasks_of(lab(space="[space.strategies.maker]\nhalf = [1.5]"), "os.kill(os.getpid(), 9)")
     with pytest.raises(SimulationError, match=r"3 workers died.*maker.half': '1.5'"):
         list(run_locally(tasks, 1))
 
 
 def test_a_worker_that_raises_tells_what(lab):
-    tasks = tasks_of(lab(space='[space.strategies.maker]\nhalf = [1.5]'), "1 / 0")
+    tasks = tasks_of(lab(space="[space.strategies.maker]\nhalf = [1.5]"), "1 / 0")
     [[one]] = run_locally(tasks, 1)
     assert "ZeroDivisionError" in one.error or "division by zero" in one.error
 

@@ -32,7 +32,9 @@ def test_values_and_ranges_are_exact():
 
 
 def test_conditions_leave_out_what_does_not_apply():
-    sets = list(space('mode = ["flat", "deep"]\nn = { values = [2, 3], when = { mode = ["deep"] } }').grid())
+    sets = list(
+        space('mode = ["flat", "deep"]\nn = { values = [2, 3], when = { mode = ["deep"] } }').grid()
+    )
     assert sets == [
         {"strategies.m.mode": "flat"},
         {"strategies.m.mode": "deep", "strategies.m.n": 2},
@@ -41,7 +43,9 @@ def test_conditions_leave_out_what_does_not_apply():
 
 
 def test_draws_repeat_and_differ():
-    made = space("a = { from = 0, to = 500 }\nb = { from = 0.1, to = 10.0, log = true }\nc = [1, 2]")
+    made = space(
+        "a = { from = 0, to = 500 }\nb = { from = 0.1, to = 10.0, log = true }\nc = [1, 2]"
+    )
     sets = made.draw(50, 3)
     assert sets == made.draw(50, 3) != made.draw(50, 4)
     assert len(sets) == 50

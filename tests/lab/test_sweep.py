@@ -23,7 +23,9 @@ def swept(path, *, resume=False, workers=1, told=None):
 
 
 def test_every_set_comes_to_what_its_own_backtest_comes_to(lab, monkeypatch):
-    monkeypatch.setattr("alephtx.lab.sweep.run_locally", lambda tasks, workers: map(run_task, tasks))
+    monkeypatch.setattr(
+        "alephtx.lab.sweep.run_locally", lambda tasks, workers: map(run_task, tasks)
+    )
     path, told = lab(), []
     found = swept(path, told=told)
     assert (found.ran, found.kept, len(found.whole.rows)) == (6, 0, 6)
@@ -41,7 +43,9 @@ def test_every_set_comes_to_what_its_own_backtest_comes_to(lab, monkeypatch):
         row = next(row for row in found.whole.rows if row.params == params)
         assert row.net == pytest.approx(net, abs=1e-6)
         assert row.fills == int(held["fills"]) > 0
-    assert [r.net for r in found.whole.rows] == sorted((r.net for r in found.whole.rows), reverse=True)
+    assert [r.net for r in found.whole.rows] == sorted(
+        (r.net for r in found.whole.rows), reverse=True
+    )
     assert found.whole.periods >= 30
     assert found.whole.overfitting is not None
     with pytest.raises(ConfigError, match="has 6 results already"):
@@ -52,7 +56,11 @@ def test_every_set_comes_to_what_its_own_backtest_comes_to(lab, monkeypatch):
 
 
 def test_a_set_that_cannot_run_hinders_no_other(lab):
-    path = lab(space='[space.strategies.maker]\nqty = [50, "many", 25]'.replace('"many"', "10000000000000000000000"))
+    path = lab(
+        space='[space.strategies.maker]\nqty = [50, "many", 25]'.replace(
+            '"many"', "10000000000000000000000"
+        )
+    )
     sweep = load_sweep(path)
     sets = list(sweep.space.grid())
     found = run_task(Task(sweep.config, None or _span(sweep), 10**9, sets, ["a", "b", "c"]))
@@ -68,9 +76,11 @@ def _span(sweep):
 
 
 def test_walk_forward_learns_before_it_tries(lab, monkeypatch):
-    monkeypatch.setattr("alephtx.lab.sweep.run_locally", lambda tasks, workers: map(run_task, tasks))
-    path = lab(space='[walk]\ntrain_s = 12\ntest_s = 6\npurge_s = 2\nembargo_s = 1\n'
-               '[space.strategies.maker]\nhalf = [0.5, 2.5]')  # fmt: skip
+    monkeypatch.setattr(
+        "alephtx.lab.sweep.run_locally", lambda tasks, workers: map(run_task, tasks)
+    )
+    path = lab(space="[walk]\ntrain_s = 12\ntest_s = 6\npurge_s = 2\nembargo_s = 1\n"
+               "[space.strategies.maker]\nhalf = [0.5, 2.5]")  # fmt: skip
     found = swept(path)
     assert len(found.folds) >= 2
     for one in found.folds:

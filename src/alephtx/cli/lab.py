@@ -26,9 +26,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     sweep.add_argument("--workers", type=_count, default=0, metavar="N",
                        help="processes; default: as many as cores")  # fmt: skip
     sweep.add_argument("--cluster", default="local", metavar="WHERE",
-                       help="local: processes here (default); ray: Ray here; auto or an address")  # fmt: skip
+                       help="local (default), ray (here), auto, or an address")  # fmt: skip
     sweep.add_argument("--out", type=Path, metavar="FOLDER",
-                       help="results; default: sweeps/NAME in the config's runs folder")  # fmt: skip
+                       help="results; default: sweeps/NAME among the runs")  # fmt: skip
     sweep.add_argument("--json", action="store_true", help="as one JSON value")
 
 
@@ -86,7 +86,9 @@ def _lines(found: "Found") -> list[str]:
         lines += _verdict(found.whole, found.objective)
     if found.folds:
         lines += ["", *_folds(found.folds)]
-        lines.append(f"sum of nets: in sample {found.in_net:,.2f}, out of sample {found.out_net:,.2f}")
+        lines.append(
+            f"sum of nets: in sample {found.in_net:,.2f}, out of sample {found.out_net:,.2f}"
+        )
     return lines
 
 
@@ -141,4 +143,6 @@ def _number(value: float | None) -> str:
 
 
 def _params(params: dict[str, bool | int | str]) -> str:
-    return " ".join(f"{path.split('.', 1)[1]}={value}" for path, value in params.items()) or "(none)"
+    return (
+        " ".join(f"{path.split('.', 1)[1]}={value}" for path, value in params.items()) or "(none)"
+    )

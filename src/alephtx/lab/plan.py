@@ -1,13 +1,13 @@
 """A sweep file: which backtest, which parameters, how they are searched and judged.
 
-    config = "maker.toml"        # with a [backtest] table; relative to this file
-    search = "grid"              # grid, random, tpe
-    objective = "net"            # net, sharpe, deflated_sharpe
-    [space.strategies.maker]     # see lab.space
-    half = [0.5, 1.0, 1.5]
-    [walk]                       # optional, see lab.walk
-    train_s = 3600
-    test_s = 600
+config = "maker.toml"        # with a [backtest] table; relative to this file
+search = "grid"              # grid, random, tpe
+objective = "net"            # net, sharpe, deflated_sharpe
+[space.strategies.maker]     # see lab.space
+half = [0.5, 1.0, 1.5]
+[walk]                       # optional, see lab.walk
+train_s = 3600
+test_s = 600
 """
 
 import tomllib

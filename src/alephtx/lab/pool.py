@@ -27,9 +27,7 @@ def run_locally(tasks: Sequence[Task], workers: int) -> Iterator[list[Outcome]]:
         yield from _run_until_broken(waiting, min(workers, len(waiting)))
 
 
-def _run_until_broken(
-    waiting: deque[tuple[Task, int]], workers: int
-) -> Iterator[list[Outcome]]:
+def _run_until_broken(waiting: deque[tuple[Task, int]], workers: int) -> Iterator[list[Outcome]]:
     """Go on until all is done, or a worker died: what was under way is waiting again then."""
     context = multiprocessing.get_context("spawn")
     before = set(multiprocessing.active_children())

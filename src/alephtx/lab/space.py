@@ -149,7 +149,9 @@ def _parameter(path: str, given: Any, above: Mapping[str, Parameter]) -> Paramet
     if isinstance(given, list):
         return Parameter(path=path, values=_values(path, given))
     if not isinstance(given, dict):
-        raise _wrong(path, f"is {shown(given)}", "write [1, 2, 3] or { from = 1, to = 3, step = 1 }")
+        raise _wrong(
+            path, f"is {shown(given)}", "write [1, 2, 3] or { from = 1, to = 3, step = 1 }"
+        )
     for key in given:
         if key not in _KEYS:
             raise _wrong(f"{path}.{key}", "unknown key", near(key, _KEYS))

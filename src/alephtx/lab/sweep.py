@@ -124,8 +124,7 @@ def run_sweep(
         if plan.walk is None:
             whole = judge(runner.searched(runner.span), plan.objective)
         else:
-            for fold in folds(plan.walk, *runner.span):
-                tried.append(_try(runner, fold.train, fold.test))
+            tried = [_try(runner, fold.train, fold.test) for fold in folds(plan.walk, *runner.span)]
         return Found(
             name=sweep.name, objective=plan.objective, folder=str(folder), whole=whole, folds=tried,
             in_net=sum(one.chosen.net for one in tried if one.chosen),

@@ -8,10 +8,10 @@ import hashlib
 import math
 import sys
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
-import numba
 import numpy as np
 
 import alephtx
@@ -191,7 +191,7 @@ def base_digest(config: Config, market: Market, period_ns: int) -> str:
     plan = msgspec.structs.replace(config.backtest, data="data", tapes={}, start="", end="")
     plain = msgspec.structs.replace(config, node=Node(), matrix=MatrixConfig(), backtest=plan)
     digest.update(f"{plain.dump()}\n{period_ns}\n{sys.version}\n".encode())
-    digest.update(f"{np.__version__} {numba.__version__}\n".encode())
+    digest.update(f"{np.__version__} {version('numba')}\n".encode())
     for instrument, tape in zip(market.instruments, market.tapes, strict=True):
         digest.update(msgspec.json.encode(instrument))
         for at in range(0, len(tape.rows), 1 << 18):
