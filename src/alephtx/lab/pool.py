@@ -36,8 +36,8 @@ def _run_until_broken(waiting: deque[tuple[Task, int]], workers: int) -> Iterato
     try:
         while waiting or going:
             while waiting and len(going) < workers:
-                task = waiting.popleft()
-                going[pool.submit(run_task, task[0])] = task
+                going[pool.submit(run_task, waiting[0][0])] = waiting[0]
+                waiting.popleft()  # not sooner: submit raises where the pool is broken already
             for future in wait(going, return_when=FIRST_COMPLETED).done:
                 task = going.pop(future)
                 try:
@@ -47,20 +47,20 @@ def _run_until_broken(waiting: deque[tuple[Task, int]], workers: int) -> Iterato
                     raise
                 yield found
     except BrokenProcessPool:
-        for task, attempt in going.values():
-            if attempt == ATTEMPTS:
-                raise _deadly(task) from None
-            waiting.append((task, attempt + 1))
+        if deadly := [task for task, attempt in going.values() if attempt == ATTEMPTS]:
+            raise _deadly(deadly) from None
+        waiting.extend((task, attempt + 1) for task, attempt in going.values())
     finally:
         for process in set(multiprocessing.active_children()) - before:
             process.terminate()
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _deadly(task: Task) -> SimulationError:
-    sets = "; ".join(str({path: str(v) for path, v in one.items()}) for one in task.sets[:3])
+def _deadly(tasks: list[Task]) -> SimulationError:
+    sets = [one for task in tasks for one in task.sets]
+    told = "; ".join(str({path: str(v) for path, v in one.items()}) for one in sets[:3])
     return SimulationError(
-        f"{ATTEMPTS} workers died while they ran {len(task.sets)} sets: {sets}",
+        f"{ATTEMPTS} workers died while they ran {len(sets)} sets: {told}",
         remedy="is there memory enough? fewer lanes or workers take less",
     )
 

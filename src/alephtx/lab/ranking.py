@@ -84,7 +84,7 @@ def judge(outcomes: Sequence[Outcome], objective: str) -> Verdict:
     )  # fmt: skip
 
 
-def _overfitting(values: np.ndarray) -> tuple[float, float] | None:  # type: ignore[type-arg]
+def _overfitting(values: np.ndarray) -> tuple[float, float] | None:
     blocks = min(BLOCKS, SPLITS_MAX, len(values) // 4 * 2)
     if blocks < 4 or values.shape[1] < 2:
         return None

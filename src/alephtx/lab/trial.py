@@ -134,7 +134,7 @@ def span_of(market: Market) -> Window:
     return Window(-(-first // 1000) * 1000, (last // 1000 + 1) * 1000)
 
 
-def _equities(test: Backtest, market: Market, task: Task) -> np.ndarray:  # type: ignore[type-arg]
+def _equities(test: Backtest, market: Market, task: Task) -> np.ndarray:
     """Run, and return equity at the end of each whole period and at the end: (periods + 1, lanes).
 
     A period's equity is read at the first event at or after its end.
