@@ -27,7 +27,7 @@ from alephtx.core.config_schema import Config
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 LANGUAGES = {"console", "console run", "python", "python sketch", "toml", "json", "text", "mermaid"}
-TABLES = {"node", "matrix", "risk", "venues", "accounts", "strategies"}
+TABLES = {"node", "matrix", "risk", "venues", "accounts", "strategies", "backtest"}
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!!)\[[^\]\n]+\]\(([^)\s]+)\)|!\[[^\]\n]*\]\(([^)\s]+)\)")
 ELSEWHERE = ("git", "cd", "cp", "export", "chmod", "python", "python3", "apt", "sudo", "printf")

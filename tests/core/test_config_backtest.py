@@ -24,6 +24,17 @@ end = "2024-08-09"
 queue = "power_3"
 power = "2.5"
 whole_fills = true
+balance = "10000"
+filters = true
+band_bps = 500
+self_trade = "oldest"
+depth_levels = 20
+depth_growth = "1.5"
+impact_ticks = "0.01"
+
+[backtest.margin]
+leverage = 20
+maintenance_bps = "62.5"
 
 [backtest.feed]
 kind = "recorded"
@@ -82,6 +93,15 @@ def test_schema_names_the_models_that_the_simulation_has():
         ('power = "0.5"', "power", "0.5 is not 1 to 100"),
         ("power = 2.5", "power", "write it in quotes"),
         ("whole_fills = 1", "whole_fills", "true or false"),
+        ("balance = 0", "balance", "not above zero"),
+        ("band_bps = 10_001", "band_bps", "10001 is more than 10000"),
+        ("depth_growth = 11", "depth_growth", "11 is more than 10"),
+        ("impact_ticks = 0.5", "impact_ticks", "write it in quotes"),
+        ('self_trade = "newst"', "self_trade", "did you mean newest"),
+        ("depth_levels = 1_001", "depth_levels", "1000"),
+        ("impact_decay_ns = 0", "impact_decay_ns", "1"),
+        ("margin = {}", "margin", "give backtest.balance too"),
+        ("balance = 5\nmargin = { leverage = 1_001 }", "margin.leverage", "more than 1000"),
         ('data = ""', "data", "that is a path"),
         ("data = 5", "data", "expected text"),
         (f'data = "{KEY}"', "data", "a secret stands here"),

@@ -54,6 +54,24 @@ def test_behind_a_gap_nothing_fills_until_the_image_that_crosses_it():
 
 
 @pytest.mark.kernel
+def test_what_takers_emptied_is_counted_right_across_a_gap():
+    """A taken level is given back by the image, and noted again when it is taken again."""
+    rows = tape(
+        *OPEN,
+        (10, w.GAP, 0, 0, 0),
+        (11, w.DELTA, SELL, 102, 6),
+        *book(40, (BUY, 100, 5), (SELL, 102, 5)),
+        (60, w.DELTA, SELL, 102, 7),
+        END,
+    )
+    script = [{**TAKE, "at": at, "side": BUY, "qty": 5} for at in (5, 45, 65)]
+    test = play(rows, script, sets=[[]])
+    fills = [row[1:] for row in told(test, 0, "kind", "tag", "qty") if row[0] == w.FILL]
+    assert fills == [(1, 5), (2, 5), (3, 5)]
+    assert test.bottle.reach[0, 1, 2] == test.bottle.taken_count[:, 0, 1].sum() == 1
+
+
+@pytest.mark.kernel
 def test_a_gap_is_heard_as_live_and_closes_the_gate_until_the_book_is_whole():
     rows = tape(
         *OPEN,

@@ -32,11 +32,29 @@ class BacktestCheck:
             self.find(("backtest", "end"), said, "the end itself is not included")
         if not 1 <= section.power <= POWER_MOST:
             self.find(("backtest", "power"), f"{section.power} is not 1 to {POWER_MOST}")
+        self._ranges()
         self._way("feed", section.feed)
         self._way("entry", section.entry)
         self._way("response", section.response)
         if section.cancel is not None:
             self._way("cancel", section.cancel)
+
+    def _ranges(self) -> None:
+        section, margin = self.section, self.section.margin
+        if margin is not None and section.balance is None:
+            self.find(("backtest", "margin"), "is asked of nobody", "give backtest.balance too")
+        wanted: dict[Key, tuple[Decimal | None, int]] = {
+            ("band_bps",): (section.band_bps, 10_000),
+            ("depth_growth",): (section.depth_growth, 10),
+            ("impact_ticks",): (section.impact_ticks, 1_000),
+        }
+        if margin is not None:
+            wanted["margin", "leverage"] = (margin.leverage, 1_000)
+            wanted["margin", "maintenance_bps"] = (margin.maintenance_bps, 10_000)
+            wanted["margin", "liquidation_fee_bps"] = (margin.liquidation_fee_bps, 10_000)
+        for at, (value, most) in wanted.items():
+            if value is not None and value > most:
+                self.find(("backtest", *at), f"{value} is more than {most}")
 
     def _way(self, name: str, way: Latency) -> None:
         at: Key = ("backtest", name)

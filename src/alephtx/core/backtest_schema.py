@@ -11,7 +11,10 @@ PATH = r"^[^\x00]+$"
 
 Path = Annotated[str, Meta(pattern=PATH, max_length=255)]
 LatencyKind = Literal["constant", "recorded", "feed_tied", "loaded", "table"]
-QueueModel = Literal["risk_averse", "power", "power_2", "power_3", "log", "log_2", "trades_only"]
+QueueModel = Literal[
+    "risk_averse", "power", "power_2", "power_3", "log", "log_2", "trades_only", "fifo"
+]
+SelfTrade = Literal["none", "newest", "oldest", "both", "decrement"]
 
 WAYS = ("feed", "entry", "cancel", "response")
 YEARS = range(1970, 2262)
@@ -33,12 +36,25 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True):
     points_ns: Annotated[tuple[tuple[int, int], ...], Meta(max_length=10_000)] = ()
 
 
+class MarginConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """[backtest.margin]: what positions take of an account, the same for every instrument."""
+
+    leverage: Decimal = Decimal(10)
+    maintenance_bps: Decimal = Decimal(50)
+    liquidation_fee_bps: Decimal | None = None
+
+
 class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True):
     """[backtest]: what `alephtx backtest` replays.
 
     data: folder of a catalogue. tapes: a replay file for an instrument's key, instead of the
     catalogue. start, end: moments of UTC (a date is its midnight), start included, end not; "" =
-    all. queue, power, whole_fills: as in `sim.queue`. cancel: None = as entry.
+    all. queue, power, whole_fills: as in `sim.queue`. cancel: None = as entry. The rest is as in
+    `engine.tapes.Venue`: balance: what each account begins with in each settle currency, None =
+    nobody asks for margin; filters: orders must pass the instruments' rules; band_bps: and stay
+    that near to the middle; self_trade: whose order goes when two of ours meet;
+    depth_levels: made up where a tape has best prices or trades alone; impact_ticks: what a lot of
+    ours taken does to the price.
     """
 
     data: Path = "data"
@@ -52,6 +68,15 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True):
     entry: Latency = Latency(kind="constant")
     cancel: Latency | None = None
     response: Latency = Latency(kind="constant")
+    balance: Decimal | None = None
+    margin: MarginConfig | None = None
+    filters: bool = False
+    band_bps: Decimal | None = None
+    self_trade: SelfTrade = "newest"
+    depth_levels: Annotated[int, Meta(ge=0, le=1_000)] = 0
+    depth_growth: Decimal = Decimal(1)
+    impact_ticks: Decimal | None = None
+    impact_decay_ns: Annotated[int, Meta(ge=1, le=10**15)] = 10**9
 
 
 def moment_ns(text: str) -> int:

@@ -210,7 +210,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
 def _dump_backtest(section: BacktestConfig) -> list[str]:
     fields = _plain(section)
-    ways = {name: fields.pop(name) for name in WAYS}
+    ways = {name: fields.pop(name) for name in (*WAYS, "margin")}
     lines = _dump_table("[backtest]", fields)
     for name, way in ways.items():
         if way is not None:

@@ -209,12 +209,14 @@ class Backtest:
             for rows in self._rows
             if len(rows)
         ]
-        self.started_ns = min(starts, default=0)
+        self.started_ns = max(min(starts, default=0), self._start_ns)
+        ends = [int(rows[-1]["ts_event"]) for rows in self._rows if len(rows)]
+        self.ended_ns = max(ends, default=self.started_ns)
         bottle.clock[b.K_EVENTS] = int(bottle.streams[:, b.T_EVENTS].any())
         if bottle.clock[b.K_MARK_NS] != 0:
             bottle.clock[b.K_DUE] = self.started_ns
         bottle.clock[b.K_JOURNALED] = int(self._journal is not None)
-        bottle.clock[b.K_LANES] = max(self.started_ns, self._start_ns)
+        bottle.clock[b.K_LANES] = self.started_ns
         bottle.clock[b.K_TIMER] = min(bottle.clock[b.K_LANES], bottle.clock[b.K_DUE])
         self._go = entry(r.replay, self.words, self._xs, 1)
 

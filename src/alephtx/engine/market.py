@@ -15,13 +15,13 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from alephtx.core.backtest_schema import BacktestConfig, Latency, moment_ns
+from alephtx.core.backtest_schema import BacktestConfig, Latency, MarginConfig, moment_ns
 from alephtx.core.config_schema import Config, VenueConfig
 from alephtx.core.errors import ConfigError, SimulationError
 from alephtx.core.instruments import Instrument, Instruments
 from alephtx.core.ports import Rows
 from alephtx.core.words import CLEAR, LAST_IN_MESSAGE
-from alephtx.engine.tapes import Delay, Tape, Venue
+from alephtx.engine.tapes import Delay, Margin, Tape, Venue
 from alephtx.store.catalogue import Catalogue
 from alephtx.store.damage import DataError
 from alephtx.store.ticks import Ticks, open_ticks, write_ticks
@@ -55,10 +55,19 @@ def load_market(config: Config) -> Market:
 
 def venue_of(plan: BacktestConfig) -> Venue:
     """Return how the venues of a [backtest] behave."""
+    margin = plan.margin or MarginConfig()
     return Venue(
         feed=_delay(plan.feed), entry=_delay(plan.entry),
         cancel=None if plan.cancel is None else _delay(plan.cancel), response=_delay(plan.response),
         queue=plan.queue, power=float(plan.power), whole_fills=plan.whole_fills,
+        balance=plan.balance, filters=plan.filters, band=float(plan.band_bps or 0) / 10_000,
+        margin=Margin(
+            leverage=float(margin.leverage), maintenance=float(margin.maintenance_bps) / 10_000,
+            liquidation_fee=float(margin.liquidation_fee_bps or 0) / 10_000,
+        ),
+        self_trade=plan.self_trade, depth_levels=plan.depth_levels,
+        depth_growth=float(plan.depth_growth), impact=float(plan.impact_ticks or 0),
+        impact_decay_ns=plan.impact_decay_ns,
     )  # fmt: skip
 
 

@@ -372,7 +372,9 @@ def replay(z: Rows, xs: Rows, budget: Int) -> int:
             if first == NEVER:
                 return R_END
         first = min(first, clock[b.K_TIMER])
-        if heard == first:
+        if clock[b.K_BEGUN] == 0 and first >= clock[b.K_LANES]:  # before all else of that moment
+            _timers(z, xs, clock[b.K_LANES])
+        elif heard == first:
             _hear_one(z, xs, hears, first)
         elif down == first:
             _report(z, xs, first)

@@ -143,7 +143,8 @@ def _try(runner: Runner, train: Window, test: Window) -> Tried:
         typed = _typed(runner.sweep, chosen)
         outcome = runner.outcomes(test, [typed])[0]
     return Tried(
-        train=(train.start_ns, train.end_ns), test=(test.start_ns, test.end_ns), in_sample=verdict, chosen=chosen,
+        train=(train.start_ns, train.end_ns), test=(test.start_ns, test.end_ns),
+        in_sample=verdict, chosen=chosen,
         out_of_sample=outcome,
         out_sharpe=sharpe_of(outcome) if outcome is not None and not outcome.error else None,
     )  # fmt: skip

@@ -155,7 +155,7 @@ def make_bottle(
     count, venues = len(instruments), max(1, len(instruments.venues))
     market, local = make_levels(count, span), make_levels(count if lagged else 1, span)
     fills, clock = taken_max + orders_max, np.zeros(CLOCK_WORDS, np.int64)
-    clock[K_ROOM] = lanes * 2 * orders_max + fills + 16
+    clock[K_ROOM] = lanes * count * 2 * (orders_max + accounts) + count * fills + 16
     clock[K_UP_ROOM] = lanes * intents_max
     up = make_flight(INTENT, 4 * int(clock[K_UP_ROOM]))
     down = make_flight(UPDATE, 2 * int(clock[K_ROOM]))

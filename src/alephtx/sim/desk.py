@@ -61,7 +61,6 @@ from alephtx.sim.bottle import (
     ODD_BLIND,
     ONE_ORDER,
     REACH_BEST,
-    REACH_TAKEN,
     REACH_WORST,
     T_ODD,
     T_STATUS,
@@ -97,7 +96,7 @@ def hide_orders(z: Rows, i: Int) -> None:
     """Behind a gap: let no row of the market find orders of ours."""
     reach = field(z, Z_REACH, I3)[i]
     for s in range(2):
-        reach[s, REACH_WORST], reach[s, REACH_BEST], reach[s, REACH_TAKEN] = FAR, -FAR, 0
+        reach[s, REACH_WORST], reach[s, REACH_BEST] = FAR, -FAR
 
 
 @kernel

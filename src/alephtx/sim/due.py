@@ -64,6 +64,6 @@ def venue_acts(z: Rows, now: Int) -> None:
         if streams[i, T_ODD] & ODD_BLIND != 0:
             hide_orders(z, i)
     if clock[K_MARK_NS] != 0:
-        look_at_margins(z)
-        due = min(due, now - now % clock[K_MARK_NS] + clock[K_MARK_NS])
+        again = look_at_margins(z)
+        due = now if again != 0 else min(due, now - now % clock[K_MARK_NS] + clock[K_MARK_NS])
     clock[K_DUE] = due

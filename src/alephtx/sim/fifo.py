@@ -178,7 +178,8 @@ def fifo_row(z: Rows, i: Int, kind: Int, order_id: Int, side: Int, price: Int, q
     stream[T_CHANGED] = 1
     s, old, gone, arrival, added = _change(z, 0, i, kind, order_id, s, (1 - 2 * s) * price, qty)
     if gone > 0 and (reach[s, REACH_BEST] >= old or reach[s, REACH_TAKEN] > 0):
-        hits += _gone(z, i, s, old, gone, arrival, 1 if kind == ORDER_FILL else 0)
+        traded = kind == ORDER_FILL and reach[s, REACH_BEST] >= old
+        hits += _gone(z, i, s, old, gone, arrival, 1 if traded else 0)
     if added > 0:
         key = (1 - 2 * s) * price
         if reach[s, REACH_TAKEN] > 0:

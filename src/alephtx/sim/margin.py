@@ -34,6 +34,7 @@ from alephtx.sim.bottle import (
     I2,
     I3,
     INSTRUMENTS,
+    K_GROW,
     K_MOVED,
     K_OVERFLOW,
     M_INITIAL,
@@ -233,12 +234,18 @@ def _liquidate(z: Rows, j: Int, account: Int, currency: Int) -> None:
 
 
 @kernel
-def look_at_margins(z: Rows) -> None:
-    """Liquidate every account that has less than its maintenance margin."""
+def look_at_margins(z: Rows) -> int:
+    """Liquidate every account that has less than its maintenance margin.
+
+    Returns 1 when it must be called again, as soon as there is room for reports.
+    """
     cash = field(z, Z_CASH, I3)
     for j in range(cash.shape[0]):
         for account in range(cash.shape[1]):
             for currency in range(cash.shape[2]):
                 equity, _, maintenance = value_pool(z, j, account, currency)
                 if maintenance > 0 and equity != OVERFLOW and equity < maintenance:
+                    if field(z, Z_CLOCK, I1)[K_GROW] != 0:
+                        return 1
                     _liquidate(z, j, account, currency)
+    return 0
