@@ -29,7 +29,6 @@ CLOCK_READS = {
 OFFERED = {
     "alephtx.matrix.signals": "for signal plugins, which are not ours",
     "alephtx.testing.synthetic": "for benches and users' tests",
-    "alephtx.analysis.selection": "for sweeps, and for research",
 }
 """Modules that are there for others to import, and why."""
 

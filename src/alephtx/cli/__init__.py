@@ -45,6 +45,7 @@ VERBS = {
     "backtest": "replay recorded markets and say what strategies come to",
     "data": "list, check, import and export market data",
     "report": "write the report of a run anew, or compare runs",
+    "lab": "sweep parameters over backtests and say what is luck",
     "twin": "simulate venues on this machine",
     "check": "say what is wrong with a config, line by line",
     "warm": "compile every kernel ahead of the first run",

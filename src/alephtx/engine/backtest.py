@@ -238,9 +238,9 @@ class Backtest:
                 on_batch(self.rows)
         return self
 
-    def step(self) -> bool:
-        """Run a batch; False at the end."""
-        reason = self._go(self.words, self._xs, self._batch)
+    def step(self, rows: int = 0) -> bool:
+        """Run a batch, or about so many rows; False at the end."""
+        reason = self._go(self.words, self._xs, rows or self._batch)
         if reason == r.R_GROW:
             self.bottle = b.grow_bottle(self.bottle, int(self.bottle.clock[b.K_GROW]))
             self.words[:] = b.pack_bottle(self.bottle, self._rows)
