@@ -19,7 +19,7 @@ from alephtx.core.records import EVENT
 from alephtx.engine import context as c
 from alephtx.engine.backtest import Backtest, Delay, Tape, Venue
 from alephtx.engine.ingest import importers
-from alephtx.store.importing import choose, import_file
+from alephtx.store.importing import Nowhere, choose, import_file
 from alephtx.store.reading import Options
 
 HERE = Path(__file__).parent
@@ -34,7 +34,7 @@ VENUE = Venue(
 )  # fmt: skip
 
 
-class Kept:
+class Kept(Nowhere):
     """A sink that keeps an instrument's rows in memory."""
 
     def __init__(self, instrument: Instrument) -> None:
@@ -42,13 +42,8 @@ class Kept:
         self.parts: list[Any] = []
 
     def append(self, rows: Any) -> None:
+        """Keep a copy: the importer uses its memory again."""
         self.parts.append(rows.copy())
-
-    def finish(self) -> list[Path]:
-        return []
-
-    def drop(self) -> None:
-        self.parts.clear()
 
 
 def read_market(path: Path) -> tuple[Instrument, Any]:

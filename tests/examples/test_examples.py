@@ -23,7 +23,8 @@ def runner():
 
 def stated(name):
     """Return the result that a page states: its one json block."""
-    (block,) = re.findall(r"```json\n(.*?)```", (EXAMPLES / name / "README.md").read_text(), re.S)
+    page = (EXAMPLES / name / "README.md").read_text()
+    (block,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
     return json.loads(block)
 
 

@@ -139,7 +139,7 @@ def _keep(view: View, params: Rows, state: Rows, intents: Rows) -> int:
     i = params[0]["instrument"]
     held = held_base(view, i)
     high = max(view.top[i]["bid"], view.top[i]["ask"])
-    n = 0
+    n: Int = 0
     if not usable(view, i, params[0]["max_age_ns"]) or high >= PRICE_MAX or held == OVERFLOW:
         for k in range(view.open_count[0]):
             n = _cancel(view, k, intents, n)
