@@ -24,8 +24,11 @@ from alephtx.store.reading import Options
 
 HERE = Path(__file__).parent
 RECORDINGS = {
-    "binance_usdm:BTC-USDT-PERP": HERE / "data" / "usdm_btcusdt_20240808.gz",
+    "glft": ["usdm_btcusdt_20240808.gz"],
+    "grid": ["usdm_btcusdt_20240808.gz"],
+    "trend": ["usdm_btcusdt_20240808_tops.gz"],
 }
+"""What each example replays, of `data/`."""
 MS = 1_000_000
 VENUE = Venue(
     # The recorder's clock ran 1.27 s behind the venue's: 1,275 ms make the quickest message take
@@ -62,8 +65,7 @@ def read_market(path: Path) -> tuple[Instrument, Any]:
 def run_example(name: str) -> Backtest:
     """Run examples/NAME/config.toml to the end of its recordings."""
     config = load_config(HERE / name / "config.toml")
-    keys = sorted({key for s in config.strategies.values() for key in s.instruments})
-    markets = [read_market(RECORDINGS[key]) for key in keys]
+    markets = [read_market(HERE / "data" / file) for file in RECORDINGS[name]]
     table = Instruments([instrument for instrument, _ in markets])
     return Backtest([config], table, [Tape(rows) for _, rows in markets], venue=VENUE).run()
 

@@ -22,6 +22,16 @@ SECTIONS = {
     "glft": {**ONE, "sample_ms": 50, "vol_tau_ms": 1_000, "flow_tau_ms": 1_000, "rest_ms": 0},
     "grid": {**ONE, "step_bps": "1", "recentre_bps": "5"},
     "market_maker": {**ONE, "skew_bps": "2", "rest_ms": 0},
+    "trend": {
+        **ONE,
+        "sample_ms": 20,
+        "fast_ms": 200,
+        "slow_ms": 500,
+        "vol_tau_ms": 500,
+        "band_bps": "0.01",
+        "trail_bps": "0.3",
+        "cooldown_ms": 0,
+    },
 }
 
 

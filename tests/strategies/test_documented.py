@@ -50,6 +50,7 @@ SECTIONS = {
     "glft": {"instruments": [SPOT_KEY], "qty_base": "0.1", "inventory_max_base": "1"},
     "grid": {"instruments": [SPOT_KEY], "qty_base": "0.1", "inventory_max_base": "1"},
     "market_maker": {"instruments": [SPOT_KEY], "qty_base": "0.1", "inventory_max_base": "1"},
+    "trend": {"instruments": [SPOT_KEY], "qty_base": "0.1", "inventory_max_base": "1"},
 }
 
 
