@@ -24,6 +24,7 @@ from alephtx.store.reading import Options
 
 HERE = Path(__file__).parent
 RECORDINGS = {
+    "combiner": ["usdm_btcusdt_20240808.gz"],
     "glft": ["usdm_btcusdt_20240808.gz"],
     "grid": ["usdm_btcusdt_20240808.gz"],
     "trend": ["usdm_btcusdt_20240808_tops.gz"],

@@ -19,6 +19,18 @@ from tests.strategies.world import PERP, SPOT, SPOT_KEY, World
 
 ONE = {"instruments": [SPOT_KEY], "qty_base": "0.1", "inventory_max_base": "0.3"}
 SECTIONS = {
+    "combiner": {
+        **ONE,
+        "microprice_weight": 1,
+        "imbalance_weight": "0.5",
+        "flow_weight": 1,
+        "momentum_weight": -1,
+        "tau_ms": 500,
+        "flow_tau_ms": 500,
+        "momentum_ms": 300,
+        "edge_bps": 20,
+        "cooldown_ms": 0,
+    },
     "glft": {**ONE, "sample_ms": 50, "vol_tau_ms": 1_000, "flow_tau_ms": 1_000, "rest_ms": 0},
     "grid": {**ONE, "step_bps": "1", "recentre_bps": "5"},
     "market_maker": {**ONE, "skew_bps": "2", "rest_ms": 0},

@@ -47,6 +47,12 @@ def test_tutorial_strategy_names_a_wrong_key(lean):
 
 SECTIONS = {
     "arbitrage": {"instruments": [SPOT_KEY, "b:BTC-USDT-PERP"], "qty_base": "0.1"},
+    "combiner": {
+        "instruments": [SPOT_KEY],
+        "qty_base": "0.1",
+        "inventory_max_base": "1",
+        "flow_weight": 1,
+    },
     "glft": {"instruments": [SPOT_KEY], "qty_base": "0.1", "inventory_max_base": "1"},
     "grid": {"instruments": [SPOT_KEY], "qty_base": "0.1", "inventory_max_base": "1"},
     "market_maker": {"instruments": [SPOT_KEY], "qty_base": "0.1", "inventory_max_base": "1"},
