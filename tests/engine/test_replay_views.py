@@ -225,8 +225,8 @@ def test_tapes_that_would_be_read_wrongly_are_refused(market):
         with pytest.raises(SimulationError, match=match):
             Backtest([config()], market[1], [Tape(rows)], venue=venue)
 
-    def gap(rows):
-        rows["kind"][7] = words.GAP
+    def strange(rows):
+        rows["kind"][7] = words.TIMER
 
     def falls(rows):
         rows["ts_event"][50] = 5
@@ -237,7 +237,7 @@ def test_tapes_that_would_be_read_wrongly_are_refused(market):
     def unheard(rows):
         rows["ts_recv"][60] = rows["ts_recv"][0] - 1
 
-    refused(gap, "row 7 is of kind 5, which is not simulated")
+    refused(strange, "row 7 is of kind 14, which is not simulated")
     refused(falls, "ts_event falls to 5")
     refused(unheard, "ts_recv falls to")
     refused(heard_early, "row 0 would be heard 998000000 ns before it was sent.*feed=Delay")

@@ -5,7 +5,7 @@ Follows the words of `sim.matching`'s docstring. Fills are (order_id, price, qty
 
 from dataclasses import dataclass
 
-NONE, TAKER, MAKER, BOTH = 0, 1, 2, 3
+NONE, TAKER, MAKER, BOTH, DECREMENT = 0, 1, 2, 3, 4
 
 
 @dataclass
@@ -17,6 +17,7 @@ class Own:
     qty: int
     ahead: int
     arrival: int
+    whole: int = 0
 
 
 class Naive:
@@ -159,7 +160,7 @@ class Naive:
             )
             if room < qty:
                 return "unfilled", [], qty, False
-        fills, left = [], qty
+        fills, left, whole = [], qty, qty
         while left:
             best, own = self.best(-side), (self.resting(-side) or [None])[0]
             prices = [p for p in (best, own.price if own else None) if p is not None]
@@ -177,6 +178,10 @@ class Naive:
                 left -= take
                 fills.append((order_id, level, take, left, False))
                 self.eat(-side, level, take)
+            elif own.account == account and stp == DECREMENT:
+                left, whole = self.decrement(own, left, whole)
+                fills.append((own.order_id, own.price, own.whole if own.qty else 0, own.qty, True))
+                fills.append((order_id, price, whole if left else 0, left, False))
             elif own.account == account and stp != NONE:
                 if stp != TAKER:
                     fills.append((own.order_id, own.price, 0, own.qty, True))
@@ -196,8 +201,15 @@ class Naive:
         if rests:
             self.arrivals += 1
             ahead = self.levels[side].get(price, 0)
-            self.own.append(Own(order_id, account, side, price, left, ahead, self.arrivals))
+            self.own.append(Own(order_id, account, side, price, left, ahead, self.arrivals, whole))
         return None, fills, left, rests
+
+    def decrement(self, own, left, whole):
+        cut = min(left, own.qty)
+        own.qty, own.whole = own.qty - cut, own.whole - cut
+        if not own.qty:
+            self.own.remove(own)
+        return left - cut, whole - cut
 
     def cancel(self, order_id):
         for order in self.own:

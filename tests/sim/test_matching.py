@@ -45,6 +45,7 @@ class Engine:
     def place(self, order_id, side, price, qty, account=0, tif="GTC", **extra):
         row = np.zeros(1, m.SIM_ORDER)
         row["order_id"], row["price"], row["qty"] = order_id, price, qty
+        row["whole"] = qty
         row["instrument"], row["account"], row["side"] = 1, account, side
         row["type"] = words.MARKET if extra.get("market") else words.LIMIT
         row["tif"], row["stp"] = TIF[tif], extra.get("stp", 0)
@@ -85,7 +86,7 @@ operations = st.one_of(
         seldom,
         often_gtc,
         seldom,
-        st.integers(0, 3),
+        st.integers(0, 4),
     ),
     st.tuples(st.just("cancel"), st.integers(1, 20)),
     st.tuples(st.just("reduce"), st.integers(1, 20), st.integers(0, 6)),

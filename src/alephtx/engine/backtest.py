@@ -5,8 +5,8 @@
 
 tapes: one per instrument, in the order of their table: rows of TICK or EVENT (see core.records).
 Several configs run side by side over one pass of the market, a lane each, with its own strategies'
-params, orders, positions and gate. What is not simulated yet - a gap, a halt, funding, orders one
-by one - is refused with the tape, not passed over.
+params, orders, positions and gate. What is simulated, and how: docs/simulation-market.md; rows that
+are not are refused with the tape, not passed over.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,16 +25,30 @@ from alephtx.engine import replay as r
 from alephtx.engine.arena import Arena
 from alephtx.engine.assemble import lay_out, place_stages, place_strategies
 from alephtx.engine.context import Rows, pack
-from alephtx.engine.tapes import Delay, Tape, Venue, check_tape, overtaken, paths_of, points_of
+from alephtx.engine.tapes import (
+    Delay,
+    Tape,
+    Venue,
+    by_order,
+    check_queue,
+    check_tape,
+    deepened,
+    overtaken,
+    paths_of,
+    points_of,
+    rule,
+    tops_alone,
+)
 from alephtx.matrix.inputlog import null_inputs
+from alephtx.matrix.journal import Journal
 from alephtx.matrix.journal_append import null_journal
 from alephtx.matrix.layout import Geometry
 from alephtx.sim import bottle as b
 from alephtx.sim.latency import L_AT, L_COUNT, L_DELAY, L_FIRST, L_KIND, L_RATIO_E6
 from alephtx.sim.latency import NAMES as LATENCIES
 from alephtx.sim.levels import SPAN
+from alephtx.sim.queue import FIFO, Q_FILL, Q_POWER_E6, Q_QUEUE
 from alephtx.sim.queue import NAMES as QUEUES
-from alephtx.sim.queue import Q_FILL, Q_POWER_E6, Q_QUEUE
 
 __all__ = ["Backtest", "Delay", "Tape", "Venue"]
 
@@ -63,7 +77,12 @@ class Lane(NamedTuple):
 
 
 class Backtest:
-    """See the module. words: the bottle's, for kernels of `sim`. bottle: its arrays."""
+    """See the module. words: the bottle's, for kernels of `sim`. bottle: its arrays.
+
+    journal: keeps the first config's intents and reports, as a live engine's does. start_ns: when
+    strategies begin; the market before it runs without them. remembered: ended orders that a late
+    report may be about.
+    """
 
     def __init__(
         self,
@@ -75,6 +94,8 @@ class Backtest:
         span: int = SPAN,
         batch_rows: int = BATCH_ROWS,
         remembered: int = 0,
+        journal: Journal | None = None,
+        start_ns: int = 0,
     ) -> None:
         if len(tapes) != len(instruments):
             raise SimulationError(
@@ -84,11 +105,16 @@ class Backtest:
         venue = venue or Venue()
         for tape, instrument in zip(tapes, instruments, strict=True):
             check_tape(tape, instrument.key, venue.feed)
+        tapes = [
+            deepened(tape, venue, instrument)
+            for tape, instrument in zip(tapes, instruments, strict=True)
+        ]
+        check_queue(venue, [instrument.key for instrument in instruments], tapes)
         self.instruments = instruments
-        self._batch = batch_rows
+        self._batch, self._journal, self._start_ns = batch_rows, journal, start_ns
         self._remembered = remembered or (REMEMBERED_BY_MANY if len(configs) > MANY else REMEMBERED)
         self._arena = Arena()
-        self.lanes = [self._lane(config) for config in configs]
+        self.lanes = [self._lane(number, config) for number, config in enumerate(configs)]
         first = self.lanes[0].ctx
         self._two_books = [
             bool(first.depth_wanted[i]) or overtaken(tape) for i, tape in enumerate(tapes)
@@ -98,23 +124,34 @@ class Backtest:
             instruments, lanes=len(configs), span=span, intents_max=intents,
             lagged=any(self._two_books), taken_max=256 if len(configs) == 1 else 64,
             orders_max=max(16, configs[0].risk.open_orders_max), points=points_of(venue),
+            accounts=max(1, *(len(config.accounts) for config in configs)),
         )  # fmt: skip
         self._rows = [tape.rows for tape in tapes]
         for i, tape in enumerate(tapes):
             b.load_tape(
-                self.bottle, i, tape.rows, base=tape.base, unit=tape.unit, qty_unit=tape.qty_unit
+                self.bottle,
+                i,
+                tape.rows,
+                base=tape.base,
+                unit=tape.unit,
+                qty_unit=tape.qty_unit,
+                tops=tops_alone(tape),
             )
+            if by_order(tape):
+                self.bottle.model[i, Q_QUEUE] = FIFO
         self._behave(venue)
+        rule(self.bottle, venue, instruments)
         self._listen()
         self._share_views()
         self._start()
 
     # -- making ----------------------------------------------------------------------------
 
-    def _lane(self, config: Config) -> Lane:
+    def _lane(self, number: int, config: Config) -> Lane:
         matrix = _NoMatrix(np.zeros(64, np.int64), Geometry(signals_max=1))
+        journal = self._journal.map if self._journal and not number else null_journal()
         ctx, rings = lay_out(
-            config, self.instruments, matrix, null_journal(), null_inputs(),  # type: ignore[arg-type]
+            config, self.instruments, matrix, journal, null_inputs(),  # type: ignore[arg-type]
             history=self._remembered, trades=TRADES,
             outbox=1 << (c.INTENTS_MAX * (len(config.strategies) + 1) - 1).bit_length(),
         )  # fmt: skip
@@ -123,7 +160,6 @@ class Backtest:
         ctx.addresses[:] = [moved.get(int(word), int(word)) for word in ctx.addresses]
         owners = place_stages(ctx)
         strategies = place_strategies(config, self.instruments, ctx)
-        ctx.strategies[:, c.S_ENABLED] = 1
         ctx.control[c.X_NEXT_ORDER] = first_order_id(1, 1) + 1
         return Lane(ctx, (rings, owners), strategies, pack(ctx))
 
@@ -138,7 +174,8 @@ class Backtest:
             first += len(delay.points)
             self.bottle.clock[b.K_LOAD_ON] |= int(delay.kind == "loaded")
         model = self.bottle.model
-        model[:, Q_QUEUE], model[:, Q_FILL] = QUEUES[venue.queue], int(venue.whole_fills)
+        model[model[:, Q_QUEUE] != FIFO, Q_QUEUE] = QUEUES[venue.queue]
+        model[:, Q_FILL] = int(venue.whole_fills)
         model[:, Q_POWER_E6] = round(venue.power * 1e6)
 
     def _listen(self) -> None:
@@ -172,9 +209,15 @@ class Backtest:
             for rows in self._rows
             if len(rows)
         ]
-        self.started_ns = min(starts, default=0)
-        bottle.clock[r.K_EVENTS] = int(bottle.streams[:, b.T_EVENTS].any())
-        bottle.clock[r.K_TIMER] = r.next_timer(self._xs, self.started_ns)
+        self.started_ns = max(min(starts, default=0), self._start_ns)
+        ends = [int(rows[-1]["ts_event"]) for rows in self._rows if len(rows)]
+        self.ended_ns = max(ends, default=self.started_ns)
+        bottle.clock[b.K_EVENTS] = int(bottle.streams[:, b.T_EVENTS].any())
+        if bottle.clock[b.K_MARK_NS] != 0:
+            bottle.clock[b.K_DUE] = self.started_ns
+        bottle.clock[b.K_JOURNALED] = int(self._journal is not None)
+        bottle.clock[b.K_LANES] = self.started_ns
+        bottle.clock[b.K_TIMER] = min(bottle.clock[b.K_LANES], bottle.clock[b.K_DUE])
         self._go = entry(r.replay, self.words, self._xs, 1)
 
     # -- running ---------------------------------------------------------------------------
@@ -197,6 +240,9 @@ class Backtest:
         if reason == r.R_GROW:
             self.bottle = b.grow_bottle(self.bottle, int(self.bottle.clock[b.K_GROW]))
             self.words[:] = b.pack_bottle(self.bottle, self._rows)
+        elif reason == r.R_ROOM:
+            assert self._journal is not None
+            self._journal.roll()
         elif reason == r.R_OVERFLOW:
             raise SimulationError(
                 f"value or fee of a fill at {int(self.bottle.clock[b.K_NOW])} ns is beyond money",

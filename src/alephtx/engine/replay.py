@@ -16,7 +16,7 @@ from alephtx.core.atomics import load_relaxed
 from alephtx.core.kernel import Int, inline_kernel, kernel
 from alephtx.core.packed import FIELD_WORDS, field
 from alephtx.core.ports import Rows
-from alephtx.core.words import CANCEL, CANCEL_ALL, TRADE
+from alephtx.core.words import CANCEL, CANCEL_ALL, RESYNCING, TOP, TRADE
 from alephtx.engine._call import call_stage
 from alephtx.engine.context import (
     A_ECHO,
@@ -28,10 +28,12 @@ from alephtx.engine.context import (
     F_CONTROL,
     F_EVENT,
     F_INPUTS,
+    F_LANES,
     F_LEVELS,
     F_NOW,
     F_SLOT,
     F_STRATEGIES,
+    F_TOP,
     F_UPDATE,
     I1,
     I2,
@@ -40,6 +42,8 @@ from alephtx.engine.context import (
     INTENTS,
     RING_ECHO,
     S_ENABLED,
+    S_ON_START,
+    S_ON_STOP,
     S_ON_TIMER,
     S_ON_UPDATE,
     S_TIMER_NEXT,
@@ -50,24 +54,24 @@ from alephtx.engine.context import (
     X_LANES_OPEN,
     X_UPDATE_STRATEGY,
 )
+from alephtx.engine.leg_lanes import rearm_lanes
 from alephtx.engine.step import deliver, enter_stage, run_timers, slot_to_event
-from alephtx.engine.updates import take_update
+from alephtx.engine.updates import room_left, take_update
 from alephtx.matrix.crc32c import crc_word
 from alephtx.matrix.inputlog import input_append
 from alephtx.matrix.spsc import spsc_pop
 from alephtx.sim import bottle as b
+from alephtx.sim.arrivals import arrive
+from alephtx.sim.due import venue_acts
 from alephtx.sim.flight import NEVER, flight_next, flight_send, flight_take
-from alephtx.sim.lane import arrive
 from alephtx.sim.latency import CANCEL as CANCEL_PATH
 from alephtx.sim.latency import ENTRY, delay_of
 from alephtx.sim.levels import Levels, levels_read
-from alephtx.sim.tape import local_next, log_next, log_take, run_exchange, run_local
+from alephtx.sim.tape import local_next, run_exchange, run_local
+from alephtx.sim.told import log_next, log_take, reflag
 
 # What replay returns.
-R_MORE, R_END, R_GROW, R_OVERFLOW = 0, 1, 2, 3
-
-# Words of the bottle's clock that are the loop's; see sim.bottle for the others.
-K_TIMER, K_EVENTS, K_OVER = 8, 9, 10  # K_OVER: 1 when the tapes are, and nobody decides any more
+R_MORE, R_END, R_GROW, R_OVERFLOW, R_ROOM = 0, 1, 2, 3, 4
 
 INTENT_WORDS, UPDATE_WORDS = 16, 20
 HEAR_AT_ONCE = 256
@@ -131,8 +135,9 @@ def _settle(z: Rows, x: Rows, j: Int, now: Int) -> None:
 
 @kernel
 def _show_depth(z: Rows, x: Rows, i: Int) -> None:
-    """Copy the best levels of our late book into the view."""
-    if field(z, b.Z_STREAMS, I2)[i, b.T_LAGGED] != 0:
+    """Copy the best levels of our late book into the view; behind a gap they stay as they were."""
+    stream = field(z, b.Z_STREAMS, I2)[i]
+    if stream[b.T_LAGGED] != 0 and stream[b.T_FLAGS] & RESYNCING == 0:
         levels = Levels(
             field(z, b.Z_LOCAL_LOTS, I3),
             field(z, b.Z_LOCAL_BITS, I3),
@@ -142,11 +147,34 @@ def _show_depth(z: Rows, x: Rows, i: Int) -> None:
 
 
 @kernel
-def _hear_all(z: Rows, x: Rows, now: Int) -> None:
+def _hear_rare(z: Rows, xs: Rows, i: Int, fresh: Int) -> None:
+    """Take a slot where some of those told are no touch: each lane's gate hears of it.
+
+    fresh: 1 = the slot taken before is not in the view yet.
+    """
+    first = xs[0]
+    slot, top = field(first, F_SLOT, TOPS), field(first, F_TOP, TOPS)
+    if fresh != 0:
+        slot_to_event(first)
+    log_take(z, i, slot)
+    rare = (slot[0]["aux"] >> 32) & 0xFF > TOP
+    for j in range(xs.shape[0] if rare else 1):
+        field(xs[j], F_SLOT, TOPS)[0] = slot[0]
+        kept = field(xs[j], F_NOW, I1)[0]
+        _set_now(xs[j], slot[0]["ts_recv"])
+        slot_to_event(xs[j])
+        _set_now(xs[j], kept)
+    reflag(z, i, slot, top[i : i + 1])
+    _show_depth(z, first, i)
+
+
+@kernel
+def _hear_all(z: Rows, xs: Rows, now: Int) -> None:
     """Bring the view up to now, for instruments whose news enters no strategy.
 
-    The view's tops and levels are one memory for all lanes: x is any of them.
+    The view's tops and levels are one memory for all lanes.
     """
+    x = xs[0]
     streams, slot = field(z, b.Z_STREAMS, I2), field(x, F_SLOT, TOPS)
     for i in range(streams.shape[0]):
         if streams[i, b.T_HEARD] == 0 or streams[i, b.T_EVENTS] != 0:
@@ -155,6 +183,10 @@ def _hear_all(z: Rows, x: Rows, now: Int) -> None:
         while heard == HEAR_AT_ONCE:
             heard = run_local(z, i, now, HEAR_AT_ONCE) if streams[i, b.T_LAGGED] != 0 else 0
             while log_next(z, i) <= now:
+                if streams[i, b.T_RARE] != 0:
+                    _hear_rare(z, xs, i, fresh)
+                    fresh = 0
+                    continue
                 log_take(z, i, slot)
                 fresh = 1
         if fresh != 0:
@@ -170,8 +202,10 @@ def _hear_one(z: Rows, xs: Rows, i: Int, now: Int) -> None:
         run_local(z, i, now, 1)
         if log_next(z, i) > now:  # a message that told nothing new
             return
-    _hear_all(z, first, now)
+    _hear_all(z, xs, now)
     log_take(z, i, field(first, F_SLOT, TOPS))
+    if field(z, b.Z_STREAMS, I2)[i, b.T_RARE] != 0:
+        reflag(z, i, field(first, F_SLOT, TOPS), field(first, F_TOP, TOPS)[i : i + 1])
     _show_depth(z, first, i)
     venue = field(z, b.Z_STREAMS, I2)[i, b.T_VENUE]
     for j in range(xs.shape[0]):
@@ -200,11 +234,11 @@ def _report(z: Rows, xs: Rows, now: Int) -> None:
     _set_now(x, now)
     take_update(x, np.int64(update[0]["account"]))
     digest[j] = fold(digest[j], field(x, F_ADDRESSES, I1)[A_UPDATE], UPDATE_WORDS)
-    if field(z, b.Z_CLOCK, I1)[K_OVER] != 0:
+    if field(z, b.Z_CLOCK, I1)[b.K_OVER] != 0:
         return
     s = field(x, F_CONTROL, I1)[X_UPDATE_STRATEGY]
     if s >= 0 and field(x, F_STRATEGIES, I2)[s, S_ON_UPDATE] != 0:
-        _hear_all(z, x, now)
+        _hear_all(z, xs, now)
         enter_stage(x, s, S_ON_UPDATE)
     _settle(z, x, j, now)
 
@@ -237,13 +271,53 @@ def next_timer(xs: Rows, now: Int) -> int:
 
 
 @kernel
+def _begin(z: Rows, xs: Rows, now: Int) -> None:
+    """Enable every strategy, as the engine's command does."""
+    for j in range(xs.shape[0]):
+        x = xs[j]
+        strategies = field(x, F_STRATEGIES, I2)
+        _set_now(x, now)
+        for s in range(strategies.shape[0]):
+            strategies[s, S_ENABLED] = 1
+            rearm_lanes(field(x, F_LANES, I3)[s], now)
+            enter_stage(x, s, S_ON_START)
+        _settle(z, x, j, now)
+
+
+@kernel
+def _end(z: Rows, xs: Rows) -> None:
+    """Stop every strategy, as the engine's command does; what it sends now still arrives."""
+    market = field(z, b.Z_CLOCK, I1)[b.K_NOW]
+    for j in range(xs.shape[0]):
+        x = xs[j]
+        strategies, now = field(x, F_STRATEGIES, I2), max(market, field(x, F_NOW, I1)[0])
+        _set_now(x, now)
+        for s in range(strategies.shape[0]):
+            if strategies[s, S_ENABLED] != 0:
+                enter_stage(x, s, S_ON_STOP)
+                strategies[s, S_ENABLED] = 0
+        _settle(z, x, j, now)
+
+
+@kernel
 def _timers(z: Rows, xs: Rows, now: Int) -> None:
-    _hear_all(z, xs[0], now)
+    """Let the venue do what is due, then the lanes."""
+    clock = field(z, b.Z_CLOCK, I1)
+    if clock[b.K_DUE] <= now:
+        venue_acts(z, now)
+    if clock[b.K_LANES] > now:
+        clock[b.K_TIMER] = min(clock[b.K_LANES], clock[b.K_DUE])
+        return
+    _hear_all(z, xs, now)
+    if clock[b.K_BEGUN] == 0:
+        clock[b.K_BEGUN] = 1
+        _begin(z, xs, now)
     for j in range(xs.shape[0]):
         _set_now(xs[j], now)
         run_timers(xs[j])
         _settle(z, xs[j], j, now)
-    field(z, b.Z_CLOCK, I1)[K_TIMER] = next_timer(xs, now)
+    clock[b.K_LANES] = next_timer(xs, now)
+    clock[b.K_TIMER] = min(clock[b.K_LANES], clock[b.K_DUE])
 
 
 @kernel
@@ -262,9 +336,10 @@ def _next_heard(z: Rows) -> tuple[int, int]:
 def replay(z: Rows, xs: Rows, budget: Int) -> int:
     """Go on until about `budget` rows more have run; R_MORE, R_END, or what Python must do first.
 
-    R_GROW: enlarge what clock[K_GROW] names and call again. R_OVERFLOW: a fill's money did not fit.
-    After the last row what is under way still arrives and is reported, but no strategy is entered:
-    it would see a market that stands still, and could go on for ever.
+    R_GROW: enlarge what clock[K_GROW] names and call again. R_ROOM: roll lane 0's journal and call
+    again. R_OVERFLOW: a fill's money did not fit. After the last row strategies are stopped; what
+    is under way still arrives and is reported, but none is entered any more: it would see a market
+    that stands still, and could go on for ever.
     """
     clock, streams = field(z, b.Z_CLOCK, I1), field(z, b.Z_STREAMS, I2)
     up_place, up_ring = field(z, b.Z_UP_PLACE, I1), field(z, b.Z_UP_RING, I2)
@@ -275,8 +350,10 @@ def replay(z: Rows, xs: Rows, budget: Int) -> int:
             return R_GROW
         if clock[b.K_OVERFLOW] != 0:
             return R_OVERFLOW
+        if clock[b.K_JOURNALED] != 0 and room_left(xs[0]) == 0:
+            return R_ROOM
         heard, hears = NEVER, 0
-        if clock[K_EVENTS] != 0:
+        if clock[b.K_EVENTS] != 0:
             heard, hears = _next_heard(z)
         market, at, other = streams[0, b.T_TS], 0, NEVER
         for i in range(1, count):
@@ -286,17 +363,23 @@ def replay(z: Rows, xs: Rows, budget: Int) -> int:
                 other = min(other, streams[i, b.T_TS])
         up, down = flight_next(up_place, up_ring), flight_next(down_place, down_ring)
         first = min(market, up, down, heard)
-        if first == NEVER:
-            return R_END
         if market == NEVER and heard == NEVER:
-            clock[K_OVER], clock[K_TIMER] = 1, NEVER
-        first = min(first, clock[K_TIMER])
-        if heard == first:
+            clock[b.K_TIMER] = NEVER
+            if clock[b.K_OVER] == 0:
+                clock[b.K_OVER] = 1
+                _end(z, xs)
+                continue
+            if first == NEVER:
+                return R_END
+        first = min(first, clock[b.K_TIMER])
+        if clock[b.K_BEGUN] == 0 and first >= clock[b.K_LANES]:  # before all else of that moment
+            _timers(z, xs, clock[b.K_LANES])
+        elif heard == first:
             _hear_one(z, xs, hears, first)
         elif down == first:
             _report(z, xs, first)
         elif market == first:
-            upto = min(up, clock[K_TIMER], other)
+            upto = min(up, clock[b.K_TIMER], other)
             run_exchange(z, at, min(heard, down), upto)
         elif up == first:
             _arrival(z, first)

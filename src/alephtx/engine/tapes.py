@@ -1,20 +1,63 @@
 """What a backtest is given - tapes, and how the venues behave - and what of it is refused."""
 
+from collections.abc import Sequence
+from decimal import Decimal
 from itertools import pairwise
+from math import ceil
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from alephtx.core.errors import SimulationError
+from alephtx.core.instruments import Instrument, Instruments
 from alephtx.core.ports import Rows
 from alephtx.core.records import EVENT, TICK
-from alephtx.core.words import CLEAR, DELTA, TICK_EXCHANGE, TICK_LOCAL, TOP, TRADE
+from alephtx.core.units import MONEY_SCALE, from_decimal
+from alephtx.core.words import (
+    BAR,
+    CLEAR,
+    DELTA,
+    FUNDING,
+    GAP,
+    INDEX,
+    LIQUIDATION,
+    MARK,
+    ORDER_ADD,
+    ORDER_CHANGE,
+    ORDER_DELETE,
+    ORDER_FILL,
+    SEQ,
+    STATUS,
+    TICK_EXCHANGE,
+    TICK_LOCAL,
+    TOP,
+    TRADE,
+)
+from alephtx.sim.bottle import (
+    K_MARK_NS,
+    K_STP,
+    M_BAND,
+    M_FILTERS,
+    M_IMPACT,
+    M_IMPACT_NS,
+    M_INITIAL,
+    M_LIQUIDATION,
+    M_MAINTENANCE,
+    ODD_RULES,
+    T_ODD,
+    Bottle,
+)
+from alephtx.sim.depth import calibrate, deepen
 from alephtx.sim.latency import CANCEL, ENTRY, FEED, RESPONSE
 from alephtx.sim.latency import NAMES as LATENCIES
 from alephtx.sim.queue import NAMES as QUEUES
+from alephtx.sim.state import STP_NAMES
 
-SIMULATED = (DELTA, TRADE, TOP, CLEAR)
+BOOK = (DELTA, TRADE, TOP, CLEAR)
+BY_ORDER = (ORDER_ADD, ORDER_CHANGE, ORDER_DELETE, ORDER_FILL)
+LEVELS = (*BOOK, GAP, SEQ, FUNDING, MARK, INDEX, STATUS, BAR, LIQUIDATION)
+SIMULATED = (*LEVELS, *BY_ORDER)
 CHECKED_AT_ONCE = 1 << 20
 RATIO_MAX = 1_000
 
@@ -37,8 +80,29 @@ class Delay(msgspec.Struct, frozen=True, kw_only=True):
     points: tuple[tuple[int, int], ...] = ()
 
 
+class Margin(msgspec.Struct, frozen=True, kw_only=True):
+    """What a position takes of an account: 1 / leverage of its value; below maintenance it ends.
+
+    maintenance, liquidation_fee: fractions of the value.
+    """
+
+    leverage: float = 10.0
+    maintenance: float = 0.005
+    liquidation_fee: float = 0.0
+
+
 class Venue(msgspec.Struct, frozen=True, kw_only=True):
-    """How the simulated venues behave. cancel: None = as entry. queue, fill: see `sim.queue`."""
+    """How the simulated venues behave. cancel: None = as entry. queue, fill: see `sim.queue`.
+
+    balance: what each account begins with in each settle currency; None: nobody asks for margin.
+    margin: of every instrument that `margins` does not name by its key. margin_every_ns: how often
+    the venue looks at margins. filters: orders must pass the instruments' grid, sizes and least
+    value; band: and stay within this fraction of the middle (0: no band). self_trade: none, newest,
+    oldest, both or decrement, as `sim.matching` has them. depth_levels: levels made up behind the
+    touch of tapes that have best prices or trades alone, see `sim.depth` (0: none), depth_growth:
+    how their sizes grow from one to the next. impact: ticks that a lot of ours taken pushes the
+    price we pay, fading by e each impact_decay_ns, see `sim.impact` (0: none).
+    """
 
     feed: Delay = Delay(kind="recorded")
     entry: Delay = Delay()
@@ -47,12 +111,130 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True):
     queue: str = "risk_averse"
     power: float = 2.0
     whole_fills: bool = False
+    balance: Decimal | None = None
+    margin: Margin = Margin()
+    margins: dict[str, Margin] = {}
+    margin_every_ns: int = 1_000_000_000
+    filters: bool = False
+    band: float = 0.0
+    self_trade: str = "newest"
+    depth_levels: int = 0
+    depth_growth: float = 1.0
+    impact: float = 0.0
+    impact_decay_ns: int = 1_000_000_000
 
 
 def overtaken(tape: Tape) -> bool:
     """Say whether messages of a tape overtook each other: only a second book can follow."""
     apart = TICK_EXCHANGE | TICK_LOCAL
     return bool((tape.rows["flags"] & apart).any()) if len(tape.rows) else False
+
+
+def tops_alone(tape: Tape) -> bool:
+    """Say whether a tape tells best prices and no levels, so that a pair of them is its image."""
+    rows = tape.rows
+    return bool(len(rows) and (rows["kind"] == TOP).any() and not (rows["kind"] == DELTA).any())
+
+
+def by_order(tape: Tape) -> bool:
+    """Say whether a tape tells single orders: our places in its queues are known then."""
+    rows = tape.rows
+    return bool(len(rows) and rows.dtype == EVENT and (rows["kind"] >= ORDER_ADD).any())
+
+
+def deepened(tape: Tape, venue: Venue, instrument: Instrument) -> Tape:
+    """Return a tape with the depth that the venue asks for, where it has none of its own."""
+    levels, growth = venue.depth_levels, venue.depth_growth
+    if not 0 <= levels <= 1_000 or not 0 < growth <= 10:
+        raise SimulationError(
+            f"{levels} levels made up, growing {growth} times",
+            remedy="use 0 to 1,000 levels and a growth up to 10",
+        )
+    rows = tape.rows
+    kinds = np.isin((DELTA, ORDER_ADD, TOP, TRADE), rows["kind"])
+    if levels == 0 or kinds[:2].any() or not kinds[2:].any():
+        return tape
+    if overtaken(tape):
+        raise SimulationError(
+            f"{instrument.key}: depth for a tape on which messages overtook each other",
+            remedy="use depth_levels=0, or a recording of one connection",
+        )
+    wide = np.zeros(len(rows), EVENT)
+    for name in ("ts_event", "ts_recv", "kind", "side", "flags"):
+        wide[name] = rows[name]
+    wide["price"] = tape.base + rows["price"].astype(np.int64) * tape.unit
+    wide["qty"] = rows["qty"].astype(np.int64) * tape.qty_unit
+    step = max(1, from_decimal(instrument.tick_size, instrument.price_scale))
+    return Tape(deepen(wide, calibrate(wide, levels, step=step, growth=growth)))
+
+
+def check_queue(venue: Venue, keys: Sequence[str], tapes: Sequence[Tape]) -> None:
+    """Refuse a queue that a tape cannot tell, and a tape that is two things at once."""
+    for key, tape in zip(keys, tapes, strict=True):
+        single = by_order(tape)
+        if venue.queue == "fifo" and not single:
+            raise SimulationError(
+                f"{key}: queue 'fifo' of a tape without single orders",
+                remedy="choose a model of the queue, or import a recording order by order",
+            )
+        if single and np.isin(tape.rows["kind"], (DELTA, TOP)).any():
+            raise SimulationError(
+                f"{key}: the tape has levels beside single orders",
+                remedy="leave the rows of one kind out",
+            )
+
+
+def rule(bottle: Bottle, venue: Venue, instruments: Instruments) -> None:
+    """Lay down margin, filters and self-trade prevention of every instrument."""
+    if venue.self_trade not in STP_NAMES:
+        raise SimulationError(
+            f"self_trade {venue.self_trade!r}", remedy=f"one of {', '.join(STP_NAMES)}"
+        )
+    strange = set(venue.margins) - {instrument.key for instrument in instruments}
+    if strange:
+        raise SimulationError(
+            f"margins of {min(strange)}", remedy="name instruments of the table by their keys"
+        )
+    if not 0 <= venue.band < 1 or venue.margin_every_ns < 1:
+        raise SimulationError(
+            f"band {venue.band}, margins looked at each {venue.margin_every_ns} ns",
+            remedy="a band is a fraction below 1, and margins are looked at after 1 ns or more",
+        )
+    if not 0 <= venue.impact <= 1_000_000 or venue.impact_decay_ns < 1:
+        raise SimulationError(
+            f"impact {venue.impact} ticks a lot, fading in {venue.impact_decay_ns} ns",
+            remedy="it may not be negative, nor above a million, and fades in 1 ns or more",
+        )
+    bottle.clock[K_STP] = STP_NAMES[venue.self_trade]
+    terms = bottle.terms
+    terms[:, M_FILTERS], terms[:, M_BAND] = int(venue.filters), round(venue.band * 1e8)
+    terms[:, M_IMPACT], terms[:, M_IMPACT_NS] = round(venue.impact * 1e8), venue.impact_decay_ns
+    for i, instrument in enumerate(instruments):
+        margin = venue.margins.get(instrument.key, venue.margin)
+        _check_margin(instrument.key, margin)
+        terms[i, M_INITIAL] = ceil(1e8 / margin.leverage)
+        terms[i, M_MAINTENANCE] = round(margin.maintenance * 1e8)
+        terms[i, M_LIQUIDATION] = round(margin.liquidation_fee * 1e8)
+    if venue.balance is not None:
+        bottle.cash[:] = from_decimal(venue.balance, MONEY_SCALE)
+        bottle.clock[K_MARK_NS] = venue.margin_every_ns
+    if venue.filters or venue.balance is not None:
+        bottle.streams[:, T_ODD] |= ODD_RULES
+
+
+def _check_margin(key: str, margin: Margin) -> None:
+    fractions = margin.maintenance, margin.liquidation_fee
+    if not 1 <= margin.leverage <= 1_000 or not all(0 <= part < 1 for part in fractions):
+        raise SimulationError(
+            f"{key}: leverage {margin.leverage}, maintenance {margin.maintenance}, "
+            f"liquidation fee {margin.liquidation_fee}",
+            remedy="leverage is 1 to 1,000, the others are fractions below 1",
+        )
+    if margin.maintenance > 1 / margin.leverage:
+        raise SimulationError(
+            f"{key}: maintenance {margin.maintenance} at leverage {margin.leverage}",
+            remedy="a position that was just opened would be liquidated: lower one of them",
+        )
 
 
 def paths_of(venue: Venue) -> tuple[tuple[int, Delay], ...]:
@@ -102,7 +284,7 @@ def check_tape(tape: Tape, key: str, feed: Delay) -> None:
     last = {TICK_EXCHANGE: -1, TICK_LOCAL: -1}
     for first in range(0, len(rows), CHECKED_AT_ONCE):
         part = rows[first : first + CHECKED_AT_ONCE]
-        strange = ~np.isin(part["kind"], SIMULATED)
+        strange = ~np.isin(part["kind"], SIMULATED if rows.dtype == EVENT else LEVELS)
         if strange.any():
             k = int(strange.argmax())
             raise SimulationError(

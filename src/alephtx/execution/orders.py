@@ -349,9 +349,11 @@ def _move(
         return APPLIED
     if waiting:
         return DUPLICATE
+    replaced = False
     if kind == REPLACE_ACK:
         if update[0]["qty"] <= 0 or update[0]["qty"] >= MAX_VALUE or update[0]["price"] <= 0:
             return INVALID
+        replaced = rows[k]["qty"] != update[0]["qty"] or rows[k]["price"] != update[0]["price"]
         rows[k]["qty"], rows[k]["price"] = update[0]["qty"], update[0]["price"]
     if kind == REPLACE_ACK or (kind == CANCEL_REJECT and old == PENDING_REPLACE) or over:
         rows[k]["spare"] = 0
@@ -363,7 +365,7 @@ def _move(
     if over:
         rows[k]["reason"] = min(np.int64(update[0]["reason"]), 255)
         rows[k]["code"] = update[0]["code"]
-    if target == old:
+    if target == old and not replaced:
         return DUPLICATE
     rows[k]["status"] = target
     return APPLIED

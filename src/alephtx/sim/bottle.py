@@ -19,7 +19,8 @@ from alephtx.sim.flight import NEVER, Flight, grow_flight, make_flight
 from alephtx.sim.latency import L_KIND, LATENCY_WORDS, PATHS, RECORDED
 from alephtx.sim.levels import SPAN, make_levels
 from alephtx.sim.queue import MODEL_WORDS
-from alephtx.sim.state import FAR, FILL_ROW, SIM_ORDER
+from alephtx.sim.resting import grow_resting, make_resting
+from alephtx.sim.state import FAR, FILL_ROW, SIM_ORDER, STP_EXPIRE_TAKER
 
 Rows = np.ndarray[Any, Any]
 
@@ -32,7 +33,15 @@ T_HEAD, T_TAIL = 14, 15  # of the log
 T_BID, T_BID_QTY, T_ASK, T_ASK_QTY = 16, 17, 18, 19  # the touch last told
 T_IMAGE, T_CHANGED, T_FEED_NS, T_SLOT = 20, 21, 22, 23
 T_EVENTS = 24  # 1 = a strategy is entered at each slot, not by timers only
-STREAM_WORDS = 32
+T_ODD = 25  # ODD_* bits: why an order takes the long way, see sim.desk
+T_STATUS = 26  # what the venue said last, 0 = nothing
+T_FLAGS, T_RARE = 27, 28  # flags of what we are told; rare slots in the log, see sim.rare
+T_MARK, T_RATE, T_FUND_AT = 29, 30, 31  # mark in ticks, funding rate x 1e12 and when it is paid
+T_TOPS, T_IMAGES = 32, 33  # 1 = best prices alone; images so far, of the exchange's side and ours
+STREAM_WORDS = 40
+
+ODD_BLIND, ODD_STATUS, ODD_RULES = 1, 2, 4
+"""Bits of T_ODD: behind a gap, not trading, and rules of the venue that each order must pass."""
 
 # Columns of `reach`, by side: our worst and best resting key over all lanes, levels taken from.
 REACH_WORST, REACH_BEST, REACH_TAKEN = 0, 1, 2
@@ -40,9 +49,21 @@ REACH_WORST, REACH_BEST, REACH_TAKEN = 0, 1, 2
 # Words of `clock`.
 K_NOW, K_ROWS, K_GROW, K_LOAD_ON = 0, 1, 2, 3
 K_ROOM, K_UP_ROOM = 4, 5  # the reports that one row, the orders that one moment can bring
-K_GROW_LOG, K_GROW_UP, K_GROW_DOWN = 1, 2, 3  # what K_GROW asks room for
+K_GROW_LOG, K_GROW_UP, K_GROW_DOWN, K_GROW_RESTING = 1, 2, 3, 4  # what K_GROW asks room for
 K_OVERFLOW = 6  # 1 = a fee or value was too large for money
-CLOCK_WORDS = 16
+K_TIMER = 8  # when the loop must look at timers: the lanes' or the venue's own
+K_EVENTS, K_OVER = 9, 10  # 1 where news enters strategies; 1 when the tapes are over
+K_DUE, K_LANES = 11, 12  # when the venue acts by itself; the lanes' next timer
+K_STP, K_MOVED = 13, 14  # self-trade prevention; movements of money so far
+K_MARK_NS = 15  # how often the venue looks at margins, 0 = never
+K_RESTING = 16  # recorded orders of the exchange's side and of ours, see sim.fifo
+K_BEGUN, K_JOURNALED = 17, 18  # 1 when strategies have begun; 1 where lane 0 keeps a journal
+CLOCK_WORDS = 24
+
+# Columns of `terms`: fractions x 1e8; 1 where orders must pass the instrument's filters.
+M_INITIAL, M_MAINTENANCE, M_LIQUIDATION, M_BAND, M_FILTERS = 0, 1, 2, 3, 4
+M_IMPACT, M_IMPACT_NS = 5, 6  # ticks a lot x 1e8, 0 = none; see sim.impact
+TERM_WORDS = 8
 
 
 class Bottle(NamedTuple):
@@ -87,6 +108,11 @@ class Bottle(NamedTuple):
     down_free: Rows
     down_lane: Rows
     down_rows: Rows  # UPDATE
+    held: Rows  # int64 (J, accounts, I): lots, as the venue knows them
+    cash: Rows  # int64 (J, accounts, currencies): money in and out, see sim.books
+    terms: Rows  # int64 (I, TERM_WORDS)
+    pushed: Rows  # float64 (J, I, 2): lots that still push a price, and since when
+    resting: Rows  # int64 (2, orders, words), see sim.resting
 
 
 (
@@ -94,11 +120,13 @@ class Bottle(NamedTuple):
     Z_ORDERS, Z_LIVE, Z_MATCH, Z_TAKEN, Z_TAKEN_COUNT, Z_MODEL, Z_NEAR, Z_REACH, Z_STREAMS, Z_LOG,
     Z_FILLS, Z_ORDER, Z_INTENT, Z_INSTRUMENTS, Z_LATENCY, Z_POINTS, Z_LOAD, Z_LAST, Z_DIGEST,
     Z_CLOCK, Z_UP_PLACE, Z_UP_RING, Z_UP_FREE, Z_UP_LANE, Z_UP_ROWS, Z_DOWN_PLACE, Z_DOWN_RING,
-    Z_DOWN_FREE, Z_DOWN_LANE, Z_DOWN_ROWS, Z_ROWS,
-) = range(40)  # fmt: skip
+    Z_DOWN_FREE, Z_DOWN_LANE, Z_DOWN_ROWS, Z_HELD, Z_CASH, Z_TERMS,
+    Z_PUSHED, Z_RESTING, Z_ROWS,
+) = range(45)  # fmt: skip
 
 # Samples for `field`: they give dtype and dimensions, their content is never read.
 I1, I2, I3 = np.zeros(1, np.int64), np.zeros((1, 1), np.int64), np.zeros((1, 1, 1), np.int64)
+F3 = np.zeros((1, 1, 1))
 I4, I5 = np.zeros((1, 1, 1, 1), np.int64), np.zeros((1, 1, 1, 1, 1), np.int64)
 LANE_ORDERS, ONE_ORDER = np.zeros((1, 1, 1, 1), SIM_ORDER), np.zeros(1, SIM_ORDER)
 FILLS, SLOTS = np.zeros(1, FILL_ROW), np.zeros((1, 1), TOP_ROW)
@@ -116,6 +144,7 @@ def make_bottle(
     taken_max: int = 256,
     log_slots: int = 4096,
     intents_max: int = 64,
+    accounts: int = 1,
     points: Rows | None = None,
 ) -> Bottle:
     """Return an empty bottle.
@@ -126,21 +155,18 @@ def make_bottle(
     count, venues = len(instruments), max(1, len(instruments.venues))
     market, local = make_levels(count, span), make_levels(count if lagged else 1, span)
     fills, clock = taken_max + orders_max, np.zeros(CLOCK_WORDS, np.int64)
-    clock[K_ROOM] = lanes * 2 * orders_max + fills + 16
+    clock[K_ROOM] = lanes * count * 2 * (orders_max + accounts) + count * fills + 16
     clock[K_UP_ROOM] = lanes * intents_max
     up = make_flight(INTENT, 4 * int(clock[K_UP_ROOM]))
     down = make_flight(UPDATE, 2 * int(clock[K_ROOM]))
-    reach = np.zeros((count, 2, 3), np.int64)
-    reach[:, :, REACH_WORST], reach[:, :, REACH_BEST] = FAR, -FAR
-    near = np.zeros((count, 2, 3, lanes), np.int64)
-    near[:, :, 0], near[:, :, 1] = FAR, -FAR
-    streams = np.zeros((count, STREAM_WORDS), np.int64)
-    streams[:, T_UNIT] = streams[:, T_QTY_UNIT] = 1
-    streams[:, T_TS] = NEVER
+    reach, near, streams = _far(count, lanes)
     rows = instruments.rows()
     streams[:, T_VENUE] = rows["venue"]
     latency = np.zeros((venues, PATHS, LATENCY_WORDS), np.int64)
     latency[:, 0, L_KIND] = RECORDED
+    clock[K_DUE] = clock[K_LANES] = NEVER
+    clock[K_STP] = STP_EXPIRE_TAKER
+    currencies = len(instruments.currencies)
     return Bottle(
         *market,
         *local,
@@ -170,7 +196,24 @@ def make_bottle(
         up_place=up.place, up_ring=up.ring, up_free=up.free, up_lane=up.lane, up_rows=up.rows,
         down_place=down.place, down_ring=down.ring, down_free=down.free, down_lane=down.lane,
         down_rows=down.rows,
+        held=np.zeros((lanes, accounts, count), np.int64),
+        cash=np.zeros((lanes, accounts, currencies), np.int64),
+        terms=np.zeros((count, TERM_WORDS), np.int64),
+        pushed=np.zeros((lanes, count, 2)),
+        resting=make_resting(),
     )  # fmt: skip
+
+
+def _far(count: int, lanes: int) -> tuple[Rows, Rows, Rows]:
+    """Return reach, near and streams of instruments of which nothing is known yet."""
+    reach = np.zeros((count, 2, 3), np.int64)
+    reach[:, :, REACH_WORST], reach[:, :, REACH_BEST] = FAR, -FAR
+    near = np.zeros((count, 2, 3, lanes), np.int64)
+    near[:, :, 0], near[:, :, 1] = FAR, -FAR
+    streams = np.zeros((count, STREAM_WORDS), np.int64)
+    streams[:, T_UNIT] = streams[:, T_QTY_UNIT] = 1
+    streams[:, T_TS] = NEVER
+    return reach, near, streams
 
 
 def pack_bottle(bottle: Bottle, tapes: list[Rows]) -> Rows:
@@ -180,11 +223,13 @@ def pack_bottle(bottle: Bottle, tapes: list[Rows]) -> Rows:
 
 
 def load_tape(
-    bottle: Bottle, i: int, rows: Rows, *, base: int = 0, unit: int = 1, qty_unit: int = 1
-) -> None:
-    """Put the rows of an instrument before the exchange's and our side."""
+    bottle: Bottle, i: int, rows: Rows, *, base: int = 0, unit: int = 1, qty_unit: int = 1,
+    tops: bool = False,
+) -> None:  # fmt: skip
+    """Put the rows of an instrument before the exchange's and our side. tops: see T_TOPS."""
     stream = bottle.streams[i]
     stream[T_COUNT], stream[T_WIDE] = len(rows), int(rows.dtype == EVENT)
+    stream[T_TOPS] = int(tops)
     stream[T_BASE], stream[T_UNIT], stream[T_QTY_UNIT] = base, unit, qty_unit
     stream[T_TS] = rows[0]["ts_event"] if len(rows) else NEVER
 
@@ -199,6 +244,10 @@ def grow_bottle(bottle: Bottle, what: int) -> Bottle:
             for at in range(int(stream[T_HEAD]), int(stream[T_TAIL])):
                 log[i, at & (2 * n - 1)] = bottle.log[i, at & (n - 1)]
         return bottle._replace(log=log)
+    if what == K_GROW_RESTING:
+        images = bottle.streams[:, T_IMAGES : T_IMAGES + 2]
+        counts = bottle.clock[K_RESTING : K_RESTING + 2]
+        return bottle._replace(resting=grow_resting(bottle.resting, images, counts))
     way = "up" if what == K_GROW_UP else "down"
     names = [f"{way}_{part}" for part in Flight._fields]
     grown = grow_flight(Flight(*(getattr(bottle, name) for name in names)))

@@ -1,32 +1,30 @@
 """One lane of a bottle: its orders at the venue, and the reports that go home. See `sim.bottle`."""
 
-import numpy as np
-
 from alephtx.core.kernel import Int, inline_kernel, kernel
 from alephtx.core.packed import field
 from alephtx.core.units import CEIL, OVERFLOW, mul_div_checked, notional
 from alephtx.core.words import (
     ACK,
-    CANCEL,
     CANCEL_ACK,
-    CANCEL_ALL,
     CANCEL_REJECT,
     CANCELED,
     EXPIRE,
     EXPIRED,
     FILL,
     FILLED,
+    FOREIGN,
     MAKER,
     NEW,
     PARTIALLY_FILLED,
-    PLACE,
     REASON_NOT_FILLED,
     REASON_OTHER,
     REASON_UNKNOWN_ORDER,
     REASON_WOULD_CROSS,
     REJECT,
     REJECTED,
+    REPLACE_ACK,
 )
+from alephtx.sim.books import book_fill
 from alephtx.sim.bottle import (
     FILLS,
     I1,
@@ -35,13 +33,13 @@ from alephtx.sim.bottle import (
     I4,
     I5,
     INSTRUMENTS,
-    INTENTS,
     K_GROW,
     K_GROW_DOWN,
     K_NOW,
     K_OVERFLOW,
     K_ROOM,
     LANE_ORDERS,
+    M_IMPACT,
     ONE_ORDER,
     REACH_BEST,
     REACH_TAKEN,
@@ -75,11 +73,12 @@ from alephtx.sim.bottle import (
     Z_STREAMS,
     Z_TAKEN,
     Z_TAKEN_COUNT,
+    Z_TERMS,
     Z_TOP_KEY,
     Z_TOP_SEQ,
-    Z_UP_ROWS,
 )
 from alephtx.sim.flight import flight_send
+from alephtx.sim.impact import push
 from alephtx.sim.latency import RESPONSE, delay_of
 from alephtx.sim.levels import Levels
 from alephtx.sim.matching import (
@@ -90,7 +89,7 @@ from alephtx.sim.matching import (
     cancel,
     place,
 )
-from alephtx.sim.state import FAR, Rows
+from alephtx.sim.state import FAR, REDUCED_SELF, Rows, match_crossed, remove
 
 E8 = 100_000_000
 
@@ -142,7 +141,7 @@ def note_reach(z: Rows, j: Int, i: Int) -> None:
 
 
 @kernel
-def _send_report(z: Rows, j: Int, i: Int, account: Int, kind: Int, status: Int) -> int:
+def send_report(z: Rows, j: Int, i: Int, account: Int, kind: Int, status: Int) -> int:
     """Send a report home; returns the slot of its row, with everything blank but what is given."""
     clock, venue = field(z, Z_CLOCK, I1), field(z, Z_STREAMS, I2)[i, T_VENUE]
     now = clock[K_NOW]
@@ -173,7 +172,7 @@ def _send_report(z: Rows, j: Int, i: Int, account: Int, kind: Int, status: Int) 
 def say(z: Rows, j: Int, order: Rows, kind: Int, status: Int, reason: Int) -> None:
     """Report about an order, SIM_ORDER (1,), that is no fill."""
     i, account = order[0]["instrument"], order[0]["account"]
-    slot = _send_report(z, j, i, account, kind, status)
+    slot = send_report(z, j, i, account, kind, status)
     row: Rows = field(z, Z_DOWN_ROWS, UPDATES)[slot]
     row["order_id"], row["venue_order_id"] = order[0]["order_id"], order[0]["order_id"]
     row["side"], row["reason"] = order[0]["side"], reason
@@ -183,60 +182,52 @@ def say(z: Rows, j: Int, order: Rows, kind: Int, status: Int, reason: Int) -> No
 def say_fills(z: Rows, j: Int, n: Int) -> None:
     """Report the n rows of fills, with the instrument's own fees."""
     fills, instruments = field(z, Z_FILLS, FILLS), field(z, Z_INSTRUMENTS, INSTRUMENTS)
+    terms = field(z, Z_TERMS, I2)
     for k in range(n):
         fill = fills[k]
         i = fill["instrument"]
         filled = fill["event"] == FILLED_ROW
         status = EXPIRED if not filled else FILLED if fill["left"] == 0 else PARTIALLY_FILLED
-        slot = _send_report(z, j, i, fill["account"], FILL if filled else EXPIRE, status)
+        slot = send_report(z, j, i, fill["account"], FILL if filled else EXPIRE, status)
         row: Rows = field(z, Z_DOWN_ROWS, UPDATES)[slot]
         row["order_id"], row["venue_order_id"] = fill["order_id"], fill["order_id"]
         row["side"], row["liquidity"] = fill["side"], fill["liquidity"]
         if not filled:
             row["reason"] = REASON_OTHER
+            if fill["event"] == REDUCED_SELF:
+                row["kind"], row["status"], row["reason"] = REPLACE_ACK, 0, 0
+                row["price"], row["qty"] = fill["price"], fill["qty"]
             continue
-        row["trade_id"], row["price"], row["qty"] = fill["match"], fill["price"], fill["qty"]
         instrument = instruments[i : i + 1]
         maker = fill["liquidity"] == MAKER
+        if not maker and terms[i, M_IMPACT] != 0:
+            push(z, j, k)
+        row["price"], row["qty"] = fill["price"], fill["qty"]
+        # Both sides of a trade with ourselves are fills of one account: each needs its own id.
+        row["trade_id"] = 2 * fill["match"] + (1 if maker else 0)
         rate = instrument[0]["maker_fee_e8"] if maker else instrument[0]["taker_fee_e8"]
         value = notional(instrument, fill["price"], fill["qty"], CEIL)
         fee = mul_div_checked(value, rate, E8, CEIL) if value != OVERFLOW else OVERFLOW
         if fee == OVERFLOW:
             field(z, Z_CLOCK, I1)[K_OVERFLOW] = 1
         row["fee"], row["fee_currency"] = fee, instrument[0]["settle"]
+        row["flags"] = FOREIGN if fill["order_id"] == 0 else 0  # the venue's own, see sim.margin
+        book_fill(z, j, fill, fee)
 
 
 @kernel
-def arrive(z: Rows, j: Int, slot: Int) -> None:
-    """Let an order or a cancel of lane j reach the matching engine, now."""
-    intent: Rows = field(z, Z_UP_ROWS, INTENTS)[slot : slot + 1]
-    order, x = field(z, Z_ORDER, ONE_ORDER), exchange_of(z, j)
-    i: Int = np.int64(intent[0]["instrument"])
-    order[0]["instrument"], order[0]["account"] = i, np.int64(intent[0]["account"])
-    order[0]["order_id"], order[0]["side"] = intent[0]["order_id"], np.int64(intent[0]["side"])
-    op = np.int64(intent[0]["op"])
-    if op == PLACE:
-        _arrive_order(z, j, x, order, intent)
-    elif op == CANCEL:
-        order[0]["order_id"] = intent[0]["target_order_id"]
-        if cancel(x, i, order[0]["order_id"]) >= 0:
-            say(z, j, order, CANCEL_ACK, CANCELED, 0)
-        else:
-            say(z, j, order, CANCEL_REJECT, 0, REASON_UNKNOWN_ORDER)
-    elif op == CANCEL_ALL:
-        for s in range(2):
-            while x.live[i, s] > 0:
-                order[0] = x.orders[i, s, 0]
-                cancel(x, i, order[0]["order_id"])
-                say(z, j, order, CANCEL_ACK, CANCELED, 0)
-    note_reach(z, j, i)
+def say_replaced(z: Rows, j: Int, order: Rows) -> None:
+    """Report that an order, SIM_ORDER (1,), has this price and whole quantity now."""
+    i, account = order[0]["instrument"], order[0]["account"]
+    slot = send_report(z, j, i, account, REPLACE_ACK, 0)
+    row: Rows = field(z, Z_DOWN_ROWS, UPDATES)[slot]
+    row["order_id"], row["venue_order_id"] = order[0]["order_id"], order[0]["order_id"]
+    row["side"], row["price"], row["qty"] = order[0]["side"], order[0]["price"], order[0]["whole"]
 
 
 @inline_kernel
-def _arrive_order(z: Rows, j: Int, x: Exchange, order: Rows, intent: Rows) -> None:
-    order[0]["price"], order[0]["qty"] = intent[0]["price"], intent[0]["qty"]
-    order[0]["type"], order[0]["tif"] = np.int64(intent[0]["type"]), np.int64(intent[0]["tif"])
-    order[0]["flags"], order[0]["stp"] = np.int64(intent[0]["flags"]), 1
+def enter_order(z: Rows, j: Int, x: Exchange, order: Rows) -> None:
+    """Let the matching engine have an order, and report what came of it."""
     n = place(x, order, field(z, Z_FILLS, FILLS))
     if n == WOULD_CROSS:
         say(z, j, order, REJECT, REJECTED, REASON_WOULD_CROSS)
@@ -247,3 +238,45 @@ def _arrive_order(z: Rows, j: Int, x: Exchange, order: Rows, intent: Rows) -> No
         say_fills(z, j, max(n, 0))
         if order[0]["qty"] > 0 and (n == UNFILLED or order[0]["resting"] == 0):
             say(z, j, order, EXPIRE, EXPIRED, REASON_NOT_FILLED)
+
+
+@inline_kernel
+def cancel_order(z: Rows, j: Int, x: Exchange, order: Rows, order_id: Int) -> None:
+    """Take an order off and report it, or that it does not rest."""
+    order[0]["order_id"] = order_id
+    if cancel(x, order[0]["instrument"], order_id) >= 0:
+        say(z, j, order, CANCEL_ACK, CANCELED, 0)
+    else:
+        say(z, j, order, CANCEL_REJECT, 0, REASON_UNKNOWN_ORDER)
+
+
+@kernel
+def take_all_off(
+    z: Rows, j: Int, i: Int, account: Int, kind: Int, status: Int, reason: Int
+) -> None:
+    """Take every order of an account (-1: all) off an instrument's book, best first."""
+    x, order = exchange_of(z, j), field(z, Z_ORDER, ONE_ORDER)
+    for s in range(2):
+        k = 0
+        while k < x.live[i, s]:
+            if account >= 0 and x.orders[i, s, k]["account"] != account:
+                k += 1
+                continue
+            order[0] = x.orders[i, s, k]
+            remove(x, i, s, k)
+            say(z, j, order, kind, status, reason)
+
+
+@kernel
+def cross(z: Rows, i: Int, s: Int, key: Int) -> int:
+    """Fill what of ours the market has reached from the other side; returns fills."""
+    near, hits = field(z, Z_NEAR, I4)[i], 0
+    for j in range(near.shape[2]):
+        if near[s, 1, j] + key < 0:
+            continue
+        n = match_crossed(exchange_of(z, j), i, field(z, Z_FILLS, FILLS), 0)
+        if n > 0:
+            say_fills(z, j, n)
+            note_reach(z, j, i)
+            hits += n
+    return hits

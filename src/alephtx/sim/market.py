@@ -12,7 +12,7 @@ from alephtx.sim.levels import (
     levels_trim,
     levels_worst,
 )
-from alephtx.sim.queue import PARTIAL, Q_FILL
+from alephtx.sim.queue import FIFO, PARTIAL, Q_FILL, Q_QUEUE
 from alephtx.sim.state import (
     FAR,
     Exchange,
@@ -114,12 +114,14 @@ def _print(x: Exchange, i: int, price: int, qty: int, aggressor: int, fills: Row
     s = side_index(-aggressor)  # an aggressive seller meets resting bids
     sign, whole = 1 - 2 * s, x.model[i, Q_FILL] != PARTIAL
     key = sign * price
-    own_before, k = 0, 0
+    own_before, k, fifo = 0, 0, x.model[i, Q_QUEUE] == FIFO
     while k < x.live[i, s] and n < fills.shape[0]:
         own = sign * x.orders[i, s, k]["price"]
         if own < key:
             break
         take = x.orders[i, s, k]["qty"]
+        if own == key and fifo:
+            break
         if own == key:
             reach = float(qty - own_before) - x.orders[i, s, k]["ahead"]
             x.orders[i, s, k]["ahead"] -= float(max(0, qty - own_before))

@@ -31,7 +31,8 @@ Interface (all prices ticks, quantities lots, int64):
 
 A fill row names the order, its price and quantity, what is left, whether it made or took, and the
 match: both rows of a trade between two of our orders carry one match number. event EXPIRED_SELF is
-an order that self-trade prevention took off.
+an order that self-trade prevention took off, REDUCED_SELF one that it made smaller (STP_DECREMENT):
+qty is then the order's whole quantity now.
 """
 
 import numpy as np
@@ -40,7 +41,7 @@ from alephtx.core.kernel import Int, inline_kernel, kernel
 from alephtx.core.words import FOK, GTC, GTD, MAKER, MARKET, POST_ONLY, TAKER
 from alephtx.sim.levels import NO_LEVEL, levels_below, levels_best
 from alephtx.sim.market import on_levels, on_rows, on_top, on_trade
-from alephtx.sim.queue import PARTIAL, Q_FILL
+from alephtx.sim.queue import PARTIAL, Q_ARRIVALS, Q_FILL
 from alephtx.sim.state import (
     BAD_ORDER,
     EXPIRED_SELF,
@@ -48,7 +49,9 @@ from alephtx.sim.state import (
     FILL_ROW,
     FILLED_ROW,
     FULL,
+    REDUCED_SELF,
     SIM_ORDER,
+    STP_DECREMENT,
     STP_EXPIRE_BOTH,
     STP_EXPIRE_MAKER,
     STP_EXPIRE_TAKER,
@@ -75,7 +78,9 @@ __all__ = [
     "FILLED_ROW",
     "FILL_ROW",
     "FULL",
+    "REDUCED_SELF",
     "SIM_ORDER",
+    "STP_DECREMENT",
     "STP_EXPIRE_BOTH",
     "STP_EXPIRE_MAKER",
     "STP_EXPIRE_TAKER",
@@ -95,6 +100,7 @@ __all__ = [
     "preview",
     "queue_ahead",
     "reduce",
+    "rest",
     "warm",
 ]
 
@@ -178,6 +184,8 @@ def _take_own(x: Exchange, order: Rows, i: int, other: int, fills: Rows, n: int)
     own = x.orders[i, other, 0]
     if own["account"] == order[0]["account"] and order[0]["stp"] != STP_NONE:
         mode = order[0]["stp"]
+        if mode == STP_DECREMENT:
+            return _decrement(x, order, i, other, fills, n)
         if mode != STP_EXPIRE_TAKER:
             n = emit(fills, n, x.orders[i, other], 0, own["price"], 0, 0, MAKER)
             remove(x, i, other, 0)
@@ -191,6 +199,26 @@ def _take_own(x: Exchange, order: Rows, i: int, other: int, fills: Rows, n: int)
     price, match = own["price"], next_match(x)
     n = emit(fills, n, x.orders[i, other], 0, price, take, match, MAKER)
     n = emit(fills, n, order, 0, price, take, match, TAKER)
+    if x.orders[i, other, 0]["qty"] == 0:
+        remove(x, i, other, 0)
+    return n
+
+
+@kernel
+def _decrement(x: Exchange, order: Rows, i: int, other: int, fills: Rows, n: int) -> int:
+    """Take the smaller of two orders of one account off both; rows of what is left and what not."""
+    cut = min(order[0]["qty"], x.orders[i, other, 0]["qty"])
+    own = x.orders[i, other]
+    own[0]["qty"] -= cut
+    own[0]["whole"] -= cut
+    n = emit(fills, n, own, 0, own[0]["price"], 0, 0, MAKER)
+    if own[0]["qty"] > 0:
+        fills[n - 1]["event"], fills[n - 1]["qty"] = REDUCED_SELF, own[0]["whole"]
+    order[0]["qty"] -= cut
+    order[0]["whole"] -= cut
+    n = emit(fills, n, order, 0, order[0]["price"], 0, 0, TAKER)
+    if order[0]["qty"] > 0:
+        fills[n - 1]["event"], fills[n - 1]["qty"] = REDUCED_SELF, order[0]["whole"]
     if x.orders[i, other, 0]["qty"] == 0:
         remove(x, i, other, 0)
     return n
@@ -214,7 +242,7 @@ def _walk(x: Exchange, order: Rows, i: int, other: int, worst: int, fills: Rows)
 
 
 @kernel
-def _rest(x: Exchange, order: Rows, i: int, s: int) -> None:
+def rest(x: Exchange, order: Rows, i: int, s: int) -> None:
     """Insert behind every order at the same or a better price."""
     sign = 1 - 2 * s
     key = sign * order[0]["price"]
@@ -222,7 +250,8 @@ def _rest(x: Exchange, order: Rows, i: int, s: int) -> None:
     while at > 0 and sign * orders[at - 1]["price"] < key:
         orders[at] = orders[at - 1]
         at -= 1
-    order[0]["ahead"], order[0]["traded"] = float(shown(x, i, s, key)), 0.0
+    order[0]["ahead"] = float(shown(x, i, s, key))
+    order[0]["traded"] = float(x.model[i, Q_ARRIVALS])
     order[0]["resting"] = 1
     orders[at] = order[0]
     x.live[i, s] += 1
@@ -251,7 +280,7 @@ def place(x: Exchange, order: Rows, fills: Rows) -> int:
         return UNFILLED
     n = _walk(x, order, i, other, worst, fills)
     if order[0]["qty"] > 0 and rests:
-        _rest(x, order, i, s)
+        rest(x, order, i, s)
     return n
 
 

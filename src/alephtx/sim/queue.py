@@ -14,6 +14,7 @@ POWER, POWER_2, POWER_3, LOG, LOG_2
                  LOG      f(x) = ln(1 + x) P as POWER
                  LOG_2    f(x) = ln(1 + x) P as POWER_2
 TRADES_ONLY    Changes of the level say nothing; only prints at our price move us.
+FIFO           Of tapes order by order, which tell who left: no model, see `sim.fifo`.
 
 What prints accounted for is taken out of a decrease before it is shared. The families are those of
 hftbacktest (its documentation, "Probability Queue Models"; after Rigtorp, "Estimating order queue
@@ -31,10 +32,10 @@ from alephtx.core.kernel import Int, inline_kernel, kernel
 
 Rows = np.ndarray[Any, Any]
 
-RISK_AVERSE, POWER, POWER_2, POWER_3, LOG, LOG_2, TRADES_ONLY = 0, 1, 2, 3, 4, 5, 6
+RISK_AVERSE, POWER, POWER_2, POWER_3, LOG, LOG_2, TRADES_ONLY, FIFO = 0, 1, 2, 3, 4, 5, 6, 7
 NAMES = {
     "risk_averse": RISK_AVERSE, "power": POWER, "power_2": POWER_2, "power_3": POWER_3,
-    "log": LOG, "log_2": LOG_2, "trades_only": TRADES_ONLY,
+    "log": LOG, "log_2": LOG_2, "trades_only": TRADES_ONLY, "fifo": FIFO,
 }  # fmt: skip
 
 PARTIAL, WHOLE = 0, 1
@@ -44,6 +45,7 @@ hftbacktest's `no_partial_fill_exchange`."""
 
 # Columns of a row of models.
 Q_QUEUE, Q_FILL, Q_POWER_E6 = 0, 1, 2
+Q_ARRIVALS = 3  # of FIFO: recorded orders that have come to the back of a queue so far
 MODEL_WORDS = 4
 
 
@@ -75,7 +77,7 @@ def queue_changed(model: Rows, ahead: float, traded: float, before: Int, qty: In
     kind = model[Q_QUEUE]
     if kind == RISK_AVERSE:
         return min(ahead, float(qty))
-    if kind == TRADES_ONLY:
+    if kind == TRADES_ONLY or kind == FIFO:
         return ahead
     return _shared(kind, float(model[Q_POWER_E6]) / 1e6, ahead, traded, float(before), float(qty))
 

@@ -21,8 +21,12 @@ from alephtx.sim.queue import MODEL_WORDS, PARTIAL, Q_FILL, queue_changed
 Rows = np.ndarray[Any, Any]
 
 WOULD_CROSS, UNFILLED, FULL, BAD_ORDER = -1, -2, -3, -4
-FILLED_ROW, EXPIRED_SELF = 1, 2
-STP_NONE, STP_EXPIRE_TAKER, STP_EXPIRE_MAKER, STP_EXPIRE_BOTH = 0, 1, 2, 3
+FILLED_ROW, EXPIRED_SELF, REDUCED_SELF = 1, 2, 3
+STP_NONE, STP_EXPIRE_TAKER, STP_EXPIRE_MAKER, STP_EXPIRE_BOTH, STP_DECREMENT = 0, 1, 2, 3, 4
+STP_NAMES = {
+    "none": STP_NONE, "newest": STP_EXPIRE_TAKER, "oldest": STP_EXPIRE_MAKER,
+    "both": STP_EXPIRE_BOTH, "decrement": STP_DECREMENT,
+}  # fmt: skip
 FAR = 1 << 62  # the limit key of an order without a limit
 
 SIM_ORDER = np.dtype(
@@ -31,7 +35,7 @@ SIM_ORDER = np.dtype(
         ("price", "i8"),
         ("qty", "i8"),
         ("ahead", "f8"),  # lots before us in the queue: an estimate, whole lots in most models
-        ("traded", "f8"),  # lots printed at our price since the level last changed
+        ("traded", "f8"),  # lots printed at our price since; of FIFO: arrivals before ours
         ("instrument", "i8"),
         ("account", "i8"),
         ("side", "i8"),
@@ -40,6 +44,8 @@ SIM_ORDER = np.dtype(
         ("flags", "i8"),
         ("stp", "i8"),
         ("resting", "i8"),
+        ("whole", "i8"),  # the quantity asked for, less what self-trade prevention took of it
+        ("expires_ns", "i8"),  # of GTD; 0 = never
     ],
     align=True,
 )

@@ -12,16 +12,12 @@ from alephtx.core.kernel import Int, inline_kernel, kernel
 from alephtx.core.packed import field
 from alephtx.core.words import (
     CLEAR,
-    CROSSED,
     DELTA,
-    EMPTY_SIDE,
     LAST_IN_MESSAGE,
     TICK_EXCHANGE,
     TICK_LOCAL,
-    TOP,
     TRADE,
 )
-from alephtx.matrix.ring import slot_aux
 from alephtx.sim.bottle import (
     EVENTS,
     FILLS,
@@ -34,30 +30,25 @@ from alephtx.sim.bottle import (
     K_LOAD_ON,
     K_NOW,
     K_ROWS,
+    ODD_BLIND,
     REACH_BEST,
     REACH_TAKEN,
     REACH_WORST,
     SLOTS,
-    T_ASK,
-    T_ASK_QTY,
     T_BASE,
-    T_BID,
-    T_BID_QTY,
     T_CHANGED,
     T_COUNT,
-    T_DEEP,
     T_EVENTS,
-    T_FEED_NS,
     T_HEAD,
     T_HEARD,
     T_IMAGE,
     T_LAGGED,
     T_LOCAL,
     T_NEXT,
+    T_ODD,
     T_QTY_UNIT,
-    T_SLOT,
-    T_STAMP,
     T_TAIL,
+    T_TOPS,
     T_TRADES,
     T_TS,
     T_UNIT,
@@ -67,7 +58,6 @@ from alephtx.sim.bottle import (
     Z_BITS,
     Z_CLOCK,
     Z_FILLS,
-    Z_LATENCY,
     Z_LOAD,
     Z_LOCAL_BITS,
     Z_LOCAL_LOTS,
@@ -76,26 +66,33 @@ from alephtx.sim.bottle import (
     Z_LOTS,
     Z_MARKS,
     Z_NEAR,
-    Z_POINTS,
     Z_REACH,
     Z_ROWS,
     Z_STREAMS,
     Rows,
 )
+from alephtx.sim.fifo import forget_resting
 from alephtx.sim.flight import NEVER
-from alephtx.sim.lane import exchange_of, note_reach, say_fills
-from alephtx.sim.latency import FEED, L_DELAY, L_KIND, RECORDED, delay_of
+from alephtx.sim.lane import cross, exchange_of, note_reach, say_fills
 from alephtx.sim.levels import (
-    NO_LEVEL,
     Levels,
     levels_best,
     levels_clear,
-    levels_qty,
     levels_set,
     levels_trim,
 )
 from alephtx.sim.market import on_trade, settle_queues
+from alephtx.sim.queue import FIFO, Q_QUEUE
+from alephtx.sim.rare import local_rare_row, rare_row, requeue, top_in_gap
 from alephtx.sim.state import forget_taken, match_crossed, move_queue, side_index
+from alephtx.sim.told import (
+    local_stamp,
+    log_next,
+    note_image,
+    stamp_of,
+    tell_touch,
+    write_slot,
+)
 
 LOAD_NS = 10_000_000
 
@@ -110,21 +107,6 @@ def _queues(z: Rows, i: Int, s: Int, key: Int, before: Int, qty: Int) -> None:
             forget_taken(x, i, s, key)
         if near[s, 0, j] <= key <= near[s, 1, j]:
             move_queue(x, i, s, key, before, qty)
-
-
-@kernel
-def _crossed(z: Rows, i: Int, s: Int, key: Int) -> int:
-    """Fill what of ours the market has reached from the other side; returns fills."""
-    near, hits = field(z, Z_NEAR, I4)[i], 0
-    for j in range(near.shape[2]):
-        if near[s, 1, j] + key < 0:
-            continue
-        n = match_crossed(exchange_of(z, j), i, field(z, Z_FILLS, FILLS), 0)
-        if n > 0:
-            say_fills(z, j, n)
-            note_reach(z, j, i)
-            hits += n
-    return hits
 
 
 @kernel
@@ -147,15 +129,19 @@ def _prints(z: Rows, i: Int, price: Int, qty: Int, aggressor: Int) -> int:
 @kernel
 def _imaged(z: Rows, i: Int) -> int:
     """After a whole new book: queues may have become shorter, orders may have been reached."""
-    near, hits = field(z, Z_NEAR, I4)[i], 0
+    near, hits, odd = field(z, Z_NEAR, I4)[i], 0, field(z, Z_STREAMS, I2)[i, T_ODD]
     for j in range(near.shape[2]):
         x = exchange_of(z, j)
-        settle_queues(x, i)
+        if odd & ODD_BLIND != 0 or x.model[i, Q_QUEUE] == FIFO:
+            requeue(x, i)
+        else:
+            settle_queues(x, i)
         n = match_crossed(x, i, field(z, Z_FILLS, FILLS), 0)
         if n > 0:
             say_fills(z, j, n)
             hits += n
         note_reach(z, j, i)
+    field(z, Z_STREAMS, I2)[i, T_ODD] = odd & ~ODD_BLIND
     return hits
 
 
@@ -165,70 +151,6 @@ def _forget_taken_all(z: Rows, i: Int) -> None:
         x = exchange_of(z, j)
         x.taken_count[i, 0], x.taken_count[i, 1] = 0, 0
         note_reach(z, j, i)
-
-
-@kernel
-def _stamp(z: Rows, i: Int, ts_event: Int, ts_recv: Int) -> int:
-    """Return when we hear a message, by the feed's model; never before the one before it."""
-    stream = field(z, Z_STREAMS, I2)[i]
-    model = field(z, Z_LATENCY, I3)[stream[T_VENUE], FEED]
-    if model[L_KIND] == RECORDED:
-        stamp = ts_recv + model[L_DELAY]
-    else:
-        load = field(z, Z_LOAD, I2)[stream[T_VENUE]]
-        points = field(z, Z_POINTS, I2)
-        stamp = ts_event + delay_of(model, points, ts_event, 0, load[1] + load[2])
-    stamp = max(stamp, stream[T_STAMP], ts_event)
-    stream[T_STAMP] = stamp
-    return stamp
-
-
-@kernel
-def _write_slot(
-    z: Rows, i: Int, ts_event: Int, stamp: Int, kind: Int, flags: Int, side: Int, a: Int, b: Int,
-    c: Int, d: Int,
-) -> None:  # fmt: skip
-    """Write a slot of the log, as a feeder would publish it into its ring."""
-    stream, log = field(z, Z_STREAMS, I2)[i], field(z, Z_LOG, SLOTS)
-    row = log[i, stream[T_TAIL] & (log.shape[1] - 1)]
-    stream[T_TAIL] += 1
-    stream[T_SLOT] += 1
-    row["word"], row["ts_event"], row["ts_recv"] = 2 * stream[T_SLOT], ts_event, stamp
-    row["bid"], row["bid_qty"], row["ask"], row["ask_qty"] = a, b, c, d
-    row["aux"] = slot_aux(i, kind, flags, side)
-
-
-@kernel
-def _tell_touch(z: Rows, levels: Levels, i: Int, ts_event: Int, ts_recv: Int) -> None:
-    """Write the touch after a message, if it is another, or the depth changed and is wanted."""
-    stream = field(z, Z_STREAMS, I2)[i]
-    bid, ask = levels_best(levels, i, 0), -levels_best(levels, i, 1)
-    bid_qty = levels_qty(levels, i, 0, bid) if bid != NO_LEVEL else 0
-    ask_qty = levels_qty(levels, i, 1, -ask) if ask != -NO_LEVEL else 0
-    bid, ask = bid if bid_qty > 0 else 0, ask if ask_qty > 0 else 0
-    same = (
-        bid == stream[T_BID]
-        and bid_qty == stream[T_BID_QTY]
-        and ask == stream[T_ASK]
-        and ask_qty == stream[T_ASK_QTY]
-    )
-    stream[T_CHANGED] = 0
-    if same and stream[T_DEEP] == 0:
-        return
-    stream[T_BID], stream[T_BID_QTY], stream[T_ASK], stream[T_ASK_QTY] = bid, bid_qty, ask, ask_qty
-    flags = EMPTY_SIDE if bid_qty == 0 or ask_qty == 0 else CROSSED if bid >= ask else 0
-    kind = DELTA if same else TOP
-    stamp = _stamp(z, i, ts_event, ts_recv)
-    _write_slot(z, i, ts_event, stamp, kind, flags, 0, bid, bid_qty, ask, ask_qty)
-
-
-@inline_kernel
-def log_next(z: Rows, i: Int) -> Int:
-    """Return when the oldest slot of the log is heard, NEVER without one."""
-    stream, log = field(z, Z_STREAMS, I2)[i], field(z, Z_LOG, SLOTS)
-    if stream[T_HEAD] == stream[T_TAIL]:
-        return NEVER
-    return log[i, stream[T_HEAD] & (log.shape[1] - 1)]["ts_recv"]
 
 
 @inline_kernel
@@ -298,15 +220,17 @@ def _exchange_rows(z: Rows, rows: Rows, i: Int, before: Int, upto: Int) -> Int:
             if reach[s, REACH_WORST] <= key <= reach[s, REACH_BEST] or reach[s, REACH_TAKEN] > 0:
                 _queues(z, i, s, key, was, qty)
             if qty > 0 and reach[1 - s, REACH_BEST] + key >= 0 and stream[T_IMAGE] == 0:
-                hits += _crossed(z, i, 1 - s, key)
+                hits += cross(z, i, 1 - s, key)
             stream[T_CHANGED] = 1
         elif kind == TRADE:
             if reach[1 - s, REACH_BEST] + key >= 0:
                 hits += _prints(z, i, price, qty, side)
             if tells and stream[T_TRADES] != 0:
-                stamp = _stamp(z, i, ts, row["ts_recv"])
-                _write_slot(z, i, ts, stamp, TRADE, flags, side, price, qty, 0, 0)
+                stamp = stamp_of(z, i, ts, row["ts_recv"])
+                write_slot(z, i, ts, stamp, TRADE, flags, side, price, qty, 0, 0)
                 before = min(before, log_next(z, i)) if events else before
+        elif kind > CLEAR:
+            hits += rare_row(z, i, k - 1)
         else:
             hits += _other_row(z, levels, i, kind, s, key, qty)
         if flags & LAST_IN_MESSAGE:
@@ -314,7 +238,7 @@ def _exchange_rows(z: Rows, rows: Rows, i: Int, before: Int, upto: Int) -> Int:
                 stream[T_IMAGE] = 0
                 hits += _imaged(z, i)
             if tells and stream[T_CHANGED] != 0:
-                _tell_touch(z, levels, i, ts, row["ts_recv"])
+                tell_touch(z, levels, i, ts, row["ts_recv"])
                 before = min(before, log_next(z, i)) if events else before
     k = _skip(rows, k, n, TICK_LOCAL)
     stream[T_NEXT] = k
@@ -333,10 +257,15 @@ def _other_row(z: Rows, levels: Levels, i: Int, kind: Int, s: Int, key: Int, qty
     stream[T_CHANGED] = 1
     if kind == CLEAR:
         _forget_taken_all(z, i)
+        forget_resting(z, i, 0)
         stream[T_IMAGE] = 1
+        if stream[T_LAGGED] == 0:
+            note_image(stream)
+    elif stream[T_ODD] & ODD_BLIND != 0:
+        top_in_gap(stream)
     elif qty > 0:
         _queues(z, i, s, key, was, qty)
-        return _crossed(z, i, 1 - s, key)
+        return cross(z, i, 1 - s, key)
     return 0
 
 
@@ -377,7 +306,7 @@ def _local_rows(z: Rows, rows: Rows, i: Int, upto: Int, messages: Int) -> Int:
         row = rows[k]
         if local_stamp(z, i, row["ts_event"], row["ts_recv"]) > upto:
             break
-        flags, kind = np.int64(row["flags"]), np.int64(row["kind"])
+        flags, kind, at = np.int64(row["flags"]), np.int64(row["kind"]), k
         k = _skip(rows, k + 1, n, TICK_EXCHANGE)
         side, price = np.int64(row["side"]), base + np.int64(row["price"]) * unit
         qty = np.int64(row["qty"]) * qty_unit
@@ -387,27 +316,23 @@ def _local_rows(z: Rows, rows: Rows, i: Int, upto: Int, messages: Int) -> Int:
             stream[T_CHANGED] = 1
         elif kind == TRADE:
             if stream[T_TRADES] != 0:
-                stamp = _stamp(z, i, row["ts_event"], row["ts_recv"])
-                _write_slot(z, i, row["ts_event"], stamp, TRADE, flags, side, price, qty, 0, 0)
+                stamp = stamp_of(z, i, row["ts_event"], row["ts_recv"])
+                write_slot(z, i, row["ts_event"], stamp, TRADE, flags, side, price, qty, 0, 0)
+        elif kind > CLEAR:
+            local_rare_row(z, i, at)
         else:
             _book_row(levels, i, kind, s, side * price, qty)
             stream[T_CHANGED] = 1
+            if kind == CLEAR:
+                forget_resting(z, i, 1)
+            if kind == CLEAR or stream[T_TOPS] != 0:
+                note_image(stream)
         if flags & LAST_IN_MESSAGE:
             heard += 1
             if stream[T_CHANGED] != 0:
-                _tell_touch(z, levels, i, row["ts_event"], row["ts_recv"])
+                tell_touch(z, levels, i, row["ts_event"], row["ts_recv"])
     stream[T_LOCAL] = k
     return heard
-
-
-@kernel
-def local_stamp(z: Rows, i: Int, ts_event: Int, ts_recv: Int) -> int:
-    """Return when we shall hear a message, without noting it."""
-    stream = field(z, Z_STREAMS, I2)[i]
-    kept = stream[T_STAMP]
-    stamp = _stamp(z, i, ts_event, ts_recv)
-    stream[T_STAMP] = kept
-    return stamp
 
 
 @kernel
@@ -430,12 +355,3 @@ def local_next(z: Rows, i: Int) -> int:
         return local_stamp(z, i, wide[k]["ts_event"], wide[k]["ts_recv"])
     ticks = field(z, Z_ROWS + i, TICKS)
     return local_stamp(z, i, ticks[k]["ts_event"], ticks[k]["ts_recv"])
-
-
-@inline_kernel
-def log_take(z: Rows, i: Int, out: Rows) -> None:
-    """Take the oldest slot into out, TOP_ROW (1,), and note the delay it had."""
-    stream, log = field(z, Z_STREAMS, I2)[i], field(z, Z_LOG, SLOTS)
-    out[0] = log[i, stream[T_HEAD] & (log.shape[1] - 1)]
-    stream[T_HEAD] += 1
-    stream[T_FEED_NS] = out[0]["ts_recv"] - out[0]["ts_event"]

@@ -40,34 +40,41 @@ def render(material: Material) -> str:
     """Return the whole page."""
     found = edges_of(material)
     charts = plots(material, found)
+    body = [
+        _header(material),
+        tag("main", _notes(material), _tiles(material, charts), _sections(material, charts, found)),
+    ]
+    return document(material.identity, body, charts, script="report.js")
+
+
+def document(title: str, body: Part, charts: Any, *, script: str) -> str:
+    """Return a page that needs nothing else. charts: data that an asset, the script, draws."""
     licence = f"/*\n{_asset('uPlot.LICENSE')}\n*/\n"  # goes where the code goes
     style = _asset("uPlot.min.css") + _asset("report.css")
-    library, script = licence + _asset("uPlot.iife.min.js"), _asset("report.js")
+    library, drawing = licence + _asset("uPlot.iife.min.js"), _asset(script)
     head = [
         tag("meta", charset="utf-8"),
         tag(
             "meta",
             **{"http-equiv": "Content-Security-Policy"},
-            content=_policy(style, library, script),
+            content=_policy(style, library, drawing),
         ),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
-        tag("title", f"AlephTX {material.identity}"),
+        tag("title", f"AlephTX {title}"),
         tag("style", Html(style)),
     ]
-    body = [
-        _header(material),
-        tag("main", _notes(material), _tiles(material, charts), _sections(material, charts, found)),
+    foot = [
         tag(
             "footer",
-            "Made by AlephTX from the run's journal. Charts: uPlot, MIT licence, © 2022 Leon "
+            "Made by AlephTX from the run's own files. Charts: uPlot, MIT licence, © 2022 Leon "
             "Sorokin.",
         ),
         data_block("data", msgspec.json.encode(charts)),
         tag("script", Html(library)),
-        tag("script", Html(script)),
+        tag("script", Html(drawing)),
     ]
-    page = tag("html", tag("head", head), tag("body", body), lang="en")
+    page = tag("html", tag("head", head), tag("body", body, foot), lang="en")
     return f"<!doctype html>\n{page}\n"
 
 
@@ -191,16 +198,16 @@ TITLES = (
 def _sections(material: Material, charts: dict[str, Any], found: dict[str, Any]) -> list[Html]:
     parts: dict[str, Part] = {
         "pnl": [
-            _chart("equity", charts["equity"], "nothing was traded"),
+            chart("equity", charts["equity"], "nothing was traded"),
             money.pnl(material, charts),
         ],
-        "prices": _chart("prices", charts["prices"], "no prices were sampled"),
+        "prices": chart("prices", charts["prices"], "no prices were sampled"),
         "edges": [
-            _chart("edges", charts["edges"], "no strategy pairs instruments, or no touch was seen"),
+            chart("edges", charts["edges"], "no strategy pairs instruments, or no touch was seen"),
             money.edges(material, found),
         ],
         "inventory": [
-            _chart("inventory", charts["inventory"], "nothing was held"), money.positions(material)
+            chart("inventory", charts["inventory"], "nothing was held"), money.positions(material)
         ],
         "execution": money.execution(material),
         "latency": engine_room.latency(material),
@@ -212,7 +219,7 @@ def _sections(material: Material, charts: dict[str, Any], found: dict[str, Any])
     return [tag("section", tag("h2", title), parts[name], id=name) for name, title in TITLES]
 
 
-def _chart(name: str, data: list[Any], nothing: str) -> Html:
+def chart(name: str, data: list[Any], nothing: str) -> Html:
     """Return a place for report.js to draw in, or words where there is nothing to draw."""
     if not data:
         return tag("p", nothing, class_="none")

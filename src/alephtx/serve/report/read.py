@@ -49,13 +49,13 @@ class Material(msgspec.Struct):
 def read_run(run: RunDirectory) -> Material:
     """Read everything a report needs. About 40 us a journal record."""
     notes: list[str] = []
-    config, parsed = _config(run.config, notes)
-    instruments = _instruments(run, notes)
+    config, parsed = config_of(run.config, notes)
+    instruments = instruments_of(run, notes)
     keys = [instrument.key for instrument in instruments]
-    status = _json(run.status, dict, notes, "the engine's last status")
-    summary = status | _json(run.summary, dict, notes, "the summary: the run did not end cleanly")
+    status = json_of(run.status, dict, notes, "the engine's last status")
+    summary = status | json_of(run.summary, dict, notes, "the summary: the run did not end cleanly")
     sampled = read_samples(
-        _json(run.path / "samples.json", list, notes, "market samples, so prices and marks"), keys
+        json_of(run.path / "samples.json", list, notes, "market samples, so prices and marks"), keys
     )
     if sampled.skipped:
         notes.append(f"{sampled.skipped:,} samples were not usable")
@@ -69,8 +69,8 @@ def read_run(run: RunDirectory) -> Material:
         summary=summary,
         ended=run.ended,
         config=config,
-        strategies=_names(parsed, "strategies") or _listed(summary.get("strategies")),
-        accounts=_names(parsed, "accounts") or _listed(summary.get("accounts")),
+        strategies=names_of(parsed, "strategies") or _listed(summary.get("strategies")),
+        accounts=names_of(parsed, "accounts") or _listed(summary.get("accounts")),
         groups=_groups(parsed, instruments),
         samples=samples,
         story=story,
@@ -79,7 +79,7 @@ def read_run(run: RunDirectory) -> Material:
     )
 
 
-def _json(path: Path, kind: type, notes: list[str], what: str) -> Any:
+def json_of(path: Path, kind: type, notes: list[str], what: str) -> Any:
     """Return a JSON file's object, an empty one with a note where there is none to use."""
     try:
         data = msgspec.json.decode(path.read_bytes())
@@ -95,7 +95,8 @@ def _json(path: Path, kind: type, notes: list[str], what: str) -> Any:
     return data
 
 
-def _config(path: Path, notes: list[str]) -> tuple[str, dict[str, Any]]:
+def config_of(path: Path, notes: list[str]) -> tuple[str, dict[str, Any]]:
+    """Return a config as text and parsed, nothing of it with a note where it cannot be used."""
     try:
         words = path.read_text(errors="replace")
         return words, tomllib.loads(words)
@@ -107,7 +108,7 @@ def _config(path: Path, notes: list[str]) -> tuple[str, dict[str, Any]]:
     return "", {}
 
 
-def _instruments(run: RunDirectory, notes: list[str]) -> Instruments:
+def instruments_of(run: RunDirectory, notes: list[str]) -> Instruments:
     """Return the run's table, or the one in the journal's header."""
     try:
         return run.load_instruments()
@@ -151,7 +152,7 @@ def _unsampled(equity: Equity, instruments: int) -> Samples:
     return Samples(np.array([p.ts for p in equity.points], np.int64), none, none, none, 0)
 
 
-def _names(parsed: dict[str, Any], table: str) -> list[str]:
+def names_of(parsed: dict[str, Any], table: str) -> list[str]:
     """Return a table's keys: their order is the index."""
     found = parsed.get(table)
     return list(found) if isinstance(found, dict) else []

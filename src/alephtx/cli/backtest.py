@@ -1,0 +1,93 @@
+"""`alephtx backtest`: replay recorded markets and say what the strategies would have come to."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from alephtx.core.config import Config, load_config
+from alephtx.core.errors import ConfigError
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the verb takes."""
+    parser.description = (
+        "Replay the markets that a config's [backtest] names, with the strategies, limits and fees "
+        "of the config, and write a run directory with orders, fills, tear sheets and a report."
+    )
+    parser.add_argument("config", nargs="?", default="config.toml", help="default: config.toml")
+    parser.add_argument("--no-report", action="store_true", help="write no HTML")
+    parser.add_argument("--json", action="store_true", help="print the summary as one JSON line")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Replay; exit codes as in `alephtx --help`."""
+    config = load_config(options.config, mode="paper")
+    if config.backtest is None:
+        raise ConfigError(
+            f"{options.config} has no [backtest]", remedy="add one: docs/backtest.md shows how"
+        )
+    from alephtx.engine.bottled import run_backtest
+    from alephtx.engine.rundir import RunDirectory
+    from alephtx.serve.drive import compile_kernels
+
+    compile_kernels()
+    directory = RunDirectory.create(Path(config.node.runs), config.node.name, config.dump())
+    directory.claim()
+    ended = False
+    try:
+        with _Bar(quiet=options.json) as bar:
+            summary = run_backtest(config, directory, bar.show)
+        ended = True
+    finally:
+        if ended:
+            directory.release()
+        else:
+            directory.discard()
+    return _conclude(directory, summary, options)
+
+
+def _conclude(directory: Any, summary: dict[str, Any], options: argparse.Namespace) -> int:
+    import msgspec
+
+    from alephtx.serve import backtest_report, backtest_summary
+
+    if not options.no_report:
+        backtest_report.write(directory)
+    if options.json:
+        print(msgspec.json.encode(summary).decode())
+    else:
+        backtest_summary.show(directory)
+    return 0
+
+
+class _Bar:
+    """Rows done, rate and time left, on a terminal."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.quiet = quiet or not sys.stderr.isatty()
+        self._progress: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> "_Bar":
+        if not self.quiet:
+            from rich.console import Console
+            from rich.progress import Progress, TextColumn, TimeRemainingColumn
+
+            text = TextColumn("{task.completed:,.0f} of {task.total:,.0f} rows, {task.fields[rate]}")
+            self._progress = Progress(text, TimeRemainingColumn(), console=Console(stderr=True))
+            self._progress.start()
+            self._task = self._progress.add_task("", total=None, rate="")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def show(self, rows: int, total: int) -> None:
+        """Take how far it is."""
+        if self._progress is not None:
+            speed = self._progress.tasks[0].speed or 0.0
+            self._progress.update(
+                self._task, completed=rows, total=total, rate=f"{speed / 1e6:.1f} M rows/s"
+            )

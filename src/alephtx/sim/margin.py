@@ -1,0 +1,251 @@
+"""What a venue does with our money by itself: funding, margin, liquidation. Cross margin.
+
+An account is one pool per settle currency: equity is its cash and what it holds at the mark, see
+`sim.books`. Each instrument has an initial fraction (1 / leverage), that positions and open orders
+take of equity, and a maintenance fraction, below which the venue acts: it takes the account's
+orders off, closes what it holds by market orders of its own and asks a fee for it; what is then
+missing its insurance pays. An account whose marks are not all known is left alone.
+
+Reports are those of live venues: funding is FUNDING_PAID, forced fills are FILL rows without an
+order of ours, flagged FOREIGN, the fee and the insurance are MONEY_MOVED.
+"""
+
+import numpy as np
+
+from alephtx.core.kernel import Int, kernel
+from alephtx.core.packed import field
+from alephtx.core.units import CEIL, NEAREST, OVERFLOW, mul_div_checked, notional
+from alephtx.core.words import (
+    CANCEL_ACK,
+    CANCELED,
+    FUNDING_PAID,
+    IOC,
+    MARKET,
+    MONEY_INSURANCE,
+    MONEY_LIQUIDATION,
+    MONEY_MOVED,
+    REASON_OTHER,
+    SPOT,
+)
+from alephtx.sim.books import mark_of, move_cash, worth
+from alephtx.sim.bottle import (
+    FILLS,
+    I1,
+    I2,
+    I3,
+    INSTRUMENTS,
+    K_GROW,
+    K_MOVED,
+    K_OVERFLOW,
+    M_INITIAL,
+    M_LIQUIDATION,
+    M_MAINTENANCE,
+    ODD_BLIND,
+    ODD_STATUS,
+    ONE_ORDER,
+    T_FUND_AT,
+    T_ODD,
+    T_RATE,
+    UPDATES,
+    Z_CASH,
+    Z_CLOCK,
+    Z_DOWN_ROWS,
+    Z_FILLS,
+    Z_HELD,
+    Z_INSTRUMENTS,
+    Z_ORDER,
+    Z_STREAMS,
+    Z_TERMS,
+    Rows,
+)
+from alephtx.sim.lane import exchange_of, note_reach, say_fills, send_report, take_all_off
+from alephtx.sim.matching import place
+from alephtx.sim.state import STP_NONE, Exchange
+
+E8 = 100_000_000
+RATE_UNIT = 10**12
+MS = 1_000_000
+SPAN_MS = 5_000
+"""Venues number no funding payment; as live, its id is minus the five seconds it was paid in."""
+
+
+@kernel
+def say_money(
+    z: Rows, j: Int, i: Int, account: Int, kind: Int, code: Int, trade_id: Int, amount: Int
+) -> None:  # fmt: skip
+    """Move money of an instrument's settle currency, and report it."""
+    currency: Int = np.int64(field(z, Z_INSTRUMENTS, INSTRUMENTS)[i]["settle"])
+    move_cash(z, j, account, currency, amount)
+    slot = send_report(z, j, i, account, kind, 0)
+    row: Rows = field(z, Z_DOWN_ROWS, UPDATES)[slot]
+    row["trade_id"], row["realized"], row["code"] = trade_id, amount, code
+    row["fee_currency"] = currency
+
+
+@kernel
+def pay_funding(z: Rows, i: Int) -> None:
+    """Pay what the rate of an instrument asks of every position: longs pay shorts where it is > 0.
+
+    The amount is rounded half away from zero, like a fill's value.
+    """
+    stream, held = field(z, Z_STREAMS, I2)[i], field(z, Z_HELD, I3)
+    instrument = field(z, Z_INSTRUMENTS, INSTRUMENTS)[i : i + 1]
+    at, mark = stream[T_FUND_AT], mark_of(z, i)
+    stream[T_FUND_AT] = 0
+    if mark <= 0 or instrument[0]["contract"] == SPOT:
+        return
+    for j in range(held.shape[0]):
+        for account in range(held.shape[1]):
+            if held[j, account, i] == 0:
+                continue
+            value = notional(instrument, mark, held[j, account, i], NEAREST)
+            amount = OVERFLOW
+            if value != OVERFLOW:
+                amount = mul_div_checked(value, -stream[T_RATE], RATE_UNIT, NEAREST)
+            if amount == OVERFLOW:
+                field(z, Z_CLOCK, I1)[K_OVERFLOW] = 1
+                return
+            say_money(z, j, i, account, FUNDING_PAID, 0, -(at // MS // SPAN_MS), amount)
+
+
+@kernel
+def value_pool(z: Rows, j: Int, account: Int, currency: Int) -> tuple[int, int, int]:
+    """Return (equity, initial margin of positions, maintenance margin) of an account's currency.
+
+    (OVERFLOW, 0, 0) where a mark is not known or a sum is beyond money.
+    """
+    instruments, terms = field(z, Z_INSTRUMENTS, INSTRUMENTS), field(z, Z_TERMS, I2)
+    held = field(z, Z_HELD, I3)[j, account]
+    initial, maintenance = 0, 0
+    equity: Int = field(z, Z_CASH, I3)[j, account, currency]
+    for i in range(held.shape[0]):
+        other = instruments[i]["contract"] == SPOT or instruments[i]["settle"] != currency
+        if held[i] == 0 or other:
+            continue
+        mark = mark_of(z, i)
+        if mark <= 0:
+            return OVERFLOW, 0, 0
+        value = worth(instruments[i : i + 1], mark, held[i])
+        if value == OVERFLOW:
+            return OVERFLOW, 0, 0
+        equity += value
+        initial += mul_div_checked(abs(value), terms[i, M_INITIAL], E8, CEIL)
+        maintenance += mul_div_checked(abs(value), terms[i, M_MAINTENANCE], E8, CEIL)
+    return equity, initial, maintenance
+
+
+@kernel
+def _resting(x: Exchange, i: int, s: int, account: int, instrument: Rows) -> int:
+    """Return the value of an account's orders on one side."""
+    total = 0
+    for k in range(x.live[i, s]):
+        order = x.orders[i, s, k]
+        if order["account"] == account:
+            total += notional(instrument, order["price"], order["qty"], CEIL)
+    return total
+
+
+@kernel
+def margin_of_orders(z: Rows, x: Exchange, account: Int, currency: Int, j: Int) -> int:
+    """Return what open orders may add to the initial margin: per instrument the worse side."""
+    instruments, terms = field(z, Z_INSTRUMENTS, INSTRUMENTS), field(z, Z_TERMS, I2)
+    held, total = field(z, Z_HELD, I3)[j, account], 0
+    for i in range(held.shape[0]):
+        if x.live[i, 0] + x.live[i, 1] == 0 or instruments[i]["settle"] != currency:
+            continue
+        mark = mark_of(z, i)
+        now = notional(instruments[i : i + 1], mark, held[i], NEAREST) if mark > 0 else 0
+        bids = _resting(x, i, 0, account, instruments[i : i + 1])
+        asks = _resting(x, i, 1, account, instruments[i : i + 1])
+        worse = max(abs(now + bids), abs(now - asks), abs(now)) - abs(now)
+        total += mul_div_checked(worse, terms[i, M_INITIAL], E8, CEIL)
+    return total
+
+
+@kernel
+def lacks_margin(z: Rows, j: Int, x: Exchange, order: Rows) -> bool:
+    """Say whether an account cannot carry an order, SIM_ORDER (1,): as a venue asks it."""
+    i, account = order[0]["instrument"], order[0]["account"]
+    instrument = field(z, Z_INSTRUMENTS, INSTRUMENTS)[i : i + 1]
+    if instrument[0]["contract"] == SPOT:
+        return False
+    currency = np.int64(instrument[0]["settle"])
+    held = field(z, Z_HELD, I3)[j, account, i]
+    growing = abs(held + order[0]["side"] * order[0]["qty"]) - abs(held)
+    if growing <= 0:
+        return False
+    price = order[0]["price"] if order[0]["type"] != MARKET else mark_of(z, i)
+    equity, initial, _ = value_pool(z, j, account, currency)
+    if price <= 0 or equity == OVERFLOW:
+        return True
+    need = mul_div_checked(
+        notional(instrument, price, growing, CEIL), field(z, Z_TERMS, I2)[i, M_INITIAL], E8, CEIL
+    )
+    return bool(need > equity - initial - margin_of_orders(z, x, account, currency, j))
+
+
+@kernel
+def _close(z: Rows, j: Int, account: Int, i: Int) -> None:
+    """Close a position by a market order of the venue's own, as far as the book goes."""
+    held, order = field(z, Z_HELD, I3)[j, account], field(z, Z_ORDER, ONE_ORDER)
+    if field(z, Z_STREAMS, I2)[i, T_ODD] & (ODD_BLIND | ODD_STATUS) != 0:
+        return  # nothing can be traded now
+    fills, x = field(z, Z_FILLS, FILLS), exchange_of(z, j)
+    instrument = field(z, Z_INSTRUMENTS, INSTRUMENTS)[i : i + 1]
+    order[0]["instrument"], order[0]["account"], order[0]["order_id"] = i, account, 0
+    order[0]["side"] = -1 if held[i] > 0 else 1
+    order[0]["price"], order[0]["qty"], order[0]["whole"] = 0, abs(held[i]), abs(held[i])
+    order[0]["type"], order[0]["tif"], order[0]["flags"] = MARKET, IOC, 0
+    order[0]["stp"], order[0]["expires_ns"] = STP_NONE, 0
+    n, paid = place(x, order, fills), 0
+    rate = field(z, Z_TERMS, I2)[i, M_LIQUIDATION]
+    for k in range(n):
+        if fills[k]["order_id"] == 0:
+            value = abs(worth(instrument, fills[k]["price"], fills[k]["qty"]))
+            paid += mul_div_checked(value, rate, E8, CEIL)
+    say_fills(z, j, max(n, 0))
+    note_reach(z, j, i)
+    if paid > 0:
+        clock = field(z, Z_CLOCK, I1)
+        clock[K_MOVED] += 1
+        say_money(z, j, i, account, MONEY_MOVED, MONEY_LIQUIDATION, clock[K_MOVED], -paid)
+
+
+@kernel
+def _liquidate(z: Rows, j: Int, account: Int, currency: Int) -> None:
+    """Take off the orders of an account, close what it holds, and make good what is missing."""
+    instruments, held = field(z, Z_INSTRUMENTS, INSTRUMENTS), field(z, Z_HELD, I3)[j, account]
+    last, left = -1, 0
+    for i in range(held.shape[0]):
+        if instruments[i]["contract"] != SPOT and instruments[i]["settle"] == currency:
+            take_all_off(z, j, i, account, CANCEL_ACK, CANCELED, REASON_OTHER)
+            note_reach(z, j, i)
+            last = i
+    for i in range(held.shape[0]):
+        if instruments[i]["contract"] != SPOT and instruments[i]["settle"] == currency:
+            if held[i] != 0:
+                _close(z, j, account, i)
+            left += abs(held[i])
+    missing = -field(z, Z_CASH, I3)[j, account, currency]
+    if left == 0 and missing > 0:
+        clock = field(z, Z_CLOCK, I1)
+        clock[K_MOVED] += 1
+        say_money(z, j, last, account, MONEY_MOVED, MONEY_INSURANCE, clock[K_MOVED], missing)
+
+
+@kernel
+def look_at_margins(z: Rows) -> int:
+    """Liquidate every account that has less than its maintenance margin.
+
+    Returns 1 when it must be called again, as soon as there is room for reports.
+    """
+    cash = field(z, Z_CASH, I3)
+    for j in range(cash.shape[0]):
+        for account in range(cash.shape[1]):
+            for currency in range(cash.shape[2]):
+                equity, _, maintenance = value_pool(z, j, account, currency)
+                if maintenance > 0 and equity != OVERFLOW and equity < maintenance:
+                    if field(z, Z_CLOCK, I1)[K_GROW] != 0:
+                        return 1
+                    _liquidate(z, j, account, currency)
+    return 0
