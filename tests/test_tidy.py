@@ -31,6 +31,7 @@ OFFERED = {
     "alephtx.engine.backtest": "for research, and the bench",
     "alephtx.testing.synthetic": "for benches and users' tests",
     "alephtx.analysis.tearsheet": "for reports of backtests, and for research",
+    "alephtx.analysis.cointegration": "for research, before a pair is traded",
     "alephtx.analysis.selection": "for sweeps, and for research",
 }
 """Modules that are there for others to import, and why."""

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from alephtx.core.config import Config, load_config
+from alephtx.core.config import load_config
 from alephtx.core.errors import ConfigError
 
 
@@ -74,7 +74,9 @@ class _Bar:
             from rich.console import Console
             from rich.progress import Progress, TextColumn, TimeRemainingColumn
 
-            text = TextColumn("{task.completed:,.0f} of {task.total:,.0f} rows, {task.fields[rate]}")
+            text = TextColumn(
+                "{task.completed:,.0f} of {task.total:,.0f} rows, {task.fields[rate]}"
+            )
             self._progress = Progress(text, TimeRemainingColumn(), console=Console(stderr=True))
             self._progress.start()
             self._task = self._progress.add_task("", total=None, rate="")

@@ -30,8 +30,8 @@ from alephtx.engine.rundir import RunDirectory
 from alephtx.engine.status import (
     counters_of,
     denied_by,
-    leg_alarms,
     ledger_of,
+    leg_alarms,
     strategies_of,
     strategy_alarms,
 )
@@ -137,9 +137,7 @@ def _write_orders(directory: RunDirectory, story: Story, instruments: Instrument
         _write_table(directory, f"{name}.parquet", columns)
 
 
-def _write_market(
-    directory: RunDirectory, story: Story, market: Market
-) -> dict[str, TearSheet]:
+def _write_market(directory: RunDirectory, story: Story, market: Market) -> dict[str, TearSheet]:
     """Write every instrument's touches and its microprice; returns the tear sheets."""
     sheets = {}
     for name in ("market", "signals"):
