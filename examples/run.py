@@ -74,7 +74,8 @@ def run_example(name: str) -> Backtest:
 def came_to(test: Backtest) -> dict[str, str]:
     """Return the result in words and exact numbers; money in the quote currency."""
     ctx = test.lanes[0].ctx
-    said = {"rows": f"{test.rows}", "orders": f"{int(ctx.counters[c.C_ORDERS])}"}
+    said = {"rows": f"{test.rows}"}
+    said["orders and cancels"] = f"{int(ctx.counters[c.C_ORDERS])}"
     said["fills"] = f"{int(ctx.counters[c.C_FILLS])}"
     said["denied"] = f"{int(ctx.counters[c.C_DENIED])}"
     gross = fees = Decimal(0)

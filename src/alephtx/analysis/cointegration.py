@@ -5,9 +5,9 @@
 
 Two series that wander are cointegrated when some y - alpha - hedge x does not. The hedge is the
 least-squares slope; the residual is tested for a unit root by an augmented Dickey-Fuller
-regression without a constant, its lags chosen by AIC up to 12 (n / 100)^(1/4) on one common sample,
-and refitted on all rows that they leave. Because the slope was fitted first, critical values are those of
-MacKinnon for two variables, not of Dickey and Fuller.
+regression without a constant. Its lags are chosen by AIC up to 12 (n / 100)^(1/4) on one common
+sample; it is then fitted anew on all rows that they leave. Because the slope was fitted first,
+critical values are those of MacKinnon for two variables, not of Dickey and Fuller.
 
 Sources: R. Engle, C. Granger, "Co-integration and error correction" (Econometrica 55(2), 1987); G.
 Schwert, "Tests for unit roots: a Monte Carlo investigation" (Journal of Business and Economic
@@ -109,7 +109,7 @@ def engle_granger(y: Column, x: Column) -> Cointegration:
 
 
 def half_life(spread: Column) -> float:
-    """Return after how many samples half of a spread is gone, taken for an AR(1) around its mean."""
+    """Return after how many samples half of a spread is gone, were it AR(1) around its mean."""
     around = spread - spread.mean()
     rho = float((around[1:] * around[:-1]).sum() / (around[:-1] * around[:-1]).sum())
     if rho >= 1.0:
