@@ -29,6 +29,7 @@ CLOCK_READS = {
 OFFERED = {
     "alephtx.matrix.signals": "for signal plugins, which are not ours",
     "alephtx.testing.synthetic": "for benches and users' tests",
+    "alephtx.analysis.cointegration": "for research before a pair is traded",
 }
 """Modules that are there for others to import, and why."""
 

@@ -1,6 +1,7 @@
 """The tutorial's file is a strategy that trades, and all of them compile as the engine does it."""
 
 import re
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,6 @@ from alephtx.core import words as w
 from alephtx.core.errors import ConfigError
 from alephtx.core.plugins import load_module
 from alephtx.engine._call import compile_strategy
-from alephtx.strategies import arbitrage, market_maker
 from tests.strategies.world import MS, SPOT, SPOT_KEY, World, instruments
 
 TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial-first-strategy.md"
@@ -45,16 +45,25 @@ def test_tutorial_strategy_names_a_wrong_key(lean):
         lean.config_to_params({**SECTION, "raito": 2}, instruments())
 
 
-@pytest.mark.parametrize("which", ["lean", "arbitrage", "market_maker"])
+SECTIONS = {
+    "arbitrage": {"instruments": [SPOT_KEY, "b:BTC-USDT-PERP"], "qty_base": "0.1"},
+    "combiner": {
+        "instruments": [SPOT_KEY],
+        "qty_base": "0.1",
+        "inventory_max_base": "1",
+        "flow_weight": 1,
+    },
+    "glft": {"instruments": [SPOT_KEY], "qty_base": "0.1", "inventory_max_base": "1"},
+    "grid": {"instruments": [SPOT_KEY], "qty_base": "0.1", "inventory_max_base": "1"},
+    "market_maker": {"instruments": [SPOT_KEY], "qty_base": "0.1", "inventory_max_base": "1"},
+    "trend": {"instruments": [SPOT_KEY], "qty_base": "0.1", "inventory_max_base": "1"},
+}
+
+
+@pytest.mark.parametrize("which", ["lean", *SECTIONS])
 def test_strategy_compiles_as_the_engine_compiles_it(which, lean):
-    module = {"lean": lean, "arbitrage": arbitrage, "market_maker": market_maker}[which]
-    section = {
-        "lean": SECTION,
-        "arbitrage": {"instruments": [SPOT_KEY, "b:BTC-USDT-PERP"], "qty_base": "0.1"},
-        "market_maker": {
-            "instruments": [SPOT_KEY], "qty_base": "0.1", "inventory_max_base": "1",
-        },
-    }[which]  # fmt: skip
+    module = lean if which == "lean" else import_module(f"alephtx.strategies.{which}")
+    section = SECTION if which == "lean" else SECTIONS[which]
     made = World(module, section, gate=False)
     state = np.zeros(1, module.STATE)
     entries = compile_strategy(module, made.view, made.params, state)

@@ -26,17 +26,11 @@ from alephtx.core.units import (
 from alephtx.core.view import Needs, View
 from alephtx.core.words import (
     BUY,
-    CANCEL,
     FILL,
-    GTC,
-    LIMIT,
-    NEW,
-    PARTIALLY_FILLED,
-    PLACE,
-    POST_ONLY,
     SELL,
 )
-from alephtx.strategies.legs import held_base, order_fits, usable
+from alephtx.strategies.legs import held_base, usable
+from alephtx.strategies.quoting import pull, quote_side
 from alephtx.strategies.sections import INSTRUMENTS_MAX, put_instruments, reading
 
 Rows = np.ndarray[Any, Any]
@@ -130,7 +124,7 @@ def on_stop(view: View, params: Rows, state: Rows, intents: Rows) -> int:
     """Cancel every quote."""
     n = 0
     for k in range(params[0]["instrument_count"]):
-        n = _pull(params[0]["instruments"][k], view, intents, n)
+        n = pull(params[0]["instruments"][k], view, intents, n)
     return n
 
 
@@ -141,12 +135,12 @@ def _quote(k: Int, view: View, params: Rows, state: Rows, intents: Rows, n: Int)
     high = max(view.top[i]["bid"], view.top[i]["ask"])
     if not usable(view, i, params[0]["max_age_ns"]) or high >= PRICE_MAX:
         before = n
-        n = _pull(i, view, intents, n)
+        n = pull(i, view, intents, n)
         state[0]["pulled"] += n - before
         return n
     for side in (BUY, SELL):
         price, lots = target(view, params, i, side), quote_lots(view, params, i, side)
-        n = _quote_side(k, side, price, lots, view, params, state, intents, n)
+        n = quote_side(k, i, side, price, lots, view, params, state, intents, n)
     return n
 
 
@@ -196,67 +190,3 @@ def quote_lots(view: View, params: Rows, i: Int, side: Int) -> Int:
     if room <= 0:
         return 0
     return max(base_lots(view.instruments, i, middle(view.top, i), room), 0)
-
-
-@inline_kernel
-def _quote_side(
-    k: Int,
-    side: Int,
-    price: Int,
-    lots: Int,
-    view: View,
-    params: Rows,
-    state: Rows,
-    intents: Rows,
-    n: Int,
-) -> Int:
-    """Keep, move, pull or place one quote."""
-    i = params[0]["instruments"][k]
-    wanted = price > 0 and order_fits(view, i, price, lots)
-    apart = mul_div_checked(price, params[0]["requote_e8"], WHOLE_E8, FLOOR)
-    mine, facing = 0, 0
-    for j in range(view.open_count[0]):
-        row = view.orders[j]
-        if row["instrument"] != i:
-            continue
-        if row["side"] != side:
-            facing += 1 if (row["price"] - price) * side <= 0 else 0
-            continue
-        mine += 1
-        if wanted and mine == 1 and abs(row["price"] - price) <= apart:
-            continue
-        if row["status"] in (NEW, PARTIALLY_FILLED) and n < intents.shape[0]:
-            n = _cancel(row["order_id"], i, intents, n)
-            state[0]["requotes"] += 1
-    if mine > 0 or not wanted or n >= intents.shape[0]:
-        return n
-    slot = 2 * k + (0 if side == BUY else 1)
-    if view.now[0] - state[0]["placed_ns"][slot] < params[0]["rest_ns"]:
-        return n
-    if facing > 0:  # our own quote on the other side is still there: wait for its cancel
-        state[0]["held_back"] += 1
-        return n
-    state[0]["placed_ns"][slot] = view.now[0]
-    state[0]["quotes"] += 1
-    intents[n]["op"], intents[n]["type"], intents[n]["tif"] = PLACE, LIMIT, GTC
-    intents[n]["flags"], intents[n]["side"], intents[n]["instrument"] = POST_ONLY, side, i
-    intents[n]["price"], intents[n]["qty"], intents[n]["tag"] = price, lots, k
-    return n + 1
-
-
-@inline_kernel
-def _cancel(order_id: Int, i: Int, intents: Rows, n: Int) -> Int:
-    intents[n]["op"], intents[n]["target_order_id"], intents[n]["instrument"] = CANCEL, order_id, i
-    return n + 1
-
-
-@inline_kernel
-def _pull(i: Int, view: View, intents: Rows, n: Int) -> Int:
-    """Cancel an instrument's quotes that are not in flight."""
-    for j in range(view.open_count[0]):
-        row = view.orders[j]
-        if row["instrument"] != i:
-            continue
-        if row["status"] in (NEW, PARTIALLY_FILLED) and n < intents.shape[0]:
-            n = _cancel(row["order_id"], i, intents, n)
-    return n

@@ -86,6 +86,14 @@ class Section:
             raise self.fail(key, "is not true or false")
         return int(value)
 
+    def choice(self, key: str, words: tuple[str, ...]) -> int:
+        """Return the place of a word among those allowed; the first is the default."""
+        self._known.add(key)
+        value = self._values.get(key, words[0])
+        if value not in words:
+            raise self.fail(key, "is not known", f"one of {', '.join(words)}")
+        return words.index(value)
+
     def instruments(self, table: Instruments, low: int, high: int) -> list[int]:
         """Return the indices of the listed instruments, each listed once."""
         keys = self._values.get("instruments")
