@@ -155,10 +155,10 @@ def _keep(view: View, params: Rows, state: Rows, intents: Rows) -> int:
             n = _cancel(view, k, intents, n)
     if view.now[0] < state[0]["hold_until_ns"]:
         return n
-    for side in (BUY, SELL):
+    for way in (BUY, SELL):
         for away in range(params[0]["levels"]):
-            at = nearest(params, held, side) + side * away
-            n = _place(view, params, state, intents, n, held, at, side)
+            at = nearest(params, held, way) + way * away
+            n = _place(view, params, state, intents, n, held, at, way)
     return n
 
 
