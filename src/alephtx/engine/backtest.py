@@ -26,19 +26,16 @@ from alephtx.engine.arena import Arena
 from alephtx.engine.assemble import lay_out, place_stages, place_strategies
 from alephtx.engine.context import Rows, pack
 from alephtx.engine.replay_python import host_python, raising
+from alephtx.engine.tape_check import check_tape
 from alephtx.engine.tapes import (
     Delay,
     Tape,
     Venue,
-    by_order,
     check_queue,
-    check_tape,
     deepened,
-    overtaken,
     paths_of,
     points_of,
     rule,
-    tops_alone,
 )
 from alephtx.matrix.inputlog import null_inputs
 from alephtx.matrix.journal import Journal
@@ -104,13 +101,15 @@ class Backtest:
                 remedy="give one of each, in the order of the table",
             )
         venue = venue or Venue()
-        for tape, instrument in zip(tapes, instruments, strict=True):
-            check_tape(tape, instrument.key, venue.feed)
-        tapes = [
-            deepened(tape, venue, instrument)
-            for tape, instrument in zip(tapes, instruments, strict=True)
-        ]
-        check_queue(venue, [instrument.key for instrument in instruments], tapes)
+        shift_ns = venue.feed.ns if venue.feed.kind == "recorded" else None
+        tapes, seen = list(tapes), []
+        for i, instrument in enumerate(instruments):
+            first = check_tape(tapes[i].rows, instrument.key, shift_ns)
+            whole = deepened(tapes[i], first, venue, instrument)
+            same = whole is tapes[i]
+            seen.append(first if same else check_tape(whole.rows, instrument.key, shift_ns))
+            tapes[i] = whole
+        check_queue(venue, [instrument.key for instrument in instruments], seen)
         self.instruments = instruments
         self._batch, self._journal, self._start_ns = batch_rows, journal, start_ns
         self._remembered = remembered or (REMEMBERED_BY_MANY if len(configs) > MANY else REMEMBERED)
@@ -118,10 +117,8 @@ class Backtest:
         self.lanes = [self._lane(number, config) for number, config in enumerate(configs)]
         self.alarms: list[str] = []
         self._python = host_python(self.lanes, self.alarms)
-        first = self.lanes[0].ctx
-        self._two_books = [
-            bool(first.depth_wanted[i]) or overtaken(tape) for i, tape in enumerate(tapes)
-        ]
+        wanted = self.lanes[0].ctx.depth_wanted
+        self._two_books = [bool(wanted[i]) or one.overtaken for i, one in enumerate(seen)]
         intents = c.INTENTS_MAX * max(1, len(configs[0].strategies))
         self.bottle = b.make_bottle(
             instruments, lanes=len(configs), span=span, intents_max=intents,
@@ -138,9 +135,9 @@ class Backtest:
                 base=tape.base,
                 unit=tape.unit,
                 qty_unit=tape.qty_unit,
-                tops=tops_alone(tape),
+                tops=seen[i].tops_alone,
             )
-            if by_order(tape):
+            if seen[i].by_order:
                 self.bottle.model[i, Q_QUEUE] = FIFO
         self._behave(venue)
         rule(self.bottle, venue, instruments)

@@ -43,6 +43,9 @@ SECOND = 1_000_000_000
 SEGMENT_BYTES = 16 << 20
 """Of a backtest's journal: most runs are small, and a segment is preallocated."""
 
+REMEMBERED = 1_024
+"""Ended orders that a late report may be about: one lane has room for more than it needs."""
+
 Progress = Callable[[int, int], None]
 """Called with the rows done and the rows there are."""
 
@@ -67,7 +70,7 @@ def run_backtest(
     ) as journal:
         test = Backtest(
             [config], market.instruments, market.tapes, venue=market.venue, journal=journal,
-            start_ns=market.start_ns,
+            start_ns=market.start_ns, remembered=REMEMBERED,
         )  # fmt: skip
         total = sum(len(tape.rows) for tape in market.tapes)
         begun = time.perf_counter()
@@ -117,7 +120,7 @@ def _summary(
         "positions": money["positions"],
         "counters": counters,
         "strategies": strategies_of(engine, test.instruments),
-        "alarms": [*strategy_alarms(engine), *leg_alarms(engine, test.instruments)],
+        "alarms": [*test.alarms, *strategy_alarms(engine), *leg_alarms(engine, test.instruments)],
         "report": str(directory.report),
     }
 

@@ -12,28 +12,10 @@ import numpy as np
 from alephtx.core.errors import SimulationError
 from alephtx.core.instruments import Instrument, Instruments
 from alephtx.core.ports import Rows
-from alephtx.core.records import EVENT, TICK
+from alephtx.core.records import EVENT
 from alephtx.core.units import MONEY_SCALE, from_decimal
-from alephtx.core.words import (
-    BAR,
-    CLEAR,
-    DELTA,
-    FUNDING,
-    GAP,
-    INDEX,
-    LIQUIDATION,
-    MARK,
-    ORDER_ADD,
-    ORDER_CHANGE,
-    ORDER_DELETE,
-    ORDER_FILL,
-    SEQ,
-    STATUS,
-    TICK_EXCHANGE,
-    TICK_LOCAL,
-    TOP,
-    TRADE,
-)
+from alephtx.core.words import DELTA, ORDER_ADD, TOP, TRADE
+from alephtx.engine.tape_check import Seen
 from alephtx.sim.bottle import (
     K_MARK_NS,
     K_STP,
@@ -54,11 +36,6 @@ from alephtx.sim.latency import NAMES as LATENCIES
 from alephtx.sim.queue import NAMES as QUEUES
 from alephtx.sim.state import STP_NAMES
 
-BOOK = (DELTA, TRADE, TOP, CLEAR)
-BY_ORDER = (ORDER_ADD, ORDER_CHANGE, ORDER_DELETE, ORDER_FILL)
-LEVELS = (*BOOK, GAP, SEQ, FUNDING, MARK, INDEX, STATUS, BAR, LIQUIDATION)
-SIMULATED = (*LEVELS, *BY_ORDER)
-CHECKED_AT_ONCE = 1 << 20
 RATIO_MAX = 1_000
 
 
@@ -124,25 +101,7 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True):
     impact_decay_ns: int = 1_000_000_000
 
 
-def overtaken(tape: Tape) -> bool:
-    """Say whether messages of a tape overtook each other: only a second book can follow."""
-    apart = TICK_EXCHANGE | TICK_LOCAL
-    return bool((tape.rows["flags"] & apart).any()) if len(tape.rows) else False
-
-
-def tops_alone(tape: Tape) -> bool:
-    """Say whether a tape tells best prices and no levels, so that a pair of them is its image."""
-    rows = tape.rows
-    return bool(len(rows) and (rows["kind"] == TOP).any() and not (rows["kind"] == DELTA).any())
-
-
-def by_order(tape: Tape) -> bool:
-    """Say whether a tape tells single orders: our places in its queues are known then."""
-    rows = tape.rows
-    return bool(len(rows) and rows.dtype == EVENT and (rows["kind"] >= ORDER_ADD).any())
-
-
-def deepened(tape: Tape, venue: Venue, instrument: Instrument) -> Tape:
+def deepened(tape: Tape, seen: Seen, venue: Venue, instrument: Instrument) -> Tape:
     """Return a tape with the depth that the venue asks for, where it has none of its own."""
     levels, growth = venue.depth_levels, venue.depth_growth
     if not 0 <= levels <= 1_000 or not 0 < growth <= 10:
@@ -151,10 +110,9 @@ def deepened(tape: Tape, venue: Venue, instrument: Instrument) -> Tape:
             remedy="use 0 to 1,000 levels and a growth up to 10",
         )
     rows = tape.rows
-    kinds = np.isin((DELTA, ORDER_ADD, TOP, TRADE), rows["kind"])
-    if levels == 0 or kinds[:2].any() or not kinds[2:].any():
+    if levels == 0 or seen.has(DELTA, ORDER_ADD) or not seen.has(TOP, TRADE):
         return tape
-    if overtaken(tape):
+    if seen.overtaken:
         raise SimulationError(
             f"{instrument.key}: depth for a tape on which messages overtook each other",
             remedy="use depth_levels=0, or a recording of one connection",
@@ -168,16 +126,15 @@ def deepened(tape: Tape, venue: Venue, instrument: Instrument) -> Tape:
     return Tape(deepen(wide, calibrate(wide, levels, step=step, growth=growth)))
 
 
-def check_queue(venue: Venue, keys: Sequence[str], tapes: Sequence[Tape]) -> None:
+def check_queue(venue: Venue, keys: Sequence[str], seen: Sequence[Seen]) -> None:
     """Refuse a queue that a tape cannot tell, and a tape that is two things at once."""
-    for key, tape in zip(keys, tapes, strict=True):
-        single = by_order(tape)
-        if venue.queue == "fifo" and not single:
+    for key, one in zip(keys, seen, strict=True):
+        if venue.queue == "fifo" and not one.by_order:
             raise SimulationError(
                 f"{key}: queue 'fifo' of a tape without single orders",
                 remedy="choose a model of the queue, or import a recording order by order",
             )
-        if single and np.isin(tape.rows["kind"], (DELTA, TOP)).any():
+        if one.by_order and one.has(DELTA, TOP):
             raise SimulationError(
                 f"{key}: the tape has levels beside single orders",
                 remedy="leave the rows of one kind out",
@@ -273,46 +230,4 @@ def _check_delay(path: int, delay: Delay) -> None:
         raise SimulationError(
             f"{way}: {len(times)} points of a {delay.kind} latency",
             remedy="a table needs points of rising times and delays that are not negative",
-        )
-
-
-def check_tape(tape: Tape, key: str, feed: Delay) -> None:
-    """Refuse a tape that would be read wrongly; SimulationError names the row and the remedy."""
-    rows = tape.rows
-    if rows.dtype not in (TICK, EVENT):
-        raise SimulationError(f"{key}: rows of {rows.dtype}", remedy="use TICK or EVENT rows")
-    last = {TICK_EXCHANGE: -1, TICK_LOCAL: -1}
-    for first in range(0, len(rows), CHECKED_AT_ONCE):
-        part = rows[first : first + CHECKED_AT_ONCE]
-        strange = ~np.isin(part["kind"], SIMULATED if rows.dtype == EVENT else LEVELS)
-        if strange.any():
-            k = int(strange.argmax())
-            raise SimulationError(
-                f"{key}: row {first + k} is of kind {int(part['kind'][k])}, which is not simulated",
-                remedy="leave such rows out, or cut the tape there",
-            )
-        for side, name in ((TICK_EXCHANGE, "ts_event"), (TICK_LOCAL, "ts_recv")):
-            other = TICK_LOCAL if side == TICK_EXCHANGE else TICK_EXCHANGE
-            times = part[name][(part["flags"] & other) == 0]
-            falls = np.diff(times, prepend=last[side]) < 0
-            if falls.any():
-                raise SimulationError(
-                    f"{key}: {name} falls to {int(times[falls.argmax()])} within rows {first} to "
-                    f"{first + len(part)}",
-                    remedy="`alephtx data import` puts messages in order",
-                )
-            last[side] = int(times[-1]) if len(times) else last[side]
-        if feed.kind == "recorded":
-            _check_hearing(part, first, key, feed.ns)
-
-
-def _check_hearing(part: Rows, first: int, key: str, shift_ns: int) -> None:
-    """Refuse rows that would be heard before they were sent: two clocks, one of them off."""
-    heard = part["ts_recv"] + shift_ns - part["ts_event"]
-    early = (heard < 0) & ((part["flags"] & TICK_EXCHANGE) == 0)
-    if early.any():
-        k = int(early.argmax())
-        raise SimulationError(
-            f"{key}: row {first + k} would be heard {-int(heard[k])} ns before it was sent",
-            remedy='the clocks differ: give feed=Delay(kind="recorded", ns=what is missing)',
         )

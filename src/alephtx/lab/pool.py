@@ -31,13 +31,13 @@ def _run_until_broken(waiting: deque[tuple[Task, int]], workers: int) -> Iterato
     """Go on until all is done, or a worker died: what was under way is waiting again then."""
     context = multiprocessing.get_context("spawn")
     before = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
+    executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
     going: dict[Future[list[Outcome]], tuple[Task, int]] = {}
     try:
         while waiting or going:
             while waiting and len(going) < workers:
-                going[pool.submit(run_task, waiting[0][0])] = waiting[0]
-                waiting.popleft()  # not sooner: submit raises where the pool is broken already
+                going[executor.submit(run_task, waiting[0][0])] = waiting[0]
+                waiting.popleft()  # not sooner: submit raises where it is broken already
             for future in wait(going, return_when=FIRST_COMPLETED).done:
                 task = going.pop(future)
                 try:
@@ -53,7 +53,7 @@ def _run_until_broken(waiting: deque[tuple[Task, int]], workers: int) -> Iterato
     finally:
         for process in set(multiprocessing.active_children()) - before:
             process.terminate()
-        pool.shutdown(wait=True, cancel_futures=True)
+        executor.shutdown(wait=True, cancel_futures=True)
 
 
 def _deadly(tasks: list[Task]) -> SimulationError:
