@@ -74,7 +74,10 @@ def look(rows: Rows, allowed: Int, shift_ns: Int, out: Rows) -> int:
     allowed: a bit a kind. shift_ns: of the recorded receive stamps; below -2^60: they do not count.
     out: int64 (3,): kinds, flags, row.
     """
-    kinds, flags, sent, heard = 0, 0, -1, -1
+    kinds: Int = np.int64(0)
+    flags: Int = np.int64(0)
+    sent: Int = np.int64(-1)
+    heard: Int = np.int64(-1)
     for k in range(rows.shape[0]):
         row = rows[k]
         kind, flag = np.int64(row["kind"]), np.int64(row["flags"])
@@ -82,7 +85,7 @@ def look(rows: Rows, allowed: Int, shift_ns: Int, out: Rows) -> int:
         out[2] = k
         if kind > 61 or (allowed >> kind) & 1 == 0:
             return STRANGE
-        kinds, flags = kinds | 1 << kind, flags | flag
+        kinds, flags = kinds | np.int64(1) << kind, flags | flag
         if flag & TICK_LOCAL == 0:
             if ts_event < sent:
                 return EVENT_FALLS
