@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     ended = False
     try:
         with _Bar(quiet=options.json) as bar:
-            summary = run_backtest(config, directory, bar.show)
+            summary = run_backtest(config, directory, bar.show, bar.say)
         ended = True
     finally:
         if ended:
@@ -66,6 +66,7 @@ class _Bar:
     """Rows done, rate and time left, on a terminal."""
 
     def __init__(self, *, quiet: bool) -> None:
+        self.silent = quiet
         self.quiet = quiet or not sys.stderr.isatty()
         self._progress: Any = None
         self._task: Any = None
@@ -86,6 +87,13 @@ class _Bar:
     def __exit__(self, *_: object) -> None:
         if self._progress is not None:
             self._progress.stop()
+
+    def say(self, line: str) -> None:
+        """Print a line on the way."""
+        if self._progress is not None:
+            self._progress.stop()
+        if not self.silent:
+            print(line, flush=True)
 
     def show(self, rows: int, total: int) -> None:
         """Take how far it is."""

@@ -9,17 +9,13 @@ we heard it), signals/<k>.parquet (the microprice, once a second) and sheets.jso
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
-import pyarrow as pa
-from pyarrow import parquet
 
 from alephtx.analysis.story import Fill, OrderLine, Story
 from alephtx.analysis.tables import fills_of, orders_of, quotes_of
-from alephtx.analysis.tearsheet import Run as SheetRun
-from alephtx.analysis.tearsheet import TearSheet, tear_sheet
 from alephtx.core.config_schema import Config
 from alephtx.core.instruments import Instruments
 from alephtx.core.ports import Rows
@@ -39,6 +35,9 @@ from alephtx.engine.touches import all_touches
 from alephtx.ledger.book import Ledger
 from alephtx.matrix.journal import Journal, JournalHeader, read
 
+if TYPE_CHECKING:
+    from alephtx.analysis.tearsheet import TearSheet
+
 SECOND = 1_000_000_000
 SEGMENT_BYTES = 16 << 20
 """Of a backtest's journal: most runs are small, and a segment is preallocated."""
@@ -51,10 +50,14 @@ Progress = Callable[[int, int], None]
 
 
 def run_backtest(
-    config: Config, directory: RunDirectory, progress: Progress | None = None
+    config: Config,
+    directory: RunDirectory,
+    progress: Progress | None = None,
+    told: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Run a config's [backtest] into a fresh run directory; returns its summary.
 
+    told: hears in a line what the run came to as soon as it has, before it is measured and written.
     Errors leave the directory without summary.json: the run did not end.
     """
     market = load_market(config)
@@ -77,6 +80,8 @@ def run_backtest(
         test.run(None if progress is None else lambda rows: progress(rows, total))
         took_s = time.perf_counter() - begun
     engine = _engine(config, test.lanes[0])
+    if told is not None:
+        told(_first_word(test, engine, took_s))
     story, ledger = Story(len(market.instruments)), Ledger(market.instruments)
     for record in read(directory.journal):
         story.apply(record.kind, record.payload, record.ts)
@@ -88,6 +93,14 @@ def run_backtest(
     summary.update(took_s=took_s, rows_per_s=test.rows / took_s if took_s else 0.0)
     directory.write_json(directory.summary, summary)
     return summary
+
+
+def _first_word(test: Backtest, engine: Engine, took_s: float) -> str:
+    counted = counters_of(engine)
+    return (
+        f"{test.rows:,} rows in {took_s:.2f} s: {counted['orders']:,} orders and cancels, "
+        f"{counted['fills']:,} fills, {counted['denied']:,} denied"
+    )
 
 
 def _engine(config: Config, lane: Lane) -> Engine:
@@ -126,6 +139,8 @@ def _summary(
 
 
 def _write_orders(directory: RunDirectory, story: Story, instruments: Instruments) -> None:
+    import pyarrow as pa
+
     keys = [instrument.key for instrument in instruments]
     tables: tuple[tuple[str, Any, list[Any]], ...] = (
         ("orders", OrderLine, list(story.orders.values())),
@@ -142,8 +157,10 @@ def _write_orders(directory: RunDirectory, story: Story, instruments: Instrument
         _write_table(directory, f"{name}.parquet", columns)
 
 
-def _write_market(directory: RunDirectory, story: Story, market: Market) -> dict[str, TearSheet]:
+def _write_market(directory: RunDirectory, story: Story, market: Market) -> dict[str, "TearSheet"]:
     """Write every instrument's touches and its microprice; returns the tear sheets."""
+    from alephtx.analysis.tearsheet import Run, tear_sheet  # loads statistics: not before the run
+
     sheets = {}
     for name in ("market", "signals"):
         (directory.path / name).mkdir(exist_ok=True)
@@ -157,7 +174,7 @@ def _write_market(directory: RunDirectory, story: Story, market: Market) -> dict
         _write_table(directory, f"signals/{k}.parquet", columns)
         instrument, fills = market.instruments[k], fills_of(story.fills, k)
         sheets[instrument.key] = tear_sheet(
-            SheetRun(
+            Run(
                 instrument, fills, orders_of(story.orders.values(), fills, k), quotes_of(tops),
                 vamp=fair,
             )
@@ -179,6 +196,9 @@ def _each_second(ts: Rows) -> Rows:
 
 
 def _write_table(directory: RunDirectory, name: str, columns: dict[str, Any]) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
     whole = directory.path / name
     draft = whole.with_suffix(".part")
     parquet.write_table(pa.table(columns), draft, compression="zstd")

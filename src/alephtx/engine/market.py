@@ -10,7 +10,7 @@ between it and `start` run before strategies do. It ends with the last message b
 import hashlib
 from decimal import Decimal
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import numpy as np
@@ -22,9 +22,11 @@ from alephtx.core.instruments import Instrument, Instruments
 from alephtx.core.ports import Rows
 from alephtx.core.words import CLEAR, LAST_IN_MESSAGE
 from alephtx.engine.tapes import Delay, Margin, Tape, Venue
-from alephtx.store.catalogue import Catalogue
 from alephtx.store.damage import DataError
 from alephtx.store.ticks import Ticks, open_ticks, write_ticks
+
+if TYPE_CHECKING:
+    from alephtx.store.catalogue import Catalogue
 
 FOLDER = ".replay"
 """Where a catalogue keeps the replay files made of it; may be deleted at any time."""
@@ -93,6 +95,8 @@ def _delay(given: Latency) -> Delay:
 
 def _open(plan: BacktestConfig, key: str) -> Ticks:
     if key not in plan.tapes:
+        from alephtx.store.catalogue import Catalogue  # loads Arrow: not for a file of rows
+
         return _from_catalogue(Catalogue(Path(plan.data)), key)
     ticks = open_ticks(Path(plan.tapes[key]))
     if ticks.instrument.key != key:
@@ -103,7 +107,7 @@ def _open(plan: BacktestConfig, key: str) -> Ticks:
     return ticks
 
 
-def _from_catalogue(catalogue: Catalogue, key: str) -> Ticks:
+def _from_catalogue(catalogue: "Catalogue", key: str) -> Ticks:
     """Return an instrument's stream as a replay file, made when the catalogue has changed."""
     instrument, digest = catalogue.instrument(key), hashlib.sha256()
     for path in catalogue.files(key):
