@@ -82,7 +82,7 @@ async def raw_server(serve, *, handshake=True, ssl=None):
         await server.wait_closed()
 
 
-async def until(condition, seconds=3.0):
+async def until(condition, seconds=10.0):
     """Wait until a condition holds; fail when it does not in time."""
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
