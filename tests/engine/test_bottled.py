@@ -98,6 +98,19 @@ def test_mistakes_are_one_line_and_leave_no_run(folder, tmp_path, capsys, text, 
     assert not list((tmp_path / "runs").glob("*"))
 
 
+def test_no_engine_takes_up_what_a_killed_backtest_leaves(tmp_path):
+    tape_file(tmp_path, 3_000)
+    (tmp_path / "c.toml").write_text(config_text())
+    assert backtest(tmp_path, "--json", "--no-report") == OK
+    left = RunDirectory((tmp_path / "runs" / "latest").resolve())
+    left.summary.unlink()  # as if it had been killed
+    text = left.config.read_text()
+    assert RunDirectory.unfinished(tmp_path / "runs", "bottle", text) is None
+    found = RunDirectory.unfinished(tmp_path / "runs", left.node, text)
+    assert found is not None  # by its own name it would be
+    assert found.id == left.id
+
+
 def test_summary_is_json_without_surprises(ran):
     text = ran.summary.read_text()
     assert msgspec.json.decode(text)["alarms"] == []

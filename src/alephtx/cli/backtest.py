@@ -33,7 +33,9 @@ def run(options: argparse.Namespace) -> int:
     from alephtx.serve.drive import compile_kernels
 
     compile_kernels(REPLAY)
-    directory = RunDirectory.create(Path(config.node.runs), config.node.name, config.dump())
+    # Not the node's own name: no engine may take up what a killed backtest leaves.
+    name = f"{config.node.name}.backtest"
+    directory = RunDirectory.create(Path(config.node.runs), name, config.dump())
     directory.claim()
     ended = False
     try:
