@@ -1,6 +1,8 @@
 """A backtest as a run: its files agree with one another, and mistakes are named."""
 
+import errno
 import json
+import os
 
 import msgspec
 import numpy as np
@@ -109,6 +111,18 @@ def test_no_engine_takes_up_what_a_killed_backtest_leaves(tmp_path):
     found = RunDirectory.unfinished(tmp_path / "runs", left.node, text)
     assert found is not None  # by its own name it would be
     assert found.id == left.id
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_run(folder, capsys, monkeypatch):
+    def full(*_given, **_named):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(parquet, "write_table", full)
+    before = set((folder / "runs").glob("2*"))
+    assert backtest(folder, "--json") == CONFIG
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "cannot be written: No space left on device" in line
+    assert set((folder / "runs").glob("2*")) == before
 
 
 def test_summary_is_json_without_surprises(ran):

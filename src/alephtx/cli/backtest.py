@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any, Self
 
-from alephtx.core.config import load_config
+from alephtx.core.config import Config, load_config
 from alephtx.core.errors import ConfigError
 
 
@@ -27,12 +27,27 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(
             f"{options.config} has no [backtest]", remedy="add one: docs/backtest.md shows how"
         )
-    from alephtx.engine.bottled import run_backtest
-    from alephtx.engine.rundir import RunDirectory
     from alephtx.engine.warm import REPLAY
     from alephtx.serve.drive import compile_kernels
 
     compile_kernels(REPLAY)
+    try:
+        directory, summary = _run(config, options)
+        return _conclude(directory, summary, options)
+    except BrokenPipeError:
+        raise  # whoever read the output closed it
+    except OSError as error:
+        raise ConfigError(
+            f"the run below {config.node.runs} cannot be written: {error.strerror or error}",
+            remedy="make room, or set node.runs to a folder of yours",
+        ) from error
+
+
+def _run(config: Config, options: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
+    """Run into a fresh directory, which goes again if that fails."""
+    from alephtx.engine.bottled import run_backtest
+    from alephtx.engine.rundir import RunDirectory
+
     # Not the node's own name: no engine may take up what a killed backtest leaves.
     name = f"{config.node.name}.backtest"
     directory = RunDirectory.create(Path(config.node.runs), name, config.dump())
@@ -47,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
             directory.release()
         else:
             directory.discard()
-    return _conclude(directory, summary, options)
+    return directory, summary
 
 
 def _conclude(directory: Any, summary: dict[str, Any], options: argparse.Namespace) -> int:
