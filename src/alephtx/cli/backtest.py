@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from alephtx.core.config import Config, load_config
 from alephtx.core.errors import ConfigError
+from alephtx.core.kernel import prefer_stored
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +28,7 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(
             f"{options.config} has no [backtest]", remedy="add one: docs/backtest.md shows how"
         )
+    prefer_stored()
     from alephtx.engine.warm import REPLAY
     from alephtx.serve.drive import compile_kernels
 

@@ -7,12 +7,15 @@ word is a single machine access, which is enough for tests on one machine.
 """
 
 import ctypes
+import os
 import time
+from typing import Any
 
-from alephtx.core.kernel import JIT
+from llvmlite import binding
+
+from alephtx.core.kernel import JIT, Intrinsic
 
 _MASK = (1 << 64) - 1
-_CLOCK_MONOTONIC = time.CLOCK_MONOTONIC
 
 
 def _signed(value: int) -> int:
@@ -89,142 +92,33 @@ def multiply_wide(a: int, b: int) -> tuple[int, int]:
 HARDWARE_CRC = False
 """True where `crc32c_step` is one machine instruction; elsewhere kernels use their own table."""
 
+
+def _code() -> Any:
+    from alephtx.core import atomics_code
+
+    return atomics_code
+
+
+def _has_crc() -> bool:
+    if os.environ.get("NUMBA_CPU_NAME"):  # compiling for another processor than this one
+        return False
+    triple, features = binding.get_default_triple(), binding.get_host_cpu_features()
+    if triple.startswith("x86_64"):
+        return bool(features.get("sse4.2"))
+    return triple.startswith(("aarch64", "arm64")) and bool(features.get("crc"))
+
+
 if JIT:
-    import numba
-    from llvmlite import binding, ir
-    from numba import types
-    from numba.core import cgutils
-    from numba.extending import intrinsic
-
-    _WORD = ir.IntType(64)
-
-    def _pointer(builder, address):  # type: ignore[no-untyped-def]
-        return builder.inttoptr(address, _WORD.as_pointer())
-
-    def _loader(ordering: str):  # type: ignore[no-untyped-def]
-        def load(typingctx, address):  # type: ignore[no-untyped-def]
-            def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-                return builder.load_atomic(_pointer(builder, arguments[0]), ordering, 8)
-
-            return types.int64(types.int64), codegen
-
-        return load
-
-    def _storer(ordering: str):  # type: ignore[no-untyped-def]
-        def store(typingctx, address, value):  # type: ignore[no-untyped-def]
-            def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-                builder.store_atomic(arguments[1], _pointer(builder, arguments[0]), ordering, 8)
-                return context.get_dummy_value()
-
-            return types.void(types.int64, types.int64), codegen
-
-        return store
-
-    def _fencer(ordering: str):  # type: ignore[no-untyped-def]
-        def fence(typingctx):  # type: ignore[no-untyped-def]
-            def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-                builder.fence(ordering)
-                return context.get_dummy_value()
-
-            return types.void(), codegen
-
-        return fence
-
-    def _pause(typingctx):  # type: ignore[no-untyped-def]
-        from llvmlite import binding
-
-        def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            machine = binding.get_default_triple()
-            if machine.startswith("x86_64"):
-                kind = ir.FunctionType(ir.VoidType(), ())
-                builder.call(builder.module.declare_intrinsic("llvm.x86.sse2.pause", (), kind), ())
-            elif machine.startswith(("aarch64", "arm64")):
-                kind = ir.FunctionType(ir.VoidType(), (ir.IntType(32),))
-                hint = builder.module.declare_intrinsic("llvm.aarch64.hint", (), kind)
-                builder.call(hint, (ir.Constant(ir.IntType(32), 1),))
-            return context.get_dummy_value()
-
-        return types.void(), codegen
-
-    def _monotonic_ns(typingctx):  # type: ignore[no-untyped-def]
-        def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            # In the entry block: an alloca where we stand would take stack anew in every turn of a
-            # loop around us, until it overflows.
-            timespec = cgutils.alloca_once(builder, ir.LiteralStructType((_WORD, _WORD)))
-            kind = ir.FunctionType(ir.IntType(32), (ir.IntType(32), timespec.type))
-            function = _declared(builder.module, kind, "clock_gettime")
-            builder.call(function, (ir.Constant(ir.IntType(32), _CLOCK_MONOTONIC), timespec))
-            zero, one = ir.Constant(ir.IntType(32), 0), ir.Constant(ir.IntType(32), 1)
-            seconds = builder.load(builder.gep(timespec, (zero, zero), inbounds=True))
-            rest = builder.load(builder.gep(timespec, (zero, one), inbounds=True))
-            return builder.add(builder.mul(seconds, ir.Constant(_WORD, 1_000_000_000)), rest)
-
-        return types.int64(), codegen
-
-    def _declared(module, kind, name):  # type: ignore[no-untyped-def]
-        return cgutils.get_or_insert_function(module, kind, name)
-
-    def _compare_exchange(typingctx, address, expected, wanted):  # type: ignore[no-untyped-def]
-        def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            where, before, after = arguments
-            pair = builder.cmpxchg(_pointer(builder, where), before, after, "acq_rel", "acquire")
-            return builder.extract_value(pair, 0)
-
-        return types.int64(types.int64, types.int64, types.int64), codegen
-
-    def _highest_bit(typingctx, word):  # type: ignore[no-untyped-def]
-        def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            zeros = builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 1))
-            return builder.sub(ir.Constant(_WORD, 63), zeros)
-
-        return types.int64(types.int64), codegen
-
-    def _multiply_wide(typingctx, a, b):  # type: ignore[no-untyped-def]
-        result = types.UniTuple(types.int64, 2)
-
-        def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            wide = ir.IntType(128)
-            product = builder.mul(
-                builder.sext(arguments[0], wide), builder.sext(arguments[1], wide)
-            )
-            high = builder.trunc(builder.ashr(product, ir.Constant(wide, 64)), _WORD)
-            low = builder.trunc(product, _WORD)
-            return context.make_tuple(builder, result, (high, low))
-
-        return result(types.int64, types.int64), codegen
-
-    def _crc32c_step(typingctx, crc, word):  # type: ignore[no-untyped-def]
-        def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            state, data = arguments
-            half = ir.IntType(32)
-            if binding.get_default_triple().startswith("x86_64"):
-                kind = ir.FunctionType(_WORD, (_WORD, _WORD))
-                step = _declared(builder.module, kind, "llvm.x86.sse42.crc32.64.64")
-                return builder.call(step, (state, data))
-            kind = ir.FunctionType(half, (half, _WORD))
-            step = _declared(builder.module, kind, "llvm.aarch64.crc32cx")
-            return builder.zext(builder.call(step, (builder.trunc(state, half), data)), _WORD)
-
-        return types.int64(types.int64, types.int64), codegen
-
-    def _has_crc() -> bool:
-        if numba.config.CPU_NAME:  # compiling for another processor than this one
-            return False
-        triple, features = binding.get_default_triple(), binding.get_host_cpu_features()
-        if triple.startswith("x86_64"):
-            return bool(features.get("sse4.2"))
-        return triple.startswith(("aarch64", "arm64")) and bool(features.get("crc"))
-
     HARDWARE_CRC = _has_crc()
-    crc32c_step = intrinsic(_crc32c_step)
-    load_acquire = intrinsic(_loader("acquire"))
-    load_relaxed = intrinsic(_loader("monotonic"))
-    store_release = intrinsic(_storer("release"))
-    store_relaxed = intrinsic(_storer("monotonic"))
-    compare_exchange = intrinsic(_compare_exchange)
-    highest_bit = intrinsic(_highest_bit)
-    fence_acquire = intrinsic(_fencer("acquire"))
-    fence_release = intrinsic(_fencer("release"))
-    pause = intrinsic(_pause)
-    monotonic_ns = intrinsic(_monotonic_ns)
-    multiply_wide = intrinsic(_multiply_wide)
+    crc32c_step = Intrinsic(_code, "crc32c_step")  # type: ignore[assignment]
+    load_acquire = Intrinsic(_code, "load_acquire")  # type: ignore[assignment]
+    load_relaxed = Intrinsic(_code, "load_relaxed")  # type: ignore[assignment]
+    store_release = Intrinsic(_code, "store_release")  # type: ignore[assignment]
+    store_relaxed = Intrinsic(_code, "store_relaxed")  # type: ignore[assignment]
+    compare_exchange = Intrinsic(_code, "compare_exchange")  # type: ignore[assignment]
+    highest_bit = Intrinsic(_code, "highest_bit")  # type: ignore[assignment]
+    fence_acquire = Intrinsic(_code, "fence_acquire")  # type: ignore[assignment]
+    fence_release = Intrinsic(_code, "fence_release")  # type: ignore[assignment]
+    pause = Intrinsic(_code, "pause")  # type: ignore[assignment]
+    monotonic_ns = Intrinsic(_code, "monotonic_ns")  # type: ignore[assignment]
+    multiply_wide = Intrinsic(_code, "multiply_wide")  # type: ignore[assignment]

@@ -8,36 +8,32 @@ edit recompiles what depends on it and nothing else; a user's strategy file is t
 Compilation holds a file lock per directory, so n cold processes compile once and the others load. A
 damaged or full cache costs a compilation, never a start.
 
+Numba is imported when something must be compiled, or is called from Python in a process that did
+not ask for stored code (`prefer_stored`): its import is longer than most backtests
+(docs/decisions/0026).
+
 With NUMBA_DISABLE_JIT=1 kernels are plain Python, for coverage and debugging.
 """
 
-import fcntl
+import functools
 import hashlib
+import importlib.util
 import os
-import re
 import sys
 import tempfile
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, cast
 
 import llvmlite
-import numba
 from llvmlite import binding as llvm
-from numba.core import sigutils
-from numba.core.ccallback import CFunc
 
-from alephtx.core.callee import bind_environments, callee
+from alephtx.core import stored
 from alephtx.core.errors import ConfigError
-from alephtx.core.log import logger
+from alephtx.core.sources import PACKAGE, forget_sources, source_digest
 
-log = logger("kernel")
-
-JIT = not numba.config.DISABLE_JIT
-PACKAGE = Path(__file__).resolve().parent.parent
+__all__ = ["PACKAGE", "forget_sources", "source_digest"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -45,17 +41,24 @@ Int: TypeAlias = Any
 """An integer of a kernel: an int, or the NumPy scalar that a row's field gives un-jitted. mypy
 cannot follow arithmetic that mixes the two, so it is Any by name."""
 
-_IMPORT = re.compile(
-    r"^[ \t]*(?:from[ \t]+(?P<dots>\.*)(?P<source>[\w.]*)[ \t]+import[ \t]+"
-    r"(?P<names>\([^)]*\)|[^\n#]*)|import[ \t]+(?P<modules>[^\n#]+))",
-    re.MULTILINE,
-)
-
 compiled: list[str] = []
 """Names of the functions this process had to compile, in order: empty on a warm start."""
 
 listeners: list[Callable[[str], None]] = []
 """Called with a function's name when it must be compiled, before the work starts."""
+
+
+def _jit() -> bool:
+    """Tell what Numba will say: whether it compiles."""
+    said = os.environ.get("NUMBA_DISABLE_JIT", "0").strip()
+    if said.lstrip("-").isdigit() and not Path(".numba_config.yaml").exists():
+        return int(said) == 0
+    import numba
+
+    return not numba.config.DISABLE_JIT
+
+
+JIT = _jit()
 
 
 def cache_root() -> Path:
@@ -99,9 +102,11 @@ def _private(directory: Path) -> bool:
 @cache
 def toolchain_digest() -> str:
     """Digest of everything but sources that decides the machine code."""
+    spec = importlib.util.find_spec("numba")  # finds it, does not run it
+    version = Path(spec.origin).with_name("_version.py") if spec and spec.origin else None
     parts = (
         sys.version,
-        numba.__version__,
+        version.read_text() if version else "",
         llvmlite.__version__,
         llvm.get_host_cpu_name(),
         llvm.get_host_cpu_features().flatten(),
@@ -109,182 +114,19 @@ def toolchain_digest() -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
 
-_sources: dict[Path, tuple[bytes, tuple[Path, ...]]] = {}  # file -> text, files it imports
-
-
-def _source(path: Path) -> tuple[bytes, tuple[Path, ...]]:
-    if path not in _sources:
-        text = path.read_bytes()
-        found: set[Path] = set()
-        for match in _IMPORT.finditer(text.decode("utf-8", "replace")):
-            found.update(_files_of(match, path))
-        _sources[path] = text, tuple(sorted(found))
-    return _sources[path]
-
-
-def _files_of(match: re.Match[str], path: Path) -> Iterator[Path]:
-    """Yield the files that one import statement of a file reads, as far as they are ours or its."""
-    roots = {_root(path), PACKAGE.parent}
-    if match["modules"] is not None:
-        dotted = re.findall(r"[\w.]+", match["modules"])
-    else:
-        names = re.findall(r"\w+", match["names"])
-        source = match["source"]
-        dotted = [source, *(f"{source}.{name}".strip(".") for name in names)]
-        if match["dots"]:
-            roots = {path.parents[len(match["dots"]) - 1]}
-    for root in roots:
-        for name in dotted:
-            target = root.joinpath(*name.split("."))
-            for file in (target.with_suffix(".py"), target / "__init__.py"):
-                if file.is_file():
-                    yield file
-
-
-def _root(path: Path) -> Path:
-    """Return the directory that a file's package is imported from."""
-    folder = path.parent
-    while (folder / "__init__.py").is_file():
-        folder = folder.parent
-    return folder
-
-
-@cache
-def source_digest(path: Path) -> str:
-    """Digest of a file and of every file it imports, directly or not, from its package or ours."""
-    seen: dict[Path, bytes] = {}
-    todo = [path]
-    while todo:
-        current = todo.pop()
-        if current not in seen:
-            text, imports = _source(current)
-            seen[current] = text
-            todo.extend(imports)
-    digest = hashlib.sha256()
-    for current in sorted(seen):
-        digest.update(hashlib.sha256(seen[current]).digest())
-    return digest.hexdigest()[:16]
-
-
 def cache_directory(path: Path) -> Path:
     """Return where the kernels of one source file are kept."""
     return cache_root() / toolchain_digest() / f"{path.stem}-{source_digest(path)}"
 
 
-def forget_sources(path: Path | None = None) -> None:
-    """Read one file's source anew on the next decoration (None: all); for hot swap and tests.
-
-    Only the file that is run again may be forgotten: a module that stays imported must keep the
-    digest of the text it was imported from, or the cache would marry old code to new text.
-    """
-    if path is None:
-        _sources.clear()
-    else:
-        _sources.pop(path, None)
-    source_digest.cache_clear()
-
-
-_held: dict[Path, tuple[int, int]] = {}  # directory -> (file descriptor, depth)
-_held_guard = threading.RLock()
-
-
-@contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    """Hold the directory's compile lock; re-entrant, because a kernel compiles its callees."""
-    with _held_guard:
-        descriptor, depth = _held.get(directory, (-1, 0))
-        if depth == 0:
-            directory.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        _held[directory] = (descriptor, depth + 1)
-        try:
-            yield
-        finally:
-            descriptor, depth = _held[directory]
-            if depth == 1:
-                os.close(descriptor)
-                del _held[directory]
-            else:
-                _held[directory] = (descriptor, depth - 1)
-
-
-@contextmanager
-def _numba_cache(directory: Path) -> Iterator[None]:
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(directory)
-    try:
-        yield
-    finally:
-        numba.config.CACHE_DIR = before
-
-
 def _source_of(function: Callable[..., Any]) -> Path | None:
-    path = Path(function.__code__.co_filename)
-    return path.resolve() if path.is_file() else None
-
-
-def _announce(name: str) -> None:
-    compiled.append(name)
-    for listener in listeners:
-        listener(name)
-
-
-def _keep_whole(kept: Any, name: str) -> None:
-    """Make a function's cache survive damage and lack of space, and say when it has to compile."""
-    load, save = kept.load_overload, kept.save_overload
-
-    def load_or_announce(signature: Any, context: Any) -> Any:
-        try:
-            found = load(signature, context)
-        except Exception as error:  # noqa: BLE001 - unpickling damaged files raises anything
-            log.warning("kernel_cache_damaged", kernel=name, error=error)
-            kept.flush()
-            found = None
-        if found is None:
-            _announce(name)
-        return found
-
-    def save_or_warn(signature: Any, result: Any) -> None:
-        try:
-            save(signature, result)
-        except OSError as error:
-            log.every(60).warning("kernel_not_cached", kernel=name, error=error)
-
-    kept.load_overload, kept.save_overload = load_or_announce, save_or_warn
-
-
-def _widened(kind: Any) -> Any:
-    """Return int64 for every narrower int and every constant, else the type itself.
-
-    Numba compiles a function anew for each constant and each width it is called with: a rounding
-    mode named at the call made fourteen versions of one multiplication (measured: a third of the
-    cold start). Callers widen their arguments instead, which costs nothing.
-    """
-    plain = numba.types.unliteral(kind)
-    if isinstance(plain, numba.types.Integer) and plain.bitwidth < 64:
-        return numba.types.int64
-    return plain
-
-
-def _compile_once(dispatcher: Any, directory: Path, name: str) -> None:
-    """Make the dispatcher compile under the directory's lock, and once for every kind of int."""
-    original = dispatcher.compile
-
-    def compile_locked(signature: Any) -> Any:
-        arguments, _ = sigutils.normalize_signature(signature)
-        with _locked(directory):
-            result = original(tuple(map(_widened, arguments)))
-        bind_environments()
-        return result
-
-    dispatcher.compile = compile_locked
-    _keep_whole(dispatcher._cache, name)  # noqa: SLF001 - no public hook exists
+    path = os.path.realpath(function.__code__.co_filename)
+    return Path(path) if os.path.isfile(path) else None  # noqa: PTH113 - hundreds at a start
 
 
 # Without reference counts: a kernel allocates nothing, and counting the arrays of a namedtuple at
 # every call was most of the order table's time (measured: 4.2 us an order with, 0.6 without).
-# Nothing enters a kernel as a C callback; strategies are, through `native_address`.
+# Nothing enters a kernel as a C callback; strategies are, through `address_of`.
 _OPTIONS: dict[str, bool | str] = {
     "nogil": True, "error_model": "numpy", "_nrt": False, "no_cfunc_wrapper": True,
 }  # fmt: skip
@@ -298,7 +140,7 @@ def kernel(function: F) -> F:
     free. Callees must be kernels, imported at the top of the file. An entry from Python is
     compiled when Python calls it first; what only kernels call has none.
     """
-    return _compiled(function, _OPTIONS)
+    return cast(F, _Kernel(function, _OPTIONS)) if JIT else function
 
 
 def inline_kernel(function: F) -> F:
@@ -308,27 +150,103 @@ def inline_kernel(function: F) -> F:
     that a call pushes and its callee reads back (measured: the gate's rules 2.3 us called, 0.1 us
     expanded). Each caller grows by it, so not for what is long and has many callers.
     """
-    return _compiled(function, {**_OPTIONS, "forceinline": True})
+    return cast(F, _Kernel(function, {**_OPTIONS, "forceinline": True})) if JIT else function
 
 
-def _compiled(function: F, options: dict[str, bool | str]) -> F:
-    if not JIT:
-        return function
-    path = _source_of(function)
-    if path is None:  # typed at a prompt: nothing to digest, so nothing to keep
-        return numba.njit(**options)(function)
-    name = f"{path.stem}.{function.__qualname__}"
-    directory = cache_directory(path)
-    with _numba_cache(directory / "called"):
-        called: Any = callee(function, options)
-    with _numba_cache(directory):
-        dispatcher = numba.njit(cache=True, **options)(function)
-    _compile_once(called, directory, name)
-    _compile_once(dispatcher, directory, name)
-    # What a caller compiles and links against; numba asks the dispatcher that the name is bound to.
-    dispatcher.get_call_template = called.get_call_template
-    dispatcher.get_overload = called.get_overload
-    return dispatcher
+class _Kernel(functools.partial):  # type: ignore[type-arg]
+    """A function that is compiled when it is needed; then a call is Numba's own, 30 ns later."""
+
+    py_func: Callable[..., Any]
+    options: dict[str, bool | str]
+    directory: Path | None
+    _dispatcher: Any
+
+    def __new__(cls, function: Callable[..., Any], options: dict[str, bool | str]) -> "_Kernel":
+        self = super().__new__(cls, function)
+        functools.update_wrapper(self, function)
+        path = _source_of(function)
+        self.py_func, self.options, self._dispatcher = function, options, None
+        self.directory = None if path is None else cache_directory(path)
+        self._becomes(self._first)
+        return self
+
+    def _becomes(self, function: Callable[..., Any]) -> None:
+        self.__setstate__((function, (), {}, self.__dict__))
+
+    def _first(self, *arguments: Any, **named: Any) -> Any:
+        if _prefer_stored and not named:
+            found = stored_entry(self, arguments)
+            if found is not None:
+                return found(*arguments)
+        return self.dispatcher(*arguments, **named)
+
+    @property
+    def dispatcher(self) -> Any:
+        """Return Numba's dispatcher of this function, which Python calls from now on."""
+        if self._dispatcher is None:
+            from alephtx.core.compiling import make_dispatcher
+
+            self._dispatcher = make_dispatcher(self.py_func, self.options, self.directory)
+            self._becomes(self._dispatcher)
+        return self._dispatcher
+
+    @property
+    def _numba_type_(self) -> Any:
+        """What Numba asks of a name in a function that it compiles."""
+        return self.dispatcher._numba_type_
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.dispatcher, name)
+
+    def __reduce__(self) -> str:  # type: ignore[override]
+        return self.py_func.__qualname__
+
+
+class Intrinsic:
+    """A function that is not compiled but written down for LLVM; made when Numba asks for it.
+
+    home: returns the module where `name` is Numba's intrinsic.
+    """
+
+    def __init__(self, home: Callable[[], Any], name: str) -> None:
+        self._home, self._name = home, name
+
+    @property
+    def _numba_type_(self) -> Any:
+        from alephtx.core.compiling import type_of
+
+        return type_of(getattr(self._home(), self._name))
+
+
+# -- what is entered from Python or by address ---------------------------------------------------
+
+_prefer_stored = False
+_entries: dict[tuple[Any, str], Any] = {}
+_native: dict[tuple[Any, Any], tuple[int, Any]] = {}  # function, signature -> address, owner
+
+
+def prefer_stored() -> None:
+    """Let this process load machine code without Numba, where an earlier one left it.
+
+    For processes that begin, compute and end: a start without Numba is a second shorter, a call
+    from Python some microseconds longer.
+    """
+    global _prefer_stored  # noqa: PLW0603 - of the process, once
+    _prefer_stored = JIT and stored.usable()
+
+
+def stored_entry(function: Any, arguments: tuple[Any, ...]) -> Any:
+    """Return a kernel's entry for such arguments as an earlier process left it, or None."""
+    shape = stored.shape_of_all(arguments)
+    if shape is None or function.directory is None:
+        return None
+    if (function, shape) not in _entries:
+        path = stored.place(function.directory, function.py_func, "python", shape)
+        space = function.py_func.__globals__
+        _entries[function, shape] = stored.callable_at(path, space)
+    return _entries[function, shape]
 
 
 def entry(function: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
@@ -340,14 +258,28 @@ def entry(function: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
     """
     if not JIT:
         return function
-    dispatcher: Any = function
-    types = tuple(numba.typeof(argument) for argument in arguments)
-    dispatcher.compile(types)
-    compiled_entry: Callable[..., Any] = dispatcher.overloads[types].entry_point
-    return compiled_entry
+    if _prefer_stored and (found := stored_entry(function, arguments)) is not None:
+        return cast(Callable[..., Any], found)
+    from alephtx.core.compiling import compiled_entry
+
+    return compiled_entry(function, arguments)
 
 
-_native: dict[tuple[Any, Any], tuple[int, Any]] = {}  # function, signature -> address, owner
+def address_of(function: Callable[..., Any], *examples: Any) -> tuple[int, Any]:
+    """Compile a plain function of such arguments, which returns an int; see `native_address`."""
+    function = getattr(function, "py_func", function)
+    shape = stored.shape_of_all(examples)
+    path = _source_of(function)
+    if _prefer_stored and shape is not None and path is not None:
+        if (function, shape) not in _native:
+            place = stored.place(cache_directory(path), function, "address", shape)
+            if (found := stored.address_at(place, function.__globals__)) is not None:
+                _native[function, shape] = found
+        if (function, shape) in _native:
+            return _native[function, shape]
+    from alephtx.core.compiling import signature_of
+
+    return native_address(function, signature_of(examples))
 
 
 def native_address(function: Callable[..., Any], signature: Any) -> tuple[int, Any]:
@@ -357,21 +289,12 @@ def native_address(function: Callable[..., Any], signature: Any) -> tuple[int, A
     never leaves the process. Used for strategies: the engine enters them by address, so that the
     engine's own kernels stay cached whatever strategy runs.
     """
+    from alephtx.core.compiling import compile_native, normal
+
     function = getattr(function, "py_func", function)
-    signature = sigutils.normalize_signature(signature)
-    if (function, signature) in _native:
-        return _native[function, signature]
-    options = {"nopython": True, "error_model": "numpy", "_nrt": False}
-    owner: Any = CFunc(function, signature, locals={}, options=options)
-    path = _source_of(function)
-    if path is None:
-        owner.compile()
-    else:
-        directory = cache_directory(path)
-        with _numba_cache(directory), _locked(directory):
-            owner.enable_caching()
-            _keep_whole(owner._cache, f"{path.stem}.{function.__qualname__}")  # noqa: SLF001
-            owner.compile()
-    bind_environments()
-    _native[function, signature] = int(owner.address), owner
+    signature = normal(signature)
+    if (function, signature) not in _native:
+        path = _source_of(function)
+        directory = None if path is None else cache_directory(path)
+        _native[function, signature] = compile_native(function, signature, directory)
     return _native[function, signature]

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from alephtx.core.errors import PluginError
-from alephtx.core.kernel import JIT, native_address
+from alephtx.core.kernel import JIT, Intrinsic, address_of
 from alephtx.core.records import EVENT, INTENT, UPDATE
 from alephtx.core.view import View
 
@@ -92,10 +92,7 @@ def stage_address(function: Callable[..., int]) -> tuple[int, Any]:
         address = len(stages) + 1
         stages[address] = function
         return address, function
-    from numba import types
-
-    word = types.int64
-    return native_address(function, word(types.Array(word, 1, "C"), word, word))
+    return address_of(function, np.zeros(1, np.int64), 0, 0)
 
 
 def compile_strategy(module: ModuleType, view: View, params: Rows, state: Rows) -> Entries:
@@ -114,19 +111,19 @@ def compile_strategy(module: ModuleType, view: View, params: Rows, state: Rows) 
             registry[address] = (function, params, state)
             addresses.append(address)
         else:
-            address, owner = _compile(module, name, _signature(name, view, params, state))
+            address, owner = _compile(module, name, _examples(name, view, params, state))
             addresses.append(address)
             owners.append(owner)
     return Entries(**dict(zip(HOOKS, addresses, strict=True)), owners=tuple(owners))
 
 
-def _compile(module: ModuleType, name: str, signature: Any) -> tuple[int, Any]:
+def _compile(module: ModuleType, name: str, examples: tuple[Any, ...]) -> tuple[int, Any]:
     """Compile one function; what Numba cannot take is one error that says where."""
-    from numba.core.errors import NumbaError
-
     try:
-        return native_address(getattr(module, name), signature)
-    except NumbaError as error:
+        return address_of(getattr(module, name), *examples)
+    except Exception as error:
+        if not type(error).__module__.startswith("numba."):
+            raise
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         # Numba says what is wrong first and where last, with a great deal between.
         said = next((line for line in lines if not line.startswith("Failed in")), lines[0])
@@ -137,101 +134,26 @@ def _compile(module: ModuleType, name: str, signature: Any) -> tuple[int, Any]:
         ) from None
 
 
-def _signature(name: str, view: View, params: Rows, state: Rows) -> Any:
-    import numba
-    from numba import types
-
+def _examples(name: str, view: View, params: Rows, state: Rows) -> tuple[Any, ...]:
+    """Return arguments like those that a hook is called with."""
     row = {"on_event": EVENT, "on_update": UPDATE}.get(name)
     first: tuple[Any, ...] = ()
     if row is not None:
-        first = (numba.typeof(np.zeros(1, row)),)
+        first = (np.zeros(1, row),)
     elif name == "on_timer":
-        first = (types.int64,)
-    rest = (view, params, state, np.zeros(1, INTENT))
-    return types.int64(*first, *(numba.typeof(value) for value in rest))
+        first = (0,)
+    return (*first, view, params, state, np.zeros(1, INTENT))
+
+
+def _code() -> Any:
+    from alephtx.engine import _call_code
+
+    return _call_code
 
 
 if JIT:
-    from llvmlite import ir
-    from numba import types
-    from numba.core import cgutils
-    from numba.extending import intrinsic
-    from numba.np.arrayobj import make_array, populate_array
-
-    _RAW = types.Array(types.uint8, 1, "C")
-    _WORD = ir.IntType(64)
-
-    def _one_row(context, builder, address, size):  # type: ignore[no-untyped-def]
-        """Build the array struct of one record at an address; any dtype has the same struct."""
-        array = make_array(_RAW)(context, builder)
-        populate_array(
-            array,
-            data=builder.inttoptr(address, array.data.type),
-            shape=cgutils.pack_array(builder, [ir.Constant(_WORD, 1)]),
-            strides=cgutils.pack_array(builder, [size]),
-            itemsize=size,
-            meminfo=None,
-        )
-        return array._getvalue()  # noqa: SLF001 - Numba's own way to read a struct proxy
-
-    def _entry(leading: int):  # type: ignore[no-untyped-def]
-        """Make the code generator of a call with so many arguments ahead of params and state."""
-
-        def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            address, ahead = arguments[0], list(arguments[1 : 1 + leading])
-            data = make_array(signature.args[1 + leading])(context, builder, arguments[1 + leading])
-            words = [
-                builder.load(builder.gep(data.data, [ir.Constant(_WORD, k)], inbounds=True))
-                for k in range(4)
-            ]
-            params = _one_row(context, builder, words[0], words[1])
-            state = _one_row(context, builder, words[2], words[3])
-            values = [*ahead, params, state, arguments[-1]]
-            kind = ir.FunctionType(_WORD, [value.type for value in values])
-            return builder.call(builder.inttoptr(address, kind.as_pointer()), values)
-
-        return codegen
-
-    def _enter_row(typingctx, address, row, view, data, intents):  # type: ignore[no-untyped-def]
-        return types.int64(types.int64, row, view, data, intents), _entry(2)
-
-    def _enter_timer(typingctx, address, now, view, data, intents):  # type: ignore[no-untyped-def]
-        return types.int64(types.int64, types.int64, view, data, intents), _entry(2)
-
-    def _enter_plain(typingctx, address, view, data, intents):  # type: ignore[no-untyped-def]
-        return types.int64(types.int64, view, data, intents), _entry(1)
-
-    def _call_stage(typingctx, address, packed, a, b):  # type: ignore[no-untyped-def]
-        def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            values = list(arguments[1:])
-            kind = ir.FunctionType(_WORD, [value.type for value in values])
-            return builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), values)
-
-        return types.int64(types.int64, packed, types.int64, types.int64), codegen
-
-    def _call_object(typingctx, address):  # type: ignore[no-untyped-def]
-        def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            python = context.get_python_api(builder)
-            result = cgutils.alloca_once_value(builder, ir.Constant(ir.IntType(64), 0))
-            held = python.gil_ensure()  # the loop runs without
-            quiet = cgutils.is_null(builder, python.err_occurred())
-            with builder.if_then(quiet, likely=True):
-                kind = ir.FunctionType(python.pyobj, [python.pyobj])
-                function = cgutils.get_or_insert_function(
-                    builder.module, kind, "PyObject_CallNoArgs"
-                )
-                target = builder.inttoptr(arguments[0], python.pyobj)
-                told = builder.call(function, [target])
-                with builder.if_then(cgutils.is_not_null(builder, told), likely=True):
-                    builder.store(python.long_as_longlong(told), result)
-                    python.decref(told)
-            python.gil_release(held)
-            return builder.load(result)
-
-        return types.int64(types.int64), codegen
-
-    call_object = intrinsic(_call_object)
-    call_stage = intrinsic(_call_stage)
-    enter_row = intrinsic(_enter_row)
-    enter_timer = intrinsic(_enter_timer)
-    enter_plain = intrinsic(_enter_plain)
+    call_object = Intrinsic(_code, "call_object")  # type: ignore[assignment]
+    call_stage = Intrinsic(_code, "call_stage")  # type: ignore[assignment]
+    enter_row = Intrinsic(_code, "enter_row")  # type: ignore[assignment]
+    enter_timer = Intrinsic(_code, "enter_timer")  # type: ignore[assignment]
+    enter_plain = Intrinsic(_code, "enter_plain")  # type: ignore[assignment]

@@ -1,0 +1,214 @@
+"""The part of the kernels' door that needs Numba: compilation, under a lock, kept for the next.
+
+Imported when the first kernel must be compiled or read from Numba's own cache; `core.kernel` says
+what is compiled and where it is kept.
+"""
+
+import fcntl
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, cast
+
+import numba
+from numba.core import sigutils
+from numba.core.ccallback import CFunc
+from numba.core.registry import cpu_target
+
+from alephtx.core import stored
+from alephtx.core.callee import bind_environments, callee, speaks
+from alephtx.core.kernel import compiled, listeners
+from alephtx.core.log import logger
+
+log = logger("kernel")
+
+_held: dict[Path, tuple[int, int]] = {}  # directory -> (file descriptor, depth)
+_held_guard = threading.RLock()
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Hold the directory's compile lock; re-entrant, because a kernel compiles its callees."""
+    with _held_guard:
+        descriptor, depth = _held.get(directory, (-1, 0))
+        if depth == 0:
+            directory.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _held[directory] = (descriptor, depth + 1)
+        try:
+            yield
+        finally:
+            descriptor, depth = _held[directory]
+            if depth == 1:
+                os.close(descriptor)
+                del _held[directory]
+            else:
+                _held[directory] = (descriptor, depth - 1)
+
+
+@contextmanager
+def _numba_cache(directory: Path) -> Iterator[None]:
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(directory)
+    try:
+        yield
+    finally:
+        numba.config.CACHE_DIR = before
+
+
+def _announce(name: str) -> None:
+    compiled.append(name)
+    for listener in listeners:
+        listener(name)
+
+
+Leave = Callable[[Any, Any, bytes], None]
+"""Called with signature, result of compilation and object code of what has been made or read."""
+
+
+def _keep_whole(kept: Any, name: str, leave: Leave | None = None) -> None:
+    """Make a function's cache survive damage and lack of space, and say when it has to compile."""
+    load, save, rebuild = kept.load_overload, kept.save_overload, kept._impl.rebuild  # noqa: SLF001
+    objects: list[bytes] = []
+
+    def rebuild_and_note(context: Any, payload: Any) -> Any:
+        objects[:] = [payload[0][2][0]]
+        return rebuild(context, payload)
+
+    def load_or_announce(signature: Any, context: Any) -> Any:
+        try:
+            found = load(signature, context)
+        except Exception as error:  # noqa: BLE001 - unpickling damaged files raises anything
+            log.warning("kernel_cache_damaged", kernel=name, error=error)
+            kept.flush()
+            found = None
+        if found is None:
+            _announce(name)
+        elif leave is not None:
+            leave(signature, found, objects.pop())
+        return found
+
+    def save_or_warn(signature: Any, result: Any) -> None:
+        try:
+            save(signature, result)
+            if leave is not None:
+                leave(signature, result, result.library._get_compiled_object())  # noqa: SLF001
+        except OSError as error:
+            log.every(60).warning("kernel_not_cached", kernel=name, error=error)
+
+    kept.load_overload, kept.save_overload = load_or_announce, save_or_warn
+    if leave is not None:
+        kept._impl.rebuild = rebuild_and_note  # noqa: SLF001 - no public hook exists
+
+
+def _leaver(function: Any, directory: Path, kind: str) -> Leave:
+    """Return what leaves an entry for processes that load it without Numba; see `core.stored`."""
+
+    def leave(signature: Any, result: Any, code: bytes) -> None:
+        arguments, _ = sigutils.normalize_signature(signature)
+        shape = stored.shape_of_all(arguments, stored.shape_of_type)
+        if shape is None or speaks(result.environment, code):
+            return
+        path = stored.place(directory, function, kind, shape)
+        told = result.fndesc
+        symbol = (
+            told.llvm_cfunc_wrapper_name if kind == "address" else told.llvm_cpython_wrapper_name
+        )
+        if not path.exists():
+            with suppress(OSError):  # then the next process asks Numba
+                stored.keep(path, function, symbol, told.env_name, code)
+
+    return leave
+
+
+def _widened(kind: Any) -> Any:
+    """Return int64 for every narrower int and every constant, else the type itself.
+
+    Numba compiles a function anew for each constant and each width it is called with: a rounding
+    mode named at the call made fourteen versions of one multiplication (measured: a third of the
+    cold start). Callers widen their arguments instead, which costs nothing.
+    """
+    plain = numba.types.unliteral(kind)
+    if isinstance(plain, numba.types.Integer) and plain.bitwidth < 64:
+        return numba.types.int64
+    return plain
+
+
+def _compile_once(dispatcher: Any, directory: Path, name: str, leave: Leave | None = None) -> None:
+    """Make the dispatcher compile under the directory's lock, and once for every kind of int."""
+    original = dispatcher.compile
+
+    def compile_locked(signature: Any) -> Any:
+        arguments, _ = sigutils.normalize_signature(signature)
+        with _locked(directory):
+            result = original(tuple(map(_widened, arguments)))
+        bind_environments()
+        return result
+
+    dispatcher.compile = compile_locked
+    _keep_whole(dispatcher._cache, name, leave)  # noqa: SLF001 - no public hook exists
+
+
+def make_dispatcher(function: Any, options: dict[str, bool | str], directory: Path | None) -> Any:
+    """Return a kernel's dispatcher, which compiles it, or reads it, when it is called."""
+    if directory is None:  # typed at a prompt: nothing to digest, so nothing to keep
+        return numba.njit(**options)(function)
+    name = _name(function)
+    with _numba_cache(directory / "called"):
+        called: Any = callee(function, options)
+    with _numba_cache(directory):
+        dispatcher = numba.njit(cache=True, **options)(function)
+    _compile_once(called, directory, name)
+    _compile_once(dispatcher, directory, name, _leaver(function, directory, "python"))
+    # What a caller compiles and links against; numba asks the dispatcher that the name is bound to.
+    dispatcher.get_call_template = called.get_call_template
+    dispatcher.get_overload = called.get_overload
+    return dispatcher
+
+
+def _name(function: Any) -> str:
+    return f"{Path(function.__code__.co_filename).stem}.{function.__qualname__}"
+
+
+def compiled_entry(function: Any, arguments: tuple[Any, ...]) -> Callable[..., Any]:
+    """Compile a kernel for the types of these arguments and return its bare entry."""
+    dispatcher = function.dispatcher
+    types = tuple(numba.typeof(argument) for argument in arguments)
+    dispatcher.compile(types)
+    return cast(Callable[..., Any], dispatcher.overloads[types].entry_point)
+
+
+def signature_of(examples: tuple[Any, ...]) -> Any:
+    """Return the signature of a function of such arguments that returns an int."""
+    return numba.types.int64(*(_widened(numba.typeof(example)) for example in examples))
+
+
+def normal(signature: Any) -> Any:
+    """Return a signature as what Numba makes of it; it can be looked up."""
+    return sigutils.normalize_signature(signature)
+
+
+def compile_native(function: Any, signature: Any, directory: Path | None) -> tuple[int, Any]:
+    """Compile a plain function with one signature; return its address and its owner."""
+    options = {"nopython": True, "error_model": "numpy", "_nrt": False}
+    owner: Any = CFunc(function, signature, locals={}, options=options)
+    if directory is None:
+        owner.compile()
+    else:
+        with _numba_cache(directory), _locked(directory):
+            owner.enable_caching()
+            leave = _leaver(function, directory, "address")
+            _keep_whole(owner._cache, _name(function), leave)  # noqa: SLF001
+            owner.compile()
+    bind_environments()
+    return int(owner.address), owner
+
+
+def type_of(intrinsic: Any) -> Any:
+    """Return the type that Numba knows one of its intrinsics by."""
+    context = cpu_target.typing_context
+    context.refresh()
+    return context.resolve_value_type(intrinsic)
