@@ -13,6 +13,7 @@ import pytest
 
 import alephtx
 from alephtx.core import kernel as door
+from alephtx.core import sources
 from alephtx.core.errors import ConfigError
 
 PACKAGE = Path(alephtx.__file__).parent
@@ -235,7 +236,7 @@ def test_imports_found_by_pattern_are_those_the_parser_finds():
     """The digest is only as good as the list of imports; this holds it against Python's parser."""
     for path in sorted(PACKAGE.rglob("*.py")):
         expected = {file for file in parsed_imports(path) if file.is_file()}
-        assert set(door._source(path)[1]) >= expected, path
+        assert set(sources.imports_of(path)) >= expected, path
 
 
 def parsed_imports(path):
@@ -278,9 +279,11 @@ def test_forgetting_everything_reads_anew(river):
 
 
 def test_compile_lock_is_reentrant_and_released(tmp_path):
-    with door._locked(tmp_path), door._locked(tmp_path):
-        assert tmp_path in door._held
-    assert tmp_path not in door._held
+    from alephtx.core import compiling
+
+    with compiling._locked(tmp_path), compiling._locked(tmp_path):
+        assert tmp_path in compiling._held
+    assert tmp_path not in compiling._held
 
 
 def test_kernel_on_rows_equals_its_python_self():

@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
         )
     prefer_stored()
     from alephtx.engine.warm import REPLAY
-    from alephtx.serve.drive import compile_kernels
+    from alephtx.serve.warming import compile_kernels
 
     compile_kernels(REPLAY)
     try:

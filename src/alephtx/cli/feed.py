@@ -45,7 +45,8 @@ async def _run(config: Config, options: argparse.Namespace) -> int:
     from alephtx.engine.run import Run
     from alephtx.engine.rundir import RunDirectory
     from alephtx.engine.venues import fetch_instruments
-    from alephtx.serve.drive import Viewer, compile_kernels, log_to
+    from alephtx.serve.drive import Viewer, log_to
+    from alephtx.serve.warming import compile_kernels
 
     compile_kernels()
     instruments = await fetch_instruments(config, MachineClock())

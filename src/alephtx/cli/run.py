@@ -52,7 +52,8 @@ async def _run(config: Config, options: argparse.Namespace) -> int:
     from alephtx.engine.run import Run
     from alephtx.engine.rundir import RunDirectory
     from alephtx.engine.venues import fetch_instruments
-    from alephtx.serve.drive import Viewer, compile_kernels, conclude, log_to
+    from alephtx.serve.drive import Viewer, conclude, log_to
+    from alephtx.serve.warming import compile_kernels
 
     taken = None if options.fresh else unfinished_run(config)
     compile_kernels()

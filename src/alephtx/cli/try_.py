@@ -36,7 +36,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Try it; exit code 6 where the paper accounts and our ledger differ."""
     from alephtx.engine.tryout import try_strategy
-    from alephtx.serve.drive import compile_kernels
+    from alephtx.serve.warming import compile_kernels
 
     own = dict(_pair(text) for text in options.own)
     wanted = tuple(dict.fromkeys(options.instrument or [INSTRUMENT]))

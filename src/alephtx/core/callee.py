@@ -43,12 +43,6 @@ def bind_environments() -> None:
             codegen.set_env(name, environment)
 
 
-def speaks(environment: Any, code: bytes) -> bool:
-    """Tell whether machine code needs what lies in environments: its own or a callee's."""
-    callees = [one for name, one in _waiting.items() if name.encode() in code]
-    return any(one.consts for one in (environment, *callees))
-
-
 class _CalleeLibrary(JITCodeLibrary):  # type: ignore[misc]
     """A function and its callees as LLVM bitcode, unoptimised, for linking into a caller."""
 

@@ -4,7 +4,6 @@
 start, so it never jumps back within a process. Staleness and time-outs use `monotonic` only.
 """
 
-import asyncio
 import random
 import time
 from typing import Protocol
@@ -42,6 +41,8 @@ class MachineClock:
 
     async def sleep(self, duration_ns: int) -> None:
         """Wait that long in this clock's time."""
+        import asyncio  # what only computes starts without it
+
         await asyncio.sleep(max(0, duration_ns) / 1e9)
 
 
@@ -66,6 +67,8 @@ class ManualClock:
 
     async def sleep(self, duration_ns: int) -> None:
         """Wait that long in this clock's time."""
+        import asyncio
+
         self.now_ns += max(0, duration_ns)
         await asyncio.sleep(0)
 

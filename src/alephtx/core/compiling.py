@@ -18,7 +18,7 @@ from numba.core.ccallback import CFunc
 from numba.core.registry import cpu_target
 
 from alephtx.core import stored
-from alephtx.core.callee import bind_environments, callee, speaks
+from alephtx.core.callee import bind_environments, callee
 from alephtx.core.kernel import compiled, listeners
 from alephtx.core.log import logger
 
@@ -110,7 +110,7 @@ def _leaver(function: Any, directory: Path, kind: str) -> Leave:
     def leave(signature: Any, result: Any, code: bytes) -> None:
         arguments, _ = sigutils.normalize_signature(signature)
         shape = stored.shape_of_all(arguments, stored.shape_of_type)
-        if shape is None or speaks(result.environment, code):
+        if shape is None or result.environment.consts:
             return
         path = stored.place(directory, function, kind, shape)
         told = result.fndesc

@@ -24,7 +24,7 @@ import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, Self, TypeAlias, TypeVar, cast
 
 import llvmlite
 from llvmlite import binding as llvm
@@ -114,14 +114,20 @@ def toolchain_digest() -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
 
-def cache_directory(path: Path) -> Path:
-    """Return where the kernels of one source file are kept."""
-    return cache_root() / toolchain_digest() / f"{path.stem}-{source_digest(path)}"
+def cache_directory(path: Path, digest: str = "") -> Path:
+    """Return where the kernels of one source file are kept. digest: of its text, if known."""
+    return cache_root() / toolchain_digest() / f"{path.stem}-{digest or source_digest(path)}"
+
+
+@cache
+def _file(name: str) -> Path | None:
+    """Return the real path of a code's file, None where there is none."""
+    path = os.path.realpath(name)
+    return Path(path) if os.path.isfile(path) else None  # noqa: PTH113 - hundreds at a start
 
 
 def _source_of(function: Callable[..., Any]) -> Path | None:
-    path = os.path.realpath(function.__code__.co_filename)
-    return Path(path) if os.path.isfile(path) else None  # noqa: PTH113 - hundreds at a start
+    return _file(function.__code__.co_filename)
 
 
 # Without reference counts: a kernel allocates nothing, and counting the arrays of a namedtuple at
@@ -158,17 +164,24 @@ class _Kernel(functools.partial):  # type: ignore[type-arg]
 
     py_func: Callable[..., Any]
     options: dict[str, bool | str]
-    directory: Path | None
+    _path: Path | None
+    _digest: str
     _dispatcher: Any
 
-    def __new__(cls, function: Callable[..., Any], options: dict[str, bool | str]) -> "_Kernel":
+    def __new__(cls, function: Callable[..., Any], options: dict[str, bool | str]) -> Self:
         self = super().__new__(cls, function)
         functools.update_wrapper(self, function)
-        path = _source_of(function)
         self.py_func, self.options, self._dispatcher = function, options, None
-        self.directory = None if path is None else cache_directory(path)
+        # Of the text as it is now: when the kernel is compiled the file may say something else.
+        self._path = _source_of(function)
+        self._digest = source_digest(self._path) if self._path else ""
         self._becomes(self._first)
         return self
+
+    @property
+    def directory(self) -> Path | None:
+        """Return where the kernel is kept, None for one that was typed at a prompt."""
+        return cache_directory(self._path, self._digest) if self._path else None
 
     def _becomes(self, function: Callable[..., Any]) -> None:
         self.__setstate__((function, (), {}, self.__dict__))

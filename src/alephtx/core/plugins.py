@@ -11,13 +11,15 @@ import inspect
 import linecache
 import sys
 import traceback
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alephtx.core.errors import PluginError
 from alephtx.core.kernel import forget_sources
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 PREFIX = "alephtx."
 GROUPS = ("venues", "strategies", "signals", "signers", "rules", "stores")
@@ -144,7 +146,9 @@ def _group(group: str) -> str:
     return short
 
 
-def _entry_points(group: str) -> dict[str, EntryPoint]:
+def _entry_points(group: str) -> dict[str, "EntryPoint"]:
+    from importlib.metadata import entry_points  # a run whose strategies are files needs none
+
     return {point.name: point for point in entry_points(group=PREFIX + _group(group))}
 
 

@@ -18,7 +18,7 @@ import struct
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -27,6 +27,9 @@ from llvmlite import binding as llvm
 MAGIC = b"ALEPHTX-CODE-1\n"
 FOLDER = "entries"
 """Where below a source's cache directory they lie."""
+
+ENVIRONMENT = "_ZN08NumbaEnv"
+"""How the names of Numba's environments begin."""
 
 _DIGEST_BYTES = 32
 _HOMES = ("_helperlib", "_dynfunc")
@@ -52,7 +55,7 @@ class Header(msgspec.Struct, frozen=True):
 def shape_of(value: Any) -> str | None:
     """Return what decides the code for an argument: kinds, dimensions, order; None for the odd."""
     kind = type(value)
-    if kind is np.ndarray:
+    if kind in (np.ndarray, np.memmap):
         return _array(value.dtype, value.ndim, _order(value.flags), bool(value.flags.writeable))
     if isinstance(value, tuple):
         return _joined(kind, [shape_of(one) for one in value])
@@ -122,12 +125,19 @@ def place(directory: Path, function: Any, kind: str, shape: str) -> Path:
 
 
 def keep(path: Path, function: Any, symbol: str, environment: str, code: bytes) -> None:
-    """Write an entry; a reader sees all of it or nothing. OSError where the disk refuses."""
-    needs = undefined(code)
-    if needs is None or function.__closure__ is not None:
+    """Write an entry; a reader sees all of it or nothing. OSError where the disk refuses.
+
+    Left to Numba: closures, and what reads a callee's environment, as `print` does.
+    """
+    found = linkage(code)
+    if found is None or function.__closure__ is not None:
         return
-    header = Header(symbol, environment, function.__module__, function.__name__, needs)
-    front = msgspec.json.encode(header)
+    if any(name.startswith(ENVIRONMENT) for name in found.used - {environment}):
+        return
+    needs = sorted(found.undefined)
+    front = msgspec.json.encode(
+        Header(symbol, environment, function.__module__, function.__name__, needs)
+    )
     payload = struct.pack("<I", len(front)) + front + code
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(f".{os.getpid()}.part")
@@ -153,28 +163,42 @@ def read(path: Path) -> tuple[Header, bytes] | None:
     return header, bytes(payload[4 + size :])
 
 
+# -- ELF -----------------------------------------------------------------------------------------
+
 _SECTION, _SYMBOL = struct.Struct("<IIQQQQIIQQ"), struct.Struct("<IBBHQQ")
-_SYMBOL_TABLE = 2
+_RELOCATION = struct.Struct("<QQq")
+_SYMBOLS, _RELOCATIONS = 2, 4
+_ELF64 = b"\x7fELF\x02\x01"
 
 
-def undefined(code: bytes) -> list[str] | None:
-    """Return the names that an ELF object needs from outside, sorted; None for other formats."""
-    if not code.startswith(b"\x7fELF\x02\x01"):
+class Linkage(NamedTuple):
+    """Names of an object: those that it needs from outside, those that its code points to."""
+
+    undefined: set[str]
+    used: set[str]
+
+
+def linkage(code: bytes) -> Linkage | None:
+    """Read an ELF object's names; None for other formats."""
+    if not code.startswith(_ELF64):
         return None
     (sections_at,) = struct.unpack_from("<Q", code, 0x28)
     size, count = struct.unpack_from("<HH", code, 0x3A)
     sections = [_SECTION.unpack_from(code, sections_at + k * size) for k in range(count)]
-    names: set[str] = set()
+    symbols: list[tuple[str, int]] = []  # name, section: 0 = elsewhere
     for _, kind, _, _, at, length, link, _, _, _ in sections:
-        if kind != _SYMBOL_TABLE:
-            continue
-        strings = sections[link][4]
-        for place_ in range(at + _SYMBOL.size, at + length, _SYMBOL.size):
-            name, _, _, section, _, _ = _SYMBOL.unpack_from(code, place_)
-            if section == 0:
+        if kind == _SYMBOLS:
+            strings = sections[link][4]
+            for offset in range(at, at + length, _SYMBOL.size):
+                name, _, _, section, _, _ = _SYMBOL.unpack_from(code, offset)
                 begin = strings + name
-                names.add(code[begin : code.index(b"\0", begin)].decode())
-    return sorted(names)
+                symbols.append((code[begin : code.index(b"\0", begin)].decode(), section))
+    used = {
+        symbols[_RELOCATION.unpack_from(code, offset)[1] >> 32][0]
+        for _, kind, _, _, at, length, _, _, _, _ in sections if kind == _RELOCATIONS
+        for offset in range(at, at + length, _RELOCATION.size)
+    }  # fmt: skip
+    return Linkage({name for name, section in symbols[1:] if section == 0}, used)
 
 
 # -- loading -------------------------------------------------------------------------------------

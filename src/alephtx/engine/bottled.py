@@ -139,9 +139,6 @@ def _summary(
 
 
 def _write_orders(directory: RunDirectory, story: Story, instruments: Instruments) -> None:
-    import pyarrow as pa
-
-    keys = [instrument.key for instrument in instruments]
     tables: tuple[tuple[str, Any, list[Any]], ...] = (
         ("orders", OrderLine, list(story.orders.values())),
         ("fills", Fill, story.fills),
@@ -151,10 +148,18 @@ def _write_orders(directory: RunDirectory, story: Story, instruments: Instrument
             field.name: np.array([getattr(line, field.name) for line in lines], np.int64)
             for field in msgspec.structs.fields(kind)
         }
-        columns["instrument_key"] = pa.array(
-            [keys[line.instrument] for line in lines], pa.string()
-        ).dictionary_encode()
+        columns["instrument_key"] = _keys(instruments, [line.instrument for line in lines])
         _write_table(directory, f"{name}.parquet", columns)
+
+
+def _keys(instruments: Instruments, places: list[int]) -> Any:
+    """Return the keys of the instruments at these places of the table, as Arrow's dictionary."""
+    import pyarrow as pa
+
+    keys = [instrument.key.encode() for instrument in instruments]
+    ends = np.cumsum([0, *map(len, keys)], dtype=np.int32)
+    named = pa.StringArray.from_buffers(len(keys), pa.py_buffer(ends), pa.py_buffer(b"".join(keys)))
+    return pa.DictionaryArray.from_arrays(_column(np.array(places, np.int32)), named)
 
 
 def _write_market(directory: RunDirectory, story: Story, market: Market) -> dict[str, "TearSheet"]:
@@ -201,5 +206,17 @@ def _write_table(directory: RunDirectory, name: str, columns: dict[str, Any]) ->
 
     whole = directory.path / name
     draft = whole.with_suffix(".part")
-    parquet.write_table(pa.table(columns), draft, compression="zstd")
+    table = pa.Table.from_arrays(list(map(_column, columns.values())), names=list(columns))
+    parquet.write_table(table, draft, compression="zstd")
     draft.replace(whole)
+
+
+def _column(column: Any) -> Any:
+    """Return an array for Arrow. Given NumPy's, Arrow would import pandas to ask whether it is."""
+    import pyarrow as pa
+
+    if not isinstance(column, np.ndarray):
+        return column
+    plain = np.ascontiguousarray(column)
+    kind = pa.from_numpy_dtype(plain.dtype)
+    return pa.Array.from_buffers(kind, len(plain), [None, pa.py_buffer(plain)])

@@ -24,7 +24,8 @@ from alephtx.engine.run import Run
 from alephtx.engine.rundir import RunDirectory
 from alephtx.engine.venues import fetch_instruments
 from alephtx.net.http import HttpClient
-from alephtx.serve.drive import Viewer, compile_kernels, conclude, log_to
+from alephtx.serve.drive import Viewer, conclude, log_to
+from alephtx.serve.warming import compile_kernels
 
 log = logger("demo")
 

@@ -11,7 +11,6 @@ from rich.live import Live
 from alephtx.core import log as logs
 from alephtx.engine.run import Outcome
 from alephtx.engine.rundir import RunDirectory
-from alephtx.engine.warm import SHARES, Shares, ensure_warm
 from alephtx.serve.terminal import console, micros, plain_line, render
 
 PLAIN_EVERY = 4
@@ -21,18 +20,6 @@ PLAIN_EVERY = 4
 def log_to(directory: RunDirectory) -> None:
     """Send this process's log lines to the run's directory; the screen belongs to the view."""
     logs.configure(stderr=False, path=directory.logs / "supervisor.log")
-
-
-def compile_kernels(shares: Shares = SHARES) -> None:
-    """Compile what is not compiled yet, with one line of progress."""
-    terminal = sys.stderr.isatty()
-
-    def progress(line: str) -> None:
-        end = "" if terminal else "\n"
-        print(f"\r\x1b[K{line[:78]}" if terminal else line, end=end, file=sys.stderr, flush=True)
-
-    if ensure_warm(progress, shares) and terminal:
-        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 class Viewer:
