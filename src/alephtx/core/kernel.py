@@ -213,7 +213,7 @@ class _Kernel(functools.partial):  # type: ignore[type-arg]
             raise AttributeError(name)
         return getattr(self.dispatcher, name)
 
-    def __reduce__(self) -> str:  # type: ignore[override]
+    def __reduce__(self) -> str:
         return self.py_func.__qualname__
 
 
