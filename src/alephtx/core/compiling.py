@@ -5,6 +5,7 @@ what is compiled and where it is kept.
 """
 
 import fcntl
+import gc
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -57,6 +58,18 @@ def _numba_cache(directory: Path) -> Iterator[None]:
         yield
     finally:
         numba.config.CACHE_DIR = before
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Let no garbage be collected meanwhile: trees of live objects are a fifth of a compilation."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
 
 
 def _announce(name: str) -> None:
@@ -143,7 +156,7 @@ def _compile_once(dispatcher: Any, directory: Path, name: str, leave: Leave | No
 
     def compile_locked(signature: Any) -> Any:
         arguments, _ = sigutils.normalize_signature(signature)
-        with _locked(directory):
+        with _locked(directory), _uncollected():
             result = original(tuple(map(_widened, arguments)))
         bind_environments()
         return result
@@ -166,6 +179,7 @@ def make_dispatcher(function: Any, options: dict[str, bool | str], directory: Pa
     # What a caller compiles and links against; numba asks the dispatcher that the name is bound to.
     dispatcher.get_call_template = called.get_call_template
     dispatcher.get_overload = called.get_overload
+    dispatcher.called = called
     return dispatcher
 
 
@@ -179,6 +193,11 @@ def compiled_entry(function: Any, arguments: tuple[Any, ...]) -> Callable[..., A
     types = tuple(numba.typeof(argument) for argument in arguments)
     dispatcher.compile(types)
     return cast(Callable[..., Any], dispatcher.overloads[types].entry_point)
+
+
+def compile_callee(function: Any, arguments: tuple[Any, ...]) -> None:
+    """Compile a kernel as kernels that call it with such arguments see it."""
+    function.dispatcher.called.compile(tuple(map(numba.typeof, arguments)))
 
 
 def signature_of(examples: tuple[Any, ...]) -> Any:
@@ -198,7 +217,7 @@ def compile_native(function: Any, signature: Any, directory: Path | None) -> tup
     if directory is None:
         owner.compile()
     else:
-        with _numba_cache(directory), _locked(directory):
+        with _numba_cache(directory), _locked(directory), _uncollected():
             owner.enable_caching()
             leave = _leaver(function, directory, "address")
             _keep_whole(owner._cache, _name(function), leave)  # noqa: SLF001

@@ -1,7 +1,7 @@
 """The best bid and ask of a tape as we hear them: what reports and markouts go by."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,10 +12,13 @@ from alephtx.core.ports import Rows
 from alephtx.core.records import TOP_ROW
 from alephtx.core.words import DELTA, TOP
 from alephtx.sim import bottle as b
-from alephtx.sim.bottle import I1, I2
+from alephtx.sim.bottle import I2
 from alephtx.sim.flight import NEVER
-from alephtx.sim.tape import run_exchange, run_local
+from alephtx.sim.tape import run_local
 from alephtx.sim.told import log_next, log_take, reflag
+
+if TYPE_CHECKING:
+    from alephtx.engine.backtest import Backtest
 
 CHUNK = 1 << 16
 LOCAL_MESSAGES = 256
@@ -23,23 +26,17 @@ LOCAL_MESSAGES = 256
 
 @kernel
 def pull(z: Rows, i: Int, top: Rows, slot: Rows, out: Rows) -> int:
-    """Write the next touches of instrument i into out, TOP_ROW (n,); returns how many, -1: no more.
+    """Write the touches of instrument i that are logged into out, TOP_ROW (n,); returns how many.
 
-    top, slot: TOP_ROW (1,); top is the touch last heard. n must hold what a full log does.
+    top, slot: TOP_ROW (1,); top is the touch last heard.
     """
-    stream, clock = field(z, b.Z_STREAMS, I2)[i], field(z, b.Z_CLOCK, I1)
-    if log_next(z, i) == NEVER:
-        more = False
-        if stream[b.T_LAGGED] != 0:
-            more = run_local(z, i, NEVER, LOCAL_MESSAGES) > 0
-        else:
-            run_exchange(z, i, NEVER - 1, NEVER - 1)  # ends where the log is full
-            clock[b.K_GROW] = 0
-            more = stream[b.T_TS] != NEVER
-        if log_next(z, i) == NEVER and not more:
-            return -1
     n = 0
-    while n < out.shape[0] and log_next(z, i) != NEVER:
+    while n < out.shape[0]:
+        if log_next(z, i) == NEVER:
+            lagged = field(z, b.Z_STREAMS, I2)[i, b.T_LAGGED] != 0
+            if not lagged or run_local(z, i, NEVER, LOCAL_MESSAGES) == 0:
+                return n
+            continue
         log_take(z, i, slot)
         kind = (slot[0]["aux"] >> 32) & 0xFF
         if kind == DELTA:  # the same again
@@ -53,16 +50,22 @@ def pull(z: Rows, i: Int, top: Rows, slot: Rows, out: Rows) -> int:
     return n
 
 
-def touches(bottle: b.Bottle, words: Rows, i: int) -> Iterator[Rows]:
-    """Yield the touches of an instrument, TOP_ROW, from a bottle in which nothing has run yet."""
+def touches(test: "Backtest", i: int) -> Iterator[Rows]:
+    """Yield the touches of an instrument, TOP_ROW, from a test in which nothing has run yet."""
+    clock, streams = test.bottle.clock, test.bottle.streams
     top, slot = np.zeros(1, TOP_ROW), np.zeros(1, TOP_ROW)
-    bottle.streams[i, b.T_HEARD] = 1
+    streams[i, b.T_HEARD] = 1
+    clock[b.K_BEGUN], clock[b.K_LANES], clock[b.K_TIMER] = 1, NEVER, NEVER  # nobody else hears
+    going = streams[i, b.T_LAGGED] == 0  # a late copy of the book reads the tape itself
     while True:
         out = np.zeros(CHUNK, TOP_ROW)
-        count = pull(words, i, top, slot, out)
-        if count < 0:
+        count = pull(test.words, i, top, slot, out)
+        if count:
+            yield out[:count]
+        elif not going:
             return
-        yield out[:count]
+        else:
+            going = test.step(CHUNK, drained=True)
 
 
 def all_touches(instruments: Instruments, tapes: Any, venue: Any) -> list[Rows]:
@@ -74,6 +77,6 @@ def all_touches(instruments: Instruments, tapes: Any, venue: Any) -> list[Rows]:
     for i in range(len(instruments)):  # each in a market of its own: none waits for another
         only = Instruments([instruments[i]])
         test = Backtest([Config(venues={})], only, [tapes[i]], venue=venue)
-        parts = list(touches(test.bottle, test.words, 0))
+        parts = list(touches(test, 0))
         found.append(np.concatenate(parts) if parts else np.zeros(0, TOP_ROW))
     return found

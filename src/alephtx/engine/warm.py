@@ -28,7 +28,7 @@ SHARES: Shares = (("step", "twins"), ("strategies", "feed"))
 """Two processes' parts, which take about as long (measured); a third would only import again."""
 
 
-REPLAY = (("replay",),)
+REPLAY: Shares = (("market",), ("arrivals", "replay"))
 """What backtests need; apart, so that nobody who trades waits for it."""
 
 
@@ -190,6 +190,22 @@ def _twins(folder: Path) -> None:
     matching.warm(matching.make_exchange(1, 4, 8))
 
 
+def _market(folder: Path) -> None:
+    """Compile the market's loop, which is half of a backtest's code."""
+    from alephtx.core.kernel import entry
+    from alephtx.engine.replay import replay
+
+    entry(replay, np.zeros(1, np.int64), np.zeros((1, 1), np.int64), 1)
+
+
+def _arrivals(folder: Path) -> None:
+    """Compile what the market's loop needs last, for whoever compiles that meanwhile."""
+    from alephtx.core.compiling import compile_callee
+    from alephtx.sim.arrivals import arrive
+
+    compile_callee(arrive, (np.zeros(1, np.int64), 0, 0))
+
+
 def _replay(folder: Path) -> None:
     """Run a market of one message."""
     from alephtx.core.records import TICK
@@ -212,7 +228,8 @@ def main(arguments: list[str]) -> int:
     """Compile parts, saying each kernel's name."""
     kernel.listeners.append(_say)
     parts = {
-        "step": _step, "strategies": _strategies, "feed": _feed, "twins": _twins, "replay": _replay
+        "step": _step, "strategies": _strategies, "feed": _feed, "twins": _twins,
+        "market": _market, "arrivals": _arrivals, "replay": _replay,
     }  # fmt: skip
     for part in arguments:
         with tempfile.TemporaryDirectory(prefix="aleph-warm-") as folder:
