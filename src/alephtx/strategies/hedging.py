@@ -91,7 +91,7 @@ def hear(update: Rows, state: Rows) -> None:
 def settle(view: View, params: Rows, state: Rows, intents: Rows) -> int:
     """Serve live orders and open legs; returns intents written, 0 free to trade, -1 not free."""
     if view.open_count[0] > 0:
-        return _wait(view, params, state, intents)
+        return wait_legs(view, params, state, intents)
     net = net_base(view, params)
     state[0]["net_e8"] = net
     if state[0]["halted"] != 0:
@@ -103,7 +103,7 @@ def settle(view: View, params: Rows, state: Rows, intents: Rows) -> int:
 
 
 @inline_kernel
-def _wait(view: View, params: Rows, state: Rows, intents: Rows) -> int:
+def wait_legs(view: View, params: Rows, state: Rows, intents: Rows) -> int:
     """Cancel what is live past its deadline; what has no proven outcome is only alarmed."""
     state[0]["heard"] = 1  # it left: the gate did not deny it
     if view.now[0] - state[0]["sent_ns"] < params[0]["leg_deadline_ns"]:
