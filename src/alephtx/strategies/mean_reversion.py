@@ -167,7 +167,9 @@ def on_event(event: Rows, view: View, params: Rows, state: Rows, intents: Rows) 
 def on_update(update: Rows, view: View, params: Rows, state: Rows, intents: Rows) -> int:
     """Note who spoke, and see whether a leg is open."""
     hear(update, state)
-    return max(_serve(view, params, state, intents), 0)
+    if params[0]["one_coin"] != 0:
+        return max(settle(view, params, state, intents), 0)
+    return max(drive(view, params, state, intents), 0)
 
 
 def on_timer(now: Int, view: View, params: Rows, state: Rows, intents: Rows) -> int:
@@ -184,26 +186,11 @@ def on_stop(view: View, params: Rows, state: Rows, intents: Rows) -> int:
 def _look(view: View, params: Rows, state: Rows, intents: Rows) -> int:
     """Measure; serve what is open; go in or out."""
     _measure(view, params, state)
-    served = _serve(view, params, state, intents)
-    if served != 0 or state[0]["known"] == 0:
-        return max(served, 0)
-    z, side = state[0]["z_e6"], _side(view, params, state)
-    if abs(z) <= params[0]["exit_e6"]:
-        state[0]["stopped"] = 0
-    if view.now[0] - state[0]["sent_ns"] < params[0]["cooldown_ns"]:
-        return 0
-    if side != 0:
-        return _leave(view, params, state, intents, side, side * z)
-    if state[0]["stopped"] != 0 or not params[0]["entry_e6"] <= abs(z) < params[0]["stop_e6"]:
-        return 0
-    if view.now[0] - state[0]["spread_first"][0] < params[0]["warmup_ns"]:
-        return 0
-    if not _pays(view, params, state):
-        state[0]["too_dear"] += 1
-        return 0
-    n = _open(view, params, state, intents, -1 if z > 0 else 1)
-    state[0]["entries"] += 1 if n > 0 else 0
-    return n
+    if params[0]["one_coin"] != 0:
+        served = settle(view, params, state, intents)
+        return _trade_pair(view, params, state, intents) if served == 0 else max(served, 0)
+    _set_targets(view, params, state)
+    return max(drive(view, params, state, intents), 0)
 
 
 @inline_kernel
@@ -224,16 +211,8 @@ def _measure(view: View, params: Rows, state: Rows) -> None:
 
 
 @inline_kernel
-def _serve(view: View, params: Rows, state: Rows, intents: Rows) -> int:
-    """Serve live orders and open legs; returns intents written, 0 free to trade, -1 not free."""
-    if params[0]["one_coin"] != 0:
-        return settle(view, params, state, intents)
-    return drive(view, params, state, intents)
-
-
-@inline_kernel
 def drive(view: View, params: Rows, state: Rows, intents: Rows) -> int:
-    """Send two coins' legs towards their targets; returns as `_serve`.
+    """Send two coins' legs towards their targets; returns intents written, -1 for not free.
 
     Tries count that a venue heard of; those that our gate denied wait for the leg's deadline. After
     `hedges_max` of either the targets are nothing; when nothing cannot be had either, it halts.
@@ -300,56 +279,80 @@ def _short(view: View, params: Rows, state: Rows, k: Int) -> bool:
 
 
 @inline_kernel
-def _side(view: View, params: Rows, state: Rows) -> int:
-    """Return +1 where the spread is held, -1 where it is sold, 0 for neither."""
-    i = params[0]["instruments"][0]
-    held = state[0]["target_e8"][0]
-    if params[0]["one_coin"] != 0:
-        held = held_base(view, i)
-        if held == OVERFLOW or not _fits(view, i, -1 if held > 0 else 1, abs(held)):
-            return 0  # dust
-    return 1 if held > 0 else (-1 if held < 0 else 0)
+def _wanted(view: View, params: Rows, state: Rows, side: Int) -> int:
+    """Return the side of the spread to hold, by the score: +1, -1, 0; as it is where unknown."""
+    z = state[0]["z_e6"]
+    if state[0]["known"] == 0:
+        return side
+    if abs(z) <= params[0]["exit_e6"]:
+        state[0]["stopped"] = 0
+    if view.now[0] - state[0]["sent_ns"] < params[0]["cooldown_ns"]:
+        return side
+    if side != 0:
+        return side if -params[0]["stop_e6"] < side * z < -params[0]["exit_e6"] else 0
+    far = params[0]["entry_e6"] <= abs(z) < params[0]["stop_e6"]
+    warm = view.now[0] - state[0]["spread_first"][0] >= params[0]["warmup_ns"]
+    if state[0]["stopped"] != 0 or not far or not warm:
+        return 0
+    if not _pays(view, params, state):
+        state[0]["too_dear"] += 1
+        return 0
+    return -1 if z > 0 else 1
 
 
 @inline_kernel
-def _leave(view: View, params: Rows, state: Rows, intents: Rows, side: Int, z: Int) -> int:
-    """Go out where the spread came back or ran away; z: the score, times the side held."""
-    if -params[0]["stop_e6"] < z < -params[0]["exit_e6"]:
+def _note(params: Rows, state: Rows, side: Int, wanted: Int) -> None:
+    """Count a turn from a side to the one that is wanted, and remember a stop."""
+    if wanted != 0:
+        state[0]["entries"] += 1
+    elif side * state[0]["z_e6"] <= -params[0]["stop_e6"]:
+        state[0]["stops"] += 1
+        state[0]["stopped"] = 1
+    else:
+        state[0]["exits"] += 1
+
+
+@inline_kernel
+def _trade_pair(view: View, params: Rows, state: Rows, intents: Rows) -> int:
+    """Write both legs of one coin, where another side is wanted than is held."""
+    first, second = params[0]["instruments"][0], params[0]["instruments"][1]
+    held, side = held_base(view, first), 0
+    if held != 0 and _fits(view, first, -1 if held > 0 else 1, abs(held)):  # else it is dust
+        side = 1 if held > 0 else -1
+    wanted = _wanted(view, params, state, side)
+    if wanted == side:
         return 0
-    stop = z < 0 and z <= -params[0]["stop_e6"]
-    n = _close(view, params, state, intents, side)
-    if n > 0 or params[0]["one_coin"] == 0:  # two coins have their targets now, sent or not
-        state[0]["stops"] += 1 if stop else 0
-        state[0]["exits"] += 0 if stop else 1
-        state[0]["stopped"] = 1 if stop else 0
+    dear, cheap = (second, first) if wanted > side else (first, second)
+    most: Any = params[0]["qty_base_e8"]
+    if wanted == 0:
+        # A lot of the finer leg more, so that rounding leaves no contract of the coarser behind.
+        most = min(held_base(view, dear), -held_base(view, cheap)) + finer_step(view, dear, cheap)
+    n = send_pair(view, state, intents, dear, cheap, most)
+    if n > 0:
+        _note(params, state, side, wanted)
     return n
 
 
 @inline_kernel
-def _close(view: View, params: Rows, state: Rows, intents: Rows, side: Int) -> int:
-    """Write what closes the pair."""
-    first, second = params[0]["instruments"][0], params[0]["instruments"][1]
-    if params[0]["one_coin"] == 0:
-        state[0]["target_e8"][0], state[0]["target_e8"][1] = 0, 0
-        return max(drive(view, params, state, intents), 0)
-    dear, cheap = (first, second) if side > 0 else (second, first)
-    # A lot of the finer leg more, so that rounding leaves no contract of the coarser behind.
-    most = min(held_base(view, dear), -held_base(view, cheap)) + finer_step(view, dear, cheap)
-    return send_pair(view, state, intents, dear, cheap, most)
-
-
-@inline_kernel
-def _open(view: View, params: Rows, state: Rows, intents: Rows, side: Int) -> int:
-    """Write both legs: the first instrument bought for side +1, sold for -1."""
-    first, second = params[0]["instruments"][0], params[0]["instruments"][1]
-    if params[0]["one_coin"] != 0:
-        dear, cheap = (second, first) if side > 0 else (first, second)
-        return send_pair(view, state, intents, dear, cheap, params[0]["qty_base_e8"])
-    ours, theirs = sized(view, params, side)
-    if ours <= 0 or theirs <= 0:
-        return 0
-    state[0]["target_e8"][0], state[0]["target_e8"][1] = side * ours, -side * theirs
-    return max(drive(view, params, state, intents), 0)
+def _set_targets(view: View, params: Rows, state: Rows) -> None:
+    """Give two coins' legs other targets, where they are at theirs and another side is wanted."""
+    if view.open_count[0] > 0 or state[0]["halted"] != 0:
+        return
+    if _short(view, params, state, 0) or _short(view, params, state, 1):
+        return
+    held = state[0]["target_e8"][0]
+    side = 1 if held > 0 else (-1 if held < 0 else 0)
+    wanted = _wanted(view, params, state, side)
+    if wanted == side:
+        return
+    ours: Any = 0
+    theirs: Any = 0
+    if wanted != 0:
+        ours, theirs = sized(view, params, wanted)
+        if ours == 0:
+            return
+    state[0]["target_e8"][0], state[0]["target_e8"][1] = wanted * ours, -wanted * theirs
+    _note(params, state, side, wanted)
 
 
 @inline_kernel
