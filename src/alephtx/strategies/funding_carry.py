@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from alephtx.core.instruments import Instruments
-from alephtx.core.kernel import Int, inline_kernel
+from alephtx.core.kernel import Int, inline_kernel, kernel
 from alephtx.core.units import FLOOR, OVERFLOW, mul_div_checked
 from alephtx.core.view import Needs, View
 from alephtx.core.words import FUNDING, SPOT
@@ -161,24 +161,30 @@ def on_event(event: Rows, view: View, params: Rows, state: Rows, intents: Rows) 
         return 0
     if np.int64(event[0]["kind"]) == FUNDING:
         note_rate(view, params, state, k, event[0]["price"], event[0]["qty"])
-    n = settle(view, params, state, intents)
+    n = _serve(view, params, state, intents)
     return _decide(view, params, state, intents) if n == 0 else max(n, 0)
 
 
 def on_update(update: Rows, view: View, params: Rows, state: Rows, intents: Rows) -> int:
     """Note who spoke, and see whether a leg is open."""
     hear(update, state)
-    return max(settle(view, params, state, intents), 0)
+    return max(_serve(view, params, state, intents), 0)
 
 
 def on_timer(now: Int, view: View, params: Rows, state: Rows, intents: Rows) -> int:
     """Keep deadlines when no market moves."""
-    return max(settle(view, params, state, intents), 0)
+    return max(_serve(view, params, state, intents), 0)
 
 
 def on_stop(view: View, params: Rows, state: Rows, intents: Rows) -> int:
     """Cancel what is live; the pair stays."""
     return cancel_legs(view, intents)
+
+
+@kernel
+def _serve(view: View, params: Rows, state: Rows, intents: Rows) -> int:
+    """Serve live orders and open legs, see `hedging.settle`; called, not expanded: it is long."""
+    return settle(view, params, state, intents)
 
 
 @inline_kernel

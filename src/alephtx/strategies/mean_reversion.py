@@ -27,7 +27,7 @@ import numpy as np
 
 from alephtx.core.exposure import base_value
 from alephtx.core.instruments import Instruments
-from alephtx.core.kernel import Int, inline_kernel
+from alephtx.core.kernel import Int, inline_kernel, kernel
 from alephtx.core.units import FLOOR, OVERFLOW, TRUNCATE, mul_div_checked
 from alephtx.core.view import Needs, View
 from alephtx.signals import spread_zscore
@@ -167,9 +167,7 @@ def on_event(event: Rows, view: View, params: Rows, state: Rows, intents: Rows) 
 def on_update(update: Rows, view: View, params: Rows, state: Rows, intents: Rows) -> int:
     """Note who spoke, and see whether a leg is open."""
     hear(update, state)
-    if params[0]["one_coin"] != 0:
-        return max(settle(view, params, state, intents), 0)
-    return max(drive(view, params, state, intents), 0)
+    return max(_serve(view, params, state, intents), 0)
 
 
 def on_timer(now: Int, view: View, params: Rows, state: Rows, intents: Rows) -> int:
@@ -182,15 +180,27 @@ def on_stop(view: View, params: Rows, state: Rows, intents: Rows) -> int:
     return cancel_legs(view, intents)
 
 
-@inline_kernel
+@kernel
 def _look(view: View, params: Rows, state: Rows, intents: Rows) -> int:
     """Measure; serve what is open; go in or out."""
     _measure(view, params, state)
+    if params[0]["one_coin"] == 0:
+        _set_targets(view, params, state)
+    served = _serve(view, params, state, intents)
+    if served == 0 and params[0]["one_coin"] != 0:
+        return _trade_pair(view, params, state, intents)
+    return max(served, 0)
+
+
+@kernel
+def _serve(view: View, params: Rows, state: Rows, intents: Rows) -> int:
+    """Serve live orders and open legs; returns intents written, 0 free to trade, -1 not free.
+
+    Called, not expanded: it is long, and the strategy in no hurry.
+    """
     if params[0]["one_coin"] != 0:
-        served = settle(view, params, state, intents)
-        return _trade_pair(view, params, state, intents) if served == 0 else max(served, 0)
-    _set_targets(view, params, state)
-    return max(drive(view, params, state, intents), 0)
+        return settle(view, params, state, intents)
+    return drive(view, params, state, intents)
 
 
 @inline_kernel
@@ -210,7 +220,7 @@ def _measure(view: View, params: Rows, state: Rows) -> None:
         state[0]["away_e8"] = np.int64(np.floor(min(max(away, -Z_MAX), Z_MAX) * 1e4 + 0.5))
 
 
-@inline_kernel
+@kernel
 def drive(view: View, params: Rows, state: Rows, intents: Rows) -> int:
     """Send two coins' legs towards their targets; returns intents written, -1 for not free.
 
@@ -264,7 +274,7 @@ def _give_up(params: Rows, state: Rows) -> None:
         state[0]["halted"], state[0]["alarm"] = 1, ALARM_LEG_OPEN
 
 
-@inline_kernel
+@kernel
 def _short(view: View, params: Rows, state: Rows, k: Int) -> bool:
     """Tell whether a leg is short of its target by as much as a venue takes."""
     i = params[0]["instruments"][k]
@@ -312,7 +322,7 @@ def _note(params: Rows, state: Rows, side: Int, wanted: Int) -> None:
         state[0]["exits"] += 1
 
 
-@inline_kernel
+@kernel
 def _trade_pair(view: View, params: Rows, state: Rows, intents: Rows) -> int:
     """Write both legs of one coin, where another side is wanted than is held."""
     first, second = params[0]["instruments"][0], params[0]["instruments"][1]
@@ -333,7 +343,7 @@ def _trade_pair(view: View, params: Rows, state: Rows, intents: Rows) -> int:
     return n
 
 
-@inline_kernel
+@kernel
 def _set_targets(view: View, params: Rows, state: Rows) -> None:
     """Give two coins' legs other targets, where they are at theirs and another side is wanted."""
     if view.open_count[0] > 0 or state[0]["halted"] != 0:
@@ -355,7 +365,7 @@ def _set_targets(view: View, params: Rows, state: Rows) -> None:
     _note(params, state, side, wanted)
 
 
-@inline_kernel
+@kernel
 def sized(view: View, params: Rows, side: Int) -> tuple[int, int]:
     """Return the base of both legs in 10^-8, no more than the touch shows; zeros: too little.
 
@@ -385,14 +395,14 @@ def _shown(view: View, i: Int, side: Int) -> Int:
     return base_value(view.instruments, i, price, lots, TRUNCATE)
 
 
-@inline_kernel
+@kernel
 def _fits(view: View, i: Int, side: Int, base: Int) -> bool:
     """Tell whether so much base is an order."""
     price = view.top[i]["ask"] if side > 0 else view.top[i]["bid"]
     return order_fits(view, i, price, trade_lots(view, i, price, base, side))
 
 
-@inline_kernel
+@kernel
 def _pays(view: View, params: Rows, state: Rows) -> bool:
     """Tell whether the way back to exit_z pays for going in and out, by what is known now."""
     if params[0]["fee_aware"] == 0:
