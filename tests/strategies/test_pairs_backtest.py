@@ -1,7 +1,6 @@
 """Both pair strategies through a backtest, on markets made so that the answer is known."""
 
 from decimal import Decimal as Dec
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -53,7 +52,7 @@ def run(module, keys, rows, own):
         risk=Risk(notional_max=Dec(10**6), position_notional_max=Dec(10**6), stale_ms=60_000),
         strategies={
             "pair": Strategy(
-                use=str(Path(module.__file__)), instruments=tuple(keys),
+                use=module.__name__.rpartition(".")[2], instruments=tuple(keys),
                 accounts=tuple(f"at_{name}" for name in venues), own=own,
             )
         },

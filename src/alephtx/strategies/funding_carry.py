@@ -14,7 +14,8 @@ basis: what the short is sold for above what the long costs, at the touch. It go
 carry over a day is at most `exit_bps`, when the rates are older than `rate_age_ms` (a venue that
 says nothing pays nothing), or when the basis has turned so far that going out earns `unwind_bps`.
 A pair of one coin has one net, which the leg guard watches; how a leg that is open is closed
-stands in `hedging`.
+stands in `hedging`. It has no timer, so that years of bars are soon replayed: legs are looked
+after at every event of either market, and where both are silent it is the guard that closes them.
 
 Sources: J. Hull, "Options, Futures, and Other Derivatives", chapter 5, for cash and carry; S. He,
 A. Manela, O. Ross, V. von Wachter, "Fundamentals of Perpetual Futures" (arXiv 2212.06888, 2022) for
@@ -53,7 +54,7 @@ from alephtx.strategies.sections import (
 Rows = np.ndarray[Any, Any]
 
 COMPILED = True
-NEEDS = Needs(depth=0, timer_ns=1_000_000_000)
+NEEDS = Needs(depth=0)
 
 RATES_MAX = 64
 """Intervals whose rates are remembered."""
@@ -168,11 +169,6 @@ def on_event(event: Rows, view: View, params: Rows, state: Rows, intents: Rows) 
 def on_update(update: Rows, view: View, params: Rows, state: Rows, intents: Rows) -> int:
     """Note who spoke, and see whether a leg is open."""
     hear(update, state)
-    return max(_serve(view, params, state, intents), 0)
-
-
-def on_timer(now: Int, view: View, params: Rows, state: Rows, intents: Rows) -> int:
-    """Keep deadlines when no market moves."""
     return max(_serve(view, params, state, intents), 0)
 
 
