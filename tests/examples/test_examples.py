@@ -4,6 +4,7 @@ import importlib.util
 import json
 import re
 import tomllib
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -53,6 +54,18 @@ def test_a_page_states_what_the_run_comes_to(name, tmp_path):
     assert summary["fills"] > 0
     assert summary["denied"] == 0
     assert summary["alarms"] == []
+
+
+@slow
+def test_the_tear_sheets_know_the_funding(tmp_path):
+    summary = ran("funding_carry", tmp_path)
+    (sheets,) = tmp_path.glob("latest/sheets.json")
+    parts = [sheet["attribution"] for sheet in json.loads(sheets.read_text()).values()]
+    assert sum(Decimal(part["funding"]) for part in parts) == Decimal(summary["funding"]["USDT"])
+    made = [Decimal(money["USDT"]) for money in summary["pnl"].values()]
+    came_to = sum(made) - Decimal(summary["fees"]["USDT"]) + Decimal(summary["funding"]["USDT"])
+    # A sheet marks at the middle, the ledger at the same in whole ticks.
+    assert abs(sum(Decimal(part["total"]) for part in parts) - came_to) < Decimal("0.1")
 
 
 @slow

@@ -60,6 +60,7 @@ SECTIONS = {
         "floor_bps": "0.01",
         "fee_aware": False,
         "cooldown_ms": 0,
+        "hedges_max": 20,
     },
     "trend": {
         **ONE,

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from alephtx.analysis.story import Fill, OrderLine, Story
-from alephtx.analysis.tables import fills_of, orders_of, quotes_of
+from alephtx.analysis.tables import fills_of, funding_of, orders_of, quotes_of
 from alephtx.core.config_schema import Config
 from alephtx.core.instruments import Instruments
 from alephtx.core.ports import Rows
@@ -183,7 +183,7 @@ def _write_market(directory: RunDirectory, story: Story, market: Market) -> dict
         sheets[instrument.key] = tear_sheet(
             Run(
                 instrument, fills, orders_of(story.orders.values(), fills, k), quotes_of(tops),
-                vamp=fair,
+                funding=funding_of(story.funding, k), vamp=fair,
             ),
             Options(step_ns=_step_ns(tops["ts_recv"])),
         )  # fmt: skip
