@@ -32,7 +32,8 @@ from alephtx.engine.parity.session import Session
 from alephtx.engine.parity.stamps import Stamps, read_stamps
 from alephtx.ledger.cost import mark_value
 
-ORDERS, CANCELS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0), (0.0, 0.5, 1.0, 2.0)
+ORDERS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, -0.5, -1.0)
+CANCELS = (0.5, 0.0, 1.0, 2.0, -1.0)
 """Where in what the stamps leave open arrivals are tried, see `stamps.Arrival.at`."""
 LATE_STEPS = 8
 """How many lags of the engine are tried, for the market, for reports, and for both."""
@@ -83,7 +84,7 @@ def compare(session: Session, queue: str = "risk_averse") -> Parity:
     was = Orders.of(session.story.orders, session.story.fills)
     told = tell(session, stamps, queue)
     variants = {
-        f"order {place:.0%}, its cancel {end:.0%} into what the stamps leave open":
+        f"the order {place:.0%}, its cancel {end:.0%} into what the stamps leave open":
         tell(session, stamps, queue, place, end)
         for place, end in product(ORDERS, CANCELS)
     }  # fmt: skip
@@ -199,7 +200,7 @@ def _last_middle(tops: Rows) -> Decimal | None:
 
 def _blocked(session: Session) -> Callable[[int], bool]:
     def blocked(at: int) -> bool:
-        return any(since <= at <= until for since, until in session.blocked)
+        return any(since <= at < until for since, until in session.blocked)
 
     return blocked
 

@@ -26,7 +26,7 @@ class Arrival(NamedTuple):
     """When a row of intents can have reached the venue, in its time.
 
     skew: how much later than its report we may have heard of the market that it met, on another
-    line.
+    line; or how much older than what we had heard the market was to which a busy venue held it.
     """
 
     row: int
@@ -35,9 +35,10 @@ class Arrival(NamedTuple):
     skew: int
 
     def at(self, share: float) -> int:
-        """Return the time so far between the two; from 1 to 2: so far into the skew."""
-        inside = round(min(share, 1.0) * (self.latest - self.earliest))
-        return self.earliest + inside + round(max(0.0, share - 1.0) * self.skew)
+        """Return the time so far between the two; below 0 and above 1: so far into the skew."""
+        inside = min(max(share, 0.0), 1.0)
+        beyond = round((share - inside) * self.skew)
+        return self.earliest + round(inside * (self.latest - self.earliest)) + beyond
 
 
 class Stamps(NamedTuple):
@@ -66,7 +67,8 @@ def read_stamps(session: Session) -> Stamps:
     shift = _shift(session, [late for late in entry.values() if late is not None], resolution)
     typical = int(np.median([late - shift for late in entry.values() if late is not None] or [0]))
     late = stamped["ts_recv"] - stamped["ts_event"] + shift
-    skew = int(np.quantile(late, 0.99)) if len(late) else 0
+    lags = _lags(session)
+    skew = max(int(np.quantile(some, 0.99)) for some in (late, lags) if len(some))
     arrivals, spans = [], {}
     for row in range(len(intents)):
         arrival = _arrival(row, intents, told, shift, max(0, typical), resolution, skew)
@@ -78,7 +80,7 @@ def read_stamps(session: Session) -> Stamps:
             spans[order_id] = (arrival.earliest, _end_of(told.get(order_id, []), resolution))
     return Stamps(
         shift, resolution, arrivals, _removed(intents, told), spans,
-        _ways(session, arrivals, shift, resolution), _lags(session),
+        _ways(session, arrivals, shift, resolution), lags,
     )  # fmt: skip
 
 
