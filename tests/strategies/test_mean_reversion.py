@@ -264,8 +264,8 @@ def test_stop_cancels_and_keeps_the_pair():
 @pytest.mark.parametrize("base", [SECTION, ONE])
 def test_whatever_the_venue_does_bounds_hold(seed, base):
     luck = np.random.default_rng(seed)
-    made = World(pairs, {**base, "tau_ms": 500, "entry_z": 1, "floor_bps": "0.01", "hedges_max": 20},
-                 table=with_eth())  # fmt: skip
+    own = {"tau_ms": 500, "entry_z": 1, "floor_bps": "0.01", "hedges_max": 20}
+    made = World(pairs, {**base, **own}, table=with_eth())
     spot, perp, eth = 5_000_000, 500_000, 300_000
     for _ in range(150):
         spot = move(made, luck, SPOT, spot, 4_000)
