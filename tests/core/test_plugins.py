@@ -21,7 +21,7 @@ def offered(monkeypatch):
 
     def offer(**values):
         points = [EntryPoint(n, v, "alephtx.venues") for n, v in values.items()]
-        monkeypatch.setattr(plugins, "entry_points", lambda group: points)
+        monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points)
 
     return offer
 

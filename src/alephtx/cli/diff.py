@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
     from alephtx.engine.outside import find_run
     from alephtx.engine.parity.session import read_session
     from alephtx.engine.warm import REPLAY
-    from alephtx.serve.drive import compile_kernels
+    from alephtx.serve.warming import compile_kernels
 
     session = read_session(find_run(options.run, options.runs))
     compile_kernels(REPLAY)
