@@ -21,6 +21,7 @@ import importlib.util
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -159,6 +160,9 @@ def inline_kernel(function: F) -> F:
     return cast(F, _Kernel(function, {**_OPTIONS, "forceinline": True})) if JIT else function
 
 
+_making = threading.RLock()
+
+
 class _Kernel(functools.partial):  # type: ignore[type-arg]
     """A function that is compiled when it is needed; then a call is Numba's own, 30 ns later."""
 
@@ -199,8 +203,11 @@ class _Kernel(functools.partial):  # type: ignore[type-arg]
         if self._dispatcher is None:
             from alephtx.core.compiling import make_dispatcher
 
-            self._dispatcher = make_dispatcher(self.py_func, self.options, self.directory)
-            self._becomes(self._dispatcher)
+            with _making:
+                if self._dispatcher is None:
+                    made = make_dispatcher(self.py_func, self.options, self.directory)
+                    self._becomes(made)
+                    self._dispatcher = made
         return self._dispatcher
 
     @property
@@ -248,6 +255,12 @@ def prefer_stored() -> None:
     """
     global _prefer_stored  # noqa: PLW0603 - of the process, once
     _prefer_stored = JIT and stored.usable()
+
+
+def load_compiler() -> None:
+    """Import Numba now: for processes that must not pause for it in the middle of their work."""
+    if JIT:
+        import alephtx.core.compiling  # noqa: F401 - its import is what is wanted
 
 
 def stored_entry(function: Any, arguments: tuple[Any, ...]) -> Any:

@@ -6,12 +6,14 @@ from pathlib import Path
 
 from alephtx.core import log
 from alephtx.core.config import load_config
+from alephtx.core.kernel import load_compiler
 from alephtx.engine.rundir import RunDirectory
 from alephtx.feed.main import run_feeder
 
 
 def main(arguments: list[str]) -> int:
     """Feed one venue; returns the exit code of `run_feeder`."""
+    load_compiler()
     run = RunDirectory(Path(arguments[0]))
     config = load_config(run.config)
     log.configure(level=config.node.log_level, as_json=config.node.log_json)

@@ -14,6 +14,7 @@ import uvloop
 from alephtx.core import log
 from alephtx.core.config import load_config
 from alephtx.core.errors import AlephError, ConfigError, PluginError
+from alephtx.core.kernel import load_compiler
 from alephtx.engine.guard import end_with_parent
 from alephtx.engine.rundir import RunDirectory
 from alephtx.engine.session import Session
@@ -40,6 +41,7 @@ async def _run(run: RunDirectory, matrix_path: Path, supervisor: int) -> int:
 
 def main(arguments: list[str]) -> int:
     """Run one engine process; returns its exit code."""
+    load_compiler()
     run = RunDirectory(Path(arguments[0]))
     log.configure()
     try:
