@@ -29,6 +29,7 @@ filters = true
 band_bps = 500
 self_trade = "oldest"
 depth_levels = 20
+signals = ["vamp", "trade_flow"]
 depth_growth = "1.5"
 impact_ticks = "0.01"
 
@@ -74,6 +75,7 @@ def test_table_is_read_and_written_back():
     assert section.entry.ratio == Decimal("0.5")
     assert section.cancel is not None
     assert section.cancel.points_ns[1] == (1_700_000_001_000_000_000, 9_000)
+    assert section.signals == ("vamp", "trade_flow")
     assert section.venues["binance_spot"].cancel.delay_ns == 7
     assert section.venues["binance_spot"].entry is None
     assert parse_config(config.dump(), config.path) == config
@@ -139,6 +141,8 @@ def test_schema_names_the_models_that_the_simulation_has():
         ('cancel = { kind = "loaded", points_ns = [[1, 1]] }', "cancel.points_ns", "no points"),
         ('cancel = { kind = "table", points_ns = [[2, 1], [2, 1]] }', "cancel.points_ns", "rise"),
         ('cancel = { kind = "table", points_ns = [[2, -1]] }', "cancel.points_ns", "below zero"),
+        ('signals = ["vmap"]', "signals[0]", "vmap"),
+        ('signals = "vamp"', "signals", "expected"),
         ("venues = 5", "venues", "expected"),
         ("venues.binance_spt = {}", "venues.binance_spt", "did you mean binance_spot?"),
         ("venues.binance_spot.entri = {}", "venues.binance_spot.entri", "did you mean entry?"),

@@ -137,3 +137,15 @@ def test_periods_of_a_tear_sheet_are_seconds_and_coarser_in_years():
     for seconds, period in ((0, 1), (1, 1), (100_000, 1), (100_001, 2), (year, 317)):
         assert bottled._step_ns(np.array([5, 5 + seconds * second])) == period * second
     assert bottled._step_ns(np.zeros(0, np.int64)) == second
+
+
+def test_the_signals_that_are_asked_for_are_kept_and_shown(folder):
+    text = config_text().replace("[backtest]\n", '[backtest]\nsignals = ["vamp", "vol_fast"]\n')
+    (folder / "signals.toml").write_text(text)
+    assert main(["backtest", str(folder / "signals.toml"), "--json"]) == OK
+    run = RunDirectory((folder / "runs" / "latest").resolve())
+    kept = parquet.read_table(run.path / "signals" / "0.parquet").to_pydict()
+    assert list(kept) == ["ts_ns", "vamp", "vol_fast"]
+    assert np.isfinite(kept["vamp"]).all()
+    assert np.isfinite(kept["vol_fast"]).sum() > 10
+    assert all(name in run.report.read_text() for name in ("vamp", "vol_fast"))

@@ -14,6 +14,10 @@ LatencyKind = Literal["constant", "recorded", "feed_tied", "loaded", "table"]
 QueueModel = Literal[
     "risk_averse", "power", "power_2", "power_3", "log", "log_2", "trades_only", "fifo"
 ]
+SignalName = Literal[
+    "microprice", "vamp", "book_imbalance", "trade_flow", "vol_fast", "vol_mid", "vol_slow",
+    "spread_zscore", "open_range",
+]  # fmt: skip
 SelfTrade = Literal["none", "newest", "oldest", "both", "decrement"]
 
 WAYS = ("feed", "entry", "cancel", "response")
@@ -63,7 +67,7 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True):
     each settle currency, None = nobody asks for margin; filters: orders must pass the instruments'
     rules; band_bps: and stay that near to the middle; self_trade: whose order goes when two of ours
     meet; depth_levels: made up where a tape has best prices or trades alone; impact_ticks: what a
-    lot of ours taken does to the price.
+    lot of ours taken does to the price; signals: kept with the run, once a second.
     """
 
     data: Path = "data"
@@ -87,6 +91,7 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True):
     depth_growth: Decimal = Decimal(1)
     impact_ticks: Decimal | None = None
     impact_decay_ns: Annotated[int, Meta(ge=1, le=10**15)] = 10**9
+    signals: tuple[SignalName, ...] = ("microprice",)
 
 
 def moment_ns(text: str) -> int:

@@ -4,7 +4,7 @@
 
 Beside what every run keeps (`engine.rundir`): orders.parquet and fills.parquet (the fields of
 `analysis.story`, and instrument_key), market/<k>.parquet (every change of instrument k's touch, as
-we heard it), signals/<k>.parquet (the microprice, once a second) and sheets.json (tear sheets).
+we heard it), signals/<k>.parquet (the config's signals, once a second), sheets.json (tear sheets).
 """
 
 import time
@@ -90,7 +90,9 @@ def run_backtest(
         story.apply(record.kind, record.payload, record.ts)
     ledger.fold(read(directory.journal))
     _write_orders(directory, story, market.instruments)
-    sheets = _write_market(directory, story, market)
+    plan = config.backtest
+    names = plan.signals if plan is not None else ("microprice",)
+    sheets = _write_market(directory, story, market, names)
     directory.write_json(directory.path / "sheets.json", sheets)
     summary = _summary(config, directory, test, engine, ledger)
     summary.update(took_s=took_s, rows_per_s=test.rows / took_s if took_s else 0.0)
@@ -165,8 +167,10 @@ def _keys(instruments: Instruments, places: list[int]) -> Any:
     return pa.DictionaryArray.from_arrays(_column(np.array(places, np.int32)), named)
 
 
-def _write_market(directory: RunDirectory, story: Story, market: Market) -> dict[str, "TearSheet"]:
-    """Write every instrument's touches and its microprice; returns the tear sheets."""
+def _write_market(
+    directory: RunDirectory, story: Story, market: Market, signals: tuple[str, ...]
+) -> dict[str, "TearSheet"]:
+    """Write every instrument's touches and signals; returns the tear sheets."""
     from alephtx.analysis.tearsheet import (  # loads statistics: not before the run
         Options,
         Run,
@@ -177,13 +181,15 @@ def _write_market(directory: RunDirectory, story: Story, market: Market) -> dict
     for name in ("market", "signals"):
         (directory.path / name).mkdir(exist_ok=True)
     heard = all_touches(market.instruments, market.tapes, market.venue)
+    kept = _signals(market, signals)
     for k, tops in enumerate(heard):
         columns = {name: tops[name] for name in ("bid", "bid_qty", "ask", "ask_qty")}
         _write_table(directory, f"market/{k}.parquet", {"ts_ns": tops["ts_recv"], **columns})
         fair = _microprice(tops)
-        sampled = _each_second(tops["ts_recv"])
-        columns = {"ts_ns": tops["ts_recv"][sampled], "microprice": fair[sampled]}
-        _write_table(directory, f"signals/{k}.parquet", columns)
+        if not kept:
+            sampled = _each_second(tops["ts_recv"])
+            columns = {"ts_ns": tops["ts_recv"][sampled], "microprice": fair[sampled]}
+        _write_table(directory, f"signals/{k}.parquet", kept[k] if kept else columns)
         instrument, fills = market.instruments[k], fills_of(story.fills, k)
         sheets[instrument.key] = tear_sheet(
             Run(
@@ -193,6 +199,15 @@ def _write_market(directory: RunDirectory, story: Story, market: Market) -> dict
             Options(step_ns=_step_ns(tops["ts_recv"])),
         )  # fmt: skip
     return sheets
+
+
+def _signals(market: Market, names: tuple[str, ...]) -> list[dict[str, Rows]]:
+    """Return the signals of each instrument; none where the touches alone make them."""
+    if names == ("microprice",):
+        return []
+    from alephtx.engine.signal_record import record_signals
+
+    return record_signals(market.instruments, market.tapes, market.venue, names)
 
 
 def _step_ns(ts: Rows) -> int:
