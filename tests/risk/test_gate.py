@@ -55,7 +55,7 @@ def test_denied_beforehand_keeps_its_verdict(world):
 @pytest.mark.parametrize(
     "fields",
     [
-        {"op": 0}, {"op": 5}, {"op": 255}, {"type": 0}, {"type": w.STOP}, {"type": 9}, {"tif": 0},
+        {"op": 0}, {"op": 5}, {"op": 255}, {"type": 0}, {"type": 9}, {"tif": 0},
         {"tif": 5}, {"side": 0}, {"side": 2}, {"side": -2}, {"side": 127},
         {"account": 2}, {"account": 65_535}, {"strategy": 2}, {"strategy": 65_535},
         {"flags": w.POST_ONLY, "tif": w.IOC}, {"flags": w.POST_ONLY, "tif": w.FOK},
@@ -492,3 +492,43 @@ def test_profit_beyond_the_bound_is_unknown(world, realized):
 
 def test_empty_batch_is_nothing(world):
     assert world.check(np.zeros(0, INTENT)) == []
+
+
+# -- stops ------------------------------------------------------------------------------
+
+
+STOP = {"type": w.STOP, "price": 0}
+
+
+def test_a_stop_passes_only_where_it_can_be_sent(world):
+    assert verdict(world, place(PERP, trigger=510_000, **STOP)) == (w.DENY_ORDER_TYPE, "shape")
+    world.gate.market[PERP, lim.STOPS] = 1
+    assert verdict(world, place(PERP, trigger=510_000, **STOP)) == (w.PASS, "")
+    assert verdict(world, place(ETH, trigger=310_000, **STOP)) == (w.DENY_ORDER_TYPE, "shape")
+    for trigger in (0, -1):
+        assert verdict(world, place(PERP, trigger=trigger, **STOP)) == (w.DENY_TICK, "shape")
+    market = place(PERP, trigger=510_000, flags=w.POST_ONLY, **STOP)
+    assert verdict(world, market) == (w.DENY_TICK, "shape")
+    for trigger in (BIG, 10_000_001):
+        assert verdict(world, place(PERP, trigger=trigger, **STOP)) == (w.DENY_TICK, "grid")
+    world.gate.market[ETH, lim.STOPS] = 1
+    assert verdict(world, place(ETH, trigger=310_001, **STOP)) == (w.DENY_TICK, "grid")
+    limit = {"type": w.STOP, "price": 310_000}
+    assert verdict(world, place(ETH, trigger=310_001, **limit)) == (w.DENY_TICK, "grid")
+
+
+def test_the_band_of_a_stop_lies_around_its_trigger(world):
+    """510,000 is 2 % from the middle; the band is 1 %."""
+    world.gate.market[PERP, lim.STOPS] = 1
+    limit = {"type": w.STOP, "trigger": 510_000}
+    assert verdict(world, place(PERP, price=515_100, **limit)) == (w.PASS, "")
+    assert verdict(world, place(PERP, price=515_101, **limit)) == (w.DENY_BAND, "band")
+
+
+def test_a_stop_is_valued_at_its_trigger(world):
+    """1.97 BTC at 51,000 are 100,470, at the middle 98,500; the limit is 100,000."""
+    world.gate.market[PERP, lim.STOPS] = 1
+    assert verdict(world, place(PERP, qty=1_970, trigger=510_000, **STOP)) == (
+        w.DENY_NOTIONAL, "notional",
+    )  # fmt: skip
+    assert verdict(world, place(PERP, qty=1_960, trigger=510_000, **STOP)) == (w.PASS, "")

@@ -14,6 +14,7 @@ LatencyKind = Literal["constant", "recorded", "feed_tied", "loaded", "table"]
 QueueModel = Literal[
     "risk_averse", "power", "power_2", "power_3", "log", "log_2", "trades_only", "fifo"
 ]
+StopTrigger = Literal["last", "mark"]
 SelfTrade = Literal["none", "newest", "oldest", "both", "decrement"]
 
 WAYS = ("feed", "entry", "cancel", "response")
@@ -53,6 +54,7 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True):
     `engine.tapes.Venue`: balance: what each account begins with in each settle currency, None =
     nobody asks for margin; filters: orders must pass the instruments' rules; band_bps: and stay
     that near to the middle; self_trade: whose order goes when two of ours meet;
+    stop_trigger: what STOP orders wait for, the last trade or the mark;
     depth_levels: made up where a tape has best prices or trades alone; impact_ticks: what a lot of
     ours taken does to the price.
     """
@@ -73,6 +75,7 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True):
     filters: bool = False
     band_bps: Decimal | None = None
     self_trade: SelfTrade = "newest"
+    stop_trigger: StopTrigger = "last"
     depth_levels: Annotated[int, Meta(ge=0, le=1_000)] = 0
     depth_growth: Decimal = Decimal(1)
     impact_ticks: Decimal | None = None

@@ -163,6 +163,7 @@ DENY_COLLAR = 23
 DENY_FAT_FINGER = 24
 DENY_LEVERAGE = 25
 DENY_LEGS = 26  # the leg guard is closing an open leg, or halted the strategy for one
+DENY_ORDER_TYPE = 27  # a type that cannot be sent to this instrument's venue
 VERDICT_NAMES = {
     PASS: "pass",
     DENY_HALTED: "halted",
@@ -191,6 +192,7 @@ VERDICT_NAMES = {
     DENY_FAT_FINGER: "fat_finger",
     DENY_LEVERAGE: "leverage",
     DENY_LEGS: "legs",
+    DENY_ORDER_TYPE: "order_type",
 }
 
 # Reasons of a venue's REJECT, mapped from its own codes by the venue file.
@@ -208,6 +210,7 @@ REASON_NOT_FILLED = 11  # IOC or FOK found nothing
 REASON_CLOCK = 12
 REASON_SHADOW = 13  # shadow mode: signed, journaled, never sent
 REASON_HALTED = 14  # we were halted before it was sent
+REASON_WOULD_TRIGGER = 15  # a stop that would trigger at once
 REASON_NAMES = {
     0: "",
     REASON_OTHER: "other",
@@ -224,4 +227,5 @@ REASON_NAMES = {
     REASON_CLOCK: "clock",
     REASON_SHADOW: "shadow",
     REASON_HALTED: "halted",
+    REASON_WOULD_TRIGGER: "would_trigger",
 }
