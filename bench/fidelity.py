@@ -1,10 +1,11 @@
 """Our fills against hftbacktest's, order by order: the same rows, strategy and models.
 
-    python bench/fidelity.py [--rows N]
+    python bench/fidelity.py [--rows N] [--their-rules]
 
 Prints the table of docs/fidelity.md. An order is the same where both sides filled the order of the
 same number at the same side and price, with the same lots, the last of them at the same nanosecond
-of the exchange's clock. Ends with an error where a case that must come out the same does not. Needs
+of the exchange's clock. Ends with an error where a case that must come out the same does not. With
+--their-rules our side plays by hftbacktest's, where they differ (`lib/their_rules.py`). Needs
 `make peers`.
 """
 
@@ -28,6 +29,11 @@ from alephtx.engine.backtest import Backtest, Delay, Tape, Venue
 from alephtx.testing.synthetic import synthetic
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE / "lib"))
+
+import their_rules  # noqa: E402 - of no package
+
+ASKED = "ALEPHTX_BENCH_THEIR_RULES"
 PEERS = Path(os.environ.get("ALEPHTX_PEERS", HERE.parent / ".peers"))
 ROWS = 100_000
 LEFT_OUT_NS = 1_000_000_000
@@ -96,13 +102,20 @@ def venue_of(case: Case, points: list[tuple[int, int]]) -> Venue:
 
 def ours(rows: np.ndarray, table: Any, cases: list[Case], folder: Path) -> list[dict[str, Any]]:
     """Return orders sent, and the filled ones, of each case. folder: a scratch one."""
+    telling = TELLING
     text = (HERE / "lib" / "common_maker.py").read_text()
     text = text.replace("COMPILED = True", "COMPILED = False").replace("@inline_kernel\n", "")
     text = text.replace("import BUY, CANCEL, GTC", "import BUY, CANCEL, FILL, GTC")
+    if ASKED in os.environ:
+        for mine, other in their_rules.HELD:
+            text, telling = (
+                their_rules.exchange(part, mine, other) if mine in part else part
+                for part in (text, telling)
+            )
     points, told = feed_tied(rows), []
     for k, case in enumerate(cases):
         file = folder / f"told_{k}.py"
-        file.write_text(text + TELLING)
+        file.write_text(text + telling)
         own = {"half": 1.5, "skew": 0.5, "qty": 50, "most": 500}
         use = Strategy(use=str(file), instruments=(table[0].key,), accounts=("main",), own=own)
         config = Config(
@@ -187,11 +200,25 @@ def exact(name: str) -> bool:
     return ", whole," in name and not name.startswith("log")
 
 
+def play_theirs(rows: int) -> int:
+    """Print the table with a copy of our package that has their rules; returns the exit code."""
+    with tempfile.TemporaryDirectory() as name:
+        path = str(their_rules.package(Path(name)))
+        command = [sys.executable, __file__, "--rows", str(rows)]
+        told = subprocess.run(
+            command, env={**os.environ, "PYTHONPATH": path, ASKED: "1"}, check=False
+        )
+    return told.returncode
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=ROWS)
+    parser.add_argument("--their-rules", action="store_true")
     given = parser.parse_args()
+    if given.their_rules:
+        sys.exit(play_theirs(given.rows))
     rows, table = synthetic(given.rows)
     end_ns = int(rows[-1]["ts_event"]) - LEFT_OUT_NS
     with tempfile.TemporaryDirectory() as name:

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alephtx.analysis.story import Story, latencies
+from alephtx.analysis.tables import funding_of
 from alephtx.core import words
 from alephtx.core.records import INTENT, UPDATE
 from alephtx.matrix import journal
@@ -134,6 +135,20 @@ def test_story_of_a_payload_that_is_no_rows_counts_it(story):
     story.apply(journal.UPDATE, b"x" * 161, 500)
     assert story.strange == 1
     assert (story.first_ts, story.last_ts) == (100, 500)
+
+
+def test_story_of_funding_keeps_each_payment_once(story):
+    paid = {"instrument": 1, "trade_id": -9, "realized": 70}
+    for ts in (300, 310):  # told twice
+        update(story, 0, words.FUNDING_PAID, ts, **paid)
+    update(story, 0, words.FUNDING_PAID, 320, instrument=0, realized=-5)  # without a number
+    update(story, 0, words.FUNDING_PAID, 320, instrument=0, realized=-5)
+    update(story, 0, words.FUNDING_PAID, 330, instrument=9, realized=1)
+    assert [(i, amount) for i, _, amount in story.funding] == [(1, 70), (0, -5)]
+    assert story.strange == 1
+    when, amounts = funding_of(story.funding, 1)
+    assert (len(when), amounts.tolist()) == (1, [70])
+    assert funding_of(story.funding, 3) is None
 
 
 def test_latencies_take_orders_that_have_both_ends(story):

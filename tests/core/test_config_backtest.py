@@ -52,6 +52,10 @@ points_ns = [[1_700_000_000_000_000_000, 5_000], [1_700_000_001_000_000_000, 9_0
 [backtest.response]
 kind = "loaded"
 ratio = 1
+
+[backtest.venues.binance_spot.cancel]
+kind = "constant"
+delay_ns = 7
 """
 )
 
@@ -70,6 +74,8 @@ def test_table_is_read_and_written_back():
     assert section.entry.ratio == Decimal("0.5")
     assert section.cancel is not None
     assert section.cancel.points_ns[1] == (1_700_000_001_000_000_000, 9_000)
+    assert section.venues["binance_spot"].cancel.delay_ns == 7
+    assert section.venues["binance_spot"].entry is None
     assert parse_config(config.dump(), config.path) == config
 
 
@@ -133,6 +139,11 @@ def test_schema_names_the_models_that_the_simulation_has():
         ('cancel = { kind = "loaded", points_ns = [[1, 1]] }', "cancel.points_ns", "no points"),
         ('cancel = { kind = "table", points_ns = [[2, 1], [2, 1]] }', "cancel.points_ns", "rise"),
         ('cancel = { kind = "table", points_ns = [[2, -1]] }', "cancel.points_ns", "below zero"),
+        ("venues = 5", "venues", "expected"),
+        ("venues.binance_spt = {}", "venues.binance_spt", "did you mean binance_spot?"),
+        ("venues.binance_spot.entri = {}", "venues.binance_spot.entri", "did you mean entry?"),
+        ('venues.binance_spot.feed = { kind = "feed_tied" }', "venues.binance_spot.feed.kind",
+         "cannot be feed_tied"),
         ('cancel = { kind = "table", points_ns = [[2]] }', "cancel.points_ns[0]", "length 2"),
     ],
 )  # fmt: skip

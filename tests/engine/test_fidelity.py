@@ -50,3 +50,12 @@ def test_one_other_lot_or_nanosecond_is_another_order(fidelity):
     for other in ([-1, 100, 50, 7], [1, 101, 50, 7], [1, 100, 49, 7], [1, 100, 50, 8]):
         assert fidelity.same(one, {1: other}) == 0
     assert fidelity.same(one, {2: one[1]}) == 0
+
+
+def test_their_rules_still_fit_our_code(fidelity, tmp_path):
+    """Every passage that is exchanged is there once, and what comes of it is Python."""
+    folder = fidelity.their_rules.package(tmp_path)
+    for name, _, _ in fidelity.their_rules.RULES:
+        compile((folder / "alephtx" / name).read_text(), name, "exec")
+    with pytest.raises(ValueError, match="0 times"):
+        fidelity.their_rules.exchange("a", "b", "c")

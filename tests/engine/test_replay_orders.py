@@ -3,8 +3,22 @@
 import pytest
 
 from alephtx.core import words as w
-from alephtx.engine.backtest import Venue
-from tests.engine.replaying import MS, PLACE, START, TAKE, book, play, tape, told
+from alephtx.core.errors import SimulationError
+from alephtx.engine.backtest import Delay, Venue, Ways
+from alephtx.sim.latency import CANCEL as CANCEL_PATH
+from alephtx.sim.latency import L_DELAY
+from tests.engine.replaying import (
+    MS,
+    PLACE,
+    START,
+    TAKE,
+    book,
+    heard,
+    play,
+    table_of,
+    tape,
+    told,
+)
 
 BUY, SELL = w.BUY, w.SELL
 BOOK = book(0, (BUY, 100, 5), (BUY, 99, 5), (SELL, 102, 5), (SELL, 103, 50))
@@ -130,3 +144,16 @@ def test_our_own_orders_meet_as_the_venue_is_told(mode, wanted):
     rest = {"none": (0, 2), "newest": (4, 0), "oldest": (0, 6), "both": (0, 0)}
     assert (live[1], live[2]) == rest.get(mode, (0, 2))
     assert test.bottle.live[0, 0].tolist() == [int(live[2] > 0), int(live[1] > 0)]
+
+
+@pytest.mark.kernel
+def test_a_venue_has_ways_of_its_own():
+    table = table_of({}, {"key": "far:BTC-USDT-PERP", "venue": "far"})
+    tapes = [tape(*book(1, (BUY, 99, 5), (SELL, 101, 5))) for _ in range(2)]
+    ways = {"far": Ways(feed=Delay(ns=7 * MS), entry=Delay(ns=2 * MS))}
+    test = play(tapes, venue=Venue(feed=Delay(ns=MS), ways=ways), table=table)
+    assert [at for _, at, *_ in heard(test)] == [2, 8]
+    cancel = test.bottle.latency[:, CANCEL_PATH, L_DELAY].tolist()
+    assert cancel == [0, 2 * MS]  # as its entry
+    with pytest.raises(SimulationError, match="ways of fra"):
+        play(tapes, venue=Venue(ways={"fra": Ways()}), table=table)

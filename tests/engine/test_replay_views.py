@@ -61,8 +61,11 @@ class Book:
 
 
 def heard_by_hand(rows, i=0, shift=0):
-    """Return (instrument, kind, heard, price, qty, *touch) of every slot a feeder would publish."""
-    book, touch, told, changed = Book(), [0, 0, 0, 0], [], False
+    """Return (instrument, kind, heard, price, qty, *touch) of every slot that is news.
+
+    A touch that stands is, when it was told long ago.
+    """
+    book, touch, told, changed, since = Book(), [0, 0, 0, 0], [], False, 0
     for row in rows:
         at = int(row["ts_recv"]) + shift
         if row["kind"] == words.TRADE:
@@ -72,10 +75,11 @@ def heard_by_hand(rows, i=0, shift=0):
             changed = True
         if row["flags"] & words.LAST_IN_MESSAGE and changed:
             bid, bid_qty, ask, ask_qty = book.levels(1)
-            changed = False
-            if touch != [bid, bid_qty, ask, ask_qty]:
-                touch = [bid, bid_qty, ask, ask_qty]
-                told.append([i, words.TOP, at, bid, bid_qty, *touch])
+            changed, sent = False, int(row["ts_event"])
+            same = touch == [bid, bid_qty, ask, ask_qty]
+            if not same or sent - since >= words.RETOLD_NS:
+                touch, since = [bid, bid_qty, ask, ask_qty], sent
+                told.append([i, words.DELTA if same else words.TOP, at, bid, bid_qty, *touch])
     return told
 
 

@@ -52,8 +52,8 @@ def slot(bench, instrument, kind, **words_of):
     values = {"bid": 0, "bid_qty": 0, "ask": 0, "ask_qty": 0, "side": 0, **words_of}
     aux = slot_aux(instrument, kind, 0, values["side"])
     ring_publish(
-        bench.matrix.map, 0, bench.now, bench.now, values["bid"], values["bid_qty"],
-        values["ask"], values["ask_qty"], aux,
+        bench.matrix.map, 0, values.get("ts_event", bench.now), bench.now, values["bid"],
+        values["bid_qty"], values["ask"], values["ask_qty"], aux,
     )  # fmt: skip
 
 
@@ -90,13 +90,26 @@ def test_slot_of_no_instrument_of_ours_is_counted_and_left(bench):
     assert bench.state["tops"] == 0
 
 
-def test_other_kinds_leave_the_touch_to_the_matrix(bench):
-    """A funding rate in a slot is no price."""
+def test_other_kinds_leave_the_touch_alone_or_to_the_matrix(bench):
+    """A funding rate in a slot is no price; what changes the book's state has it looked up."""
     top_publish(bench.matrix.map, 0, bench.now, bench.now, 500, 7, 600, 8, 0)
+    row = bench.ctx.top[0]
     slot(bench, 0, words.FUNDING, bid=123_456, bid_qty=9)
     bench.step()
-    row = bench.ctx.top[0]
+    assert (row["bid"], row["bid_qty"], row["ask"], row["ask_qty"]) == (0, 0, 0, 0)
+    slot(bench, 0, words.STATUS, bid=words.TRADING)
+    bench.step()
     assert (row["bid"], row["bid_qty"], row["ask"], row["ask_qty"]) == (500, 7, 600, 8)
+
+
+def test_a_touch_that_stands_is_told_again_now_and_then(bench):
+    """Where nobody reads depth a change of it is news as proof that the touch stands, no more."""
+    told = []
+    for ms in (0, 10, 49, 50, 60, 99, 101):
+        slot(bench, 0, words.DELTA, bid=500, bid_qty=7, ts_event=bench.now + ms * 1_000_000)
+        bench.step()
+        told.append(int(bench.ctx.strategies[0, c.S_EVENTS]))
+    assert told == [1, 1, 1, 2, 2, 2, 3]
 
 
 def test_trades_reach_only_those_who_want_them(rewritten):

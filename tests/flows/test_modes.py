@@ -1,9 +1,11 @@
 """Shadow and paper on the live wire: what must not reach a venue never does."""
 
+import json
 from decimal import Decimal
 
 import pytest
 
+from alephtx.cli import OK, main
 from alephtx.core import words
 from tests.flows.river import ACCOUNTS, Books, River
 
@@ -24,8 +26,11 @@ def start(twins, tmp_path):
     """Start a run of a mode over the twins; it ends with the test."""
     made = []
 
-    def begin(mode):
+    def begin(mode, *, record=False):
         river = River(tmp_path, twins, mode=mode, coins=("btc",))
+        if record:
+            text = river.config.read_text()
+            river.config.write_text(text.replace("environment =", "record = true\nenvironment ="))
         made.append(river)
         return river.start()
 
@@ -70,3 +75,19 @@ def test_paper_fills_without_a_private_link_and_its_ledger_is_its_account(start,
     for venue in twins.venues:
         assert twins.journal(venue) == []
     assert private_links(twins) == dict.fromkeys(twins.venues, 0)
+
+
+def test_a_recorded_paper_session_is_held_against_its_replay(start, capsys):
+    """Three venues and four strategies: what differs has a cause, and the sums leave nothing."""
+    life = start("paper", record=True)
+    life.trading(20, 10)
+    assert life.end()[0] == 0
+    assert main(["diff", str(life.run.path), "--json"]) == OK
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert said["notes"] == []
+    assert said["explained_fills"] > 0.5
+    assert said["session"]["fills"] >= 10
+    for name in {*said["session"]["pnl"], *said["replay"]["pnl"]}:
+        one, other = (Decimal(said[k]["pnl"].get(name, "0")) for k in ("session", "replay"))
+        causes = (cause["amount"].get(name, "0") for cause in said["causes"].values())
+        assert sum(map(Decimal, causes)) == one - other

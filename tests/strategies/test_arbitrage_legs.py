@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from alephtx.core import words as w
-from alephtx.strategies import arbitrage as arb
+from alephtx.strategies import hedging
 from tests.strategies.pair import DEAR, FAIR, opened, world
 from tests.strategies.world import MS, PERP, SPOT
 
@@ -50,7 +50,7 @@ def test_leg_that_cannot_even_be_flattened_halts_and_alarms():
         [order] = made.live()
         made.tell(w.EXPIRE, order)
     assert made.live() == []
-    assert (made.of("halted"), made.of("alarm")) == (1, arb.ALARM_LEG_OPEN)
+    assert (made.of("halted"), made.of("alarm")) == (1, hedging.ALARM_LEG_OPEN)
     assert (made.of("hedges"), made.of("flattens")) == (2, 2)
     made.wait(1000 * MS)
     made.fresh()
@@ -131,7 +131,7 @@ def test_unproven_order_is_alarmed_and_never_hedged():
         made.wait(200 * MS)
         made.fresh()
         made.quote(PERP, *DEAR)
-    assert made.of("alarm") == arb.ALARM_UNPROVEN
+    assert made.of("alarm") == hedging.ALARM_UNPROVEN
     assert len(made.sent) == 2
     made.tell(w.NOT_FOUND, spot)  # proven: it never arrived
     made.fill(made.order(SPOT, w.BUY))
@@ -175,7 +175,7 @@ def test_no_price_anywhere_waits_and_alarms():
     assert made.live() == []
     assert made.of("alarm") == 0
     made.wait(200 * MS)
-    assert made.of("alarm") == arb.ALARM_NO_PRICE
+    assert made.of("alarm") == hedging.ALARM_NO_PRICE
     made.view.top["aux"] = 0
     made.view.top["bid"][: PERP + 1] = 0
     made.wait(200 * MS)
@@ -210,7 +210,7 @@ def test_denied_hedge_is_tried_again_at_its_deadline_and_alarmed():
         made.wait(200 * MS, tell=False)
         made.fresh()
         made.wait(1)
-    assert made.of("alarm") == arb.ALARM_HEDGE_DENIED
+    assert made.of("alarm") == hedging.ALARM_HEDGE_DENIED
     made.gate.resync[0] = 0
     made.wait(200 * MS, tell=False)
     made.fresh()
@@ -231,7 +231,7 @@ def test_position_beyond_arithmetic_halts():
     made = world()
     made.view.positions[SPOT]["qty"] = 1 << 61
     made.wait(1)
-    assert (made.of("halted"), made.of("alarm")) == (1, arb.ALARM_LEG_OPEN)
+    assert (made.of("halted"), made.of("alarm")) == (1, hedging.ALARM_LEG_OPEN)
 
 
 def test_stop_cancels_what_lives():

@@ -15,7 +15,16 @@ from alephtx.core import words as w
 from alephtx.core.kernel import JIT
 from alephtx.core.records import EVENT
 from tests.strategies.chance import move, play
-from tests.strategies.world import PERP, SPOT, SPOT_KEY, World
+from tests.strategies.world import (
+    ETH,
+    ETH_KEY,
+    PERP,
+    PERP_KEY,
+    SPOT,
+    SPOT_KEY,
+    World,
+    with_eth,
+)
 
 ONE = {"instruments": [SPOT_KEY], "qty_base": "0.1", "inventory_max_base": "0.3"}
 SECTIONS = {
@@ -31,9 +40,28 @@ SECTIONS = {
         "edge_bps": 20,
         "cooldown_ms": 0,
     },
+    "funding_carry": {
+        "instruments": [SPOT_KEY, PERP_KEY],
+        "qty_base": "0.1",
+        "position_max_base": "0.3",
+        "horizon_h": 24,
+        "cooldown_ms": 0,
+    },
     "glft": {**ONE, "sample_ms": 50, "vol_tau_ms": 1_000, "flow_tau_ms": 1_000, "rest_ms": 0},
     "grid": {**ONE, "step_bps": "1", "recentre_bps": "5"},
     "market_maker": {**ONE, "skew_bps": "2", "rest_ms": 0},
+    "mean_reversion": {
+        "instruments": [PERP_KEY, ETH_KEY],
+        "qty_base": "0.1",
+        "hedge_ratio": "0.7",
+        "entry_z": "0.7",
+        "stop_z": 9,
+        "tau_ms": 300,
+        "floor_bps": "0.01",
+        "fee_aware": False,
+        "cooldown_ms": 0,
+        "hedges_max": 20,
+    },
     "trend": {
         **ONE,
         "sample_ms": 20,
@@ -50,13 +78,19 @@ SECTIONS = {
 def decided(name):
     """Play a market of 250 steps and return (orders sent, digest of them and of the state)."""
     luck = np.random.default_rng(7)
-    made = World(import_module(f"alephtx.strategies.{name}"), SECTIONS[name])
-    spot, perp = 5_000_000, 500_000
+    made = World(import_module(f"alephtx.strategies.{name}"), SECTIONS[name], table=with_eth())
+    spot, perp, eth = 5_000_000, 500_000, 300_000
     event = np.zeros(1, EVENT)
     event["instrument"], event["kind"], event["qty"] = SPOT, w.TRADE, 5
-    for _ in range(250):
+    rate = np.zeros(1, EVENT)
+    rate["instrument"], rate["kind"] = PERP, w.FUNDING
+    for step in range(250):
         spot = move(made, luck, SPOT, spot, 40)
         perp = move(made, luck, PERP, perp, 40)
+        if ETH_KEY in SECTIONS[name]["instruments"]:
+            eth = move(made, luck, ETH, eth, 40)
+        rate["price"], rate["qty"] = step * 7_919 % 60 * 10**8 - 10**9, step // 4
+        made.run("on_event", rate)
         side = 1 - 2 * int(luck.integers(0, 2))
         event["side"] = side
         event["price"] = spot + side * (1 + int(luck.exponential(3)))

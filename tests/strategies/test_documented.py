@@ -53,9 +53,11 @@ SECTIONS = {
         "inventory_max_base": "1",
         "flow_weight": 1,
     },
+    "funding_carry": {"instruments": [SPOT_KEY, "b:BTC-USDT-PERP"], "qty_base": "0.1"},
     "glft": {"instruments": [SPOT_KEY], "qty_base": "0.1", "inventory_max_base": "1"},
     "grid": {"instruments": [SPOT_KEY], "qty_base": "0.1", "inventory_max_base": "1"},
     "market_maker": {"instruments": [SPOT_KEY], "qty_base": "0.1", "inventory_max_base": "1"},
+    "mean_reversion": {"instruments": [SPOT_KEY, "b:BTC-USDT-PERP"], "qty_base": "0.1"},
     "trend": {"instruments": [SPOT_KEY], "qty_base": "0.1", "inventory_max_base": "1"},
 }
 

@@ -2,6 +2,7 @@
 
 from decimal import Decimal as Dec
 
+import msgspec
 import numpy as np
 
 from alephtx.core import words as w
@@ -16,8 +17,9 @@ from alephtx.risk.limits import make_gate
 
 NOW = 1_700_000_000_000_000_000
 MS = 1_000_000
-SPOT, PERP, COIN = 0, 1, 2
+SPOT, PERP, COIN, ETH = 0, 1, 2, 3
 SPOT_KEY, PERP_KEY, COIN_KEY = "a:BTC-USDT", "b:BTC-USDT-PERP", "c:BTC-USD-PERP"
+ETH_KEY = "b:ETH-USDT-PERP"
 
 _compiled = {}
 
@@ -64,11 +66,21 @@ def instruments(taker="0.0004"):
     ])  # fmt: skip
 
 
+def with_eth(taker="0.0004"):
+    """The same, and a linear contract of ETH: ticks of 0.01, lots of 0.001."""
+    perp = instruments(taker)[PERP]
+    eth = msgspec.structs.replace(
+        perp, key=ETH_KEY, symbol="ETHUSDT", base="ETH", underlying="ETH", price_scale=2,
+        tick_size=Dec("0.01"),
+    )  # fmt: skip
+    return Instruments([*instruments(taker), eth])
+
+
 class World:
     """One strategy over an order table, a gate and positions, as the engine joins them."""
 
-    def __init__(self, module, section, *, taker="0.0004", risk=None, gate=True):
-        self.instruments = instruments(taker)
+    def __init__(self, module, section, *, taker="0.0004", risk=None, gate=True, table=None):
+        self.instruments = table or instruments(taker)
         self.module, self.hooks = module, hooks(module)
         self.params = module.config_to_params(section, self.instruments)
         self.state = np.zeros(1, module.STATE)

@@ -86,6 +86,7 @@ class Story:
         self.instruments = instruments
         self.orders: dict[int, OrderLine] = {}
         self.fills: list[Fill] = []
+        self.funding: list[tuple[int, int, int]] = []  # instrument, ns, received in 10^-8
         self.denied: Counter[tuple[int, int]] = Counter()  # (strategy, verdict)
         self.intents: Counter[int] = Counter()  # by op
         self.updates: Counter[int] = Counter()  # by kind
@@ -96,6 +97,7 @@ class Story:
         self.first_ts = 0
         self.last_ts = 0
         self._trades: set[tuple[int, int, int]] = set()
+        self._payments: set[tuple[int, int, int]] = set()
 
     def apply(self, kind: int, payload: Any, ts: int) -> None:
         """Take one record of the journal; kinds without orders only move the clock."""
@@ -147,17 +149,27 @@ class Story:
         self.updates[kind] += 1
         if kind == words.RESYNC_BEGIN:
             self.resyncs[row["account"]] += 1
-        if kind in (words.RESYNC_BEGIN, words.RESYNC_END, words.FUNDING_PAID):
+        if kind in (words.RESYNC_BEGIN, words.RESYNC_END):
             return
         if row["instrument"] >= self.instruments:
             self.strange += 1
             return
         order = self.orders.get(row["order_id"])
         heard = row["ts_recv"] or ts
-        if kind == words.FILL:
+        if kind == words.FUNDING_PAID:
+            self._paid(row, heard)
+        elif kind == words.FILL:
             self._fill(row, order, heard)
         elif order is not None:
             _move(order, kind, row, heard)
+
+    def _paid(self, row: Row, heard: int) -> None:
+        """Keep a funding payment, once; without a number it is known by its time."""
+        when = row["ts_event"] or heard
+        key = (row["account"], row["instrument"], row["trade_id"] or when)
+        if key not in self._payments:
+            self._payments.add(key)
+            self.funding.append((row["instrument"], when, row["realized"]))
 
     def _fill(self, row: Row, order: OrderLine | None, heard: int) -> None:
         account, instrument = row["account"], row["instrument"]

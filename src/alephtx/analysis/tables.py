@@ -76,6 +76,17 @@ def fills_of(fills: Iterable[Fill], instrument: int) -> Fills:
     return Fills(*_ordered(columns, columns[0]))
 
 
+def funding_of(
+    paid: Iterable[tuple[int, int, int]], instrument: int
+) -> tuple[Column, Column] | None:
+    """Return (ts, money of 10^-8 received) of a story's funding in one instrument, None: none."""
+    kept = sorted((ts, amount) for of, ts, amount in paid if of == instrument)
+    if not kept:
+        return None
+    columns = np.array(kept, np.int64)
+    return columns[:, 0], columns[:, 1]
+
+
 def fills_of_updates(updates: Column, instrument: int, *, heard: bool = False) -> Fills:
     """Return the FILL rows in one instrument. updates: UPDATE (n,), every fill once.
 

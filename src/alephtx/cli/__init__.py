@@ -43,6 +43,7 @@ VERBS = {
     "ledger": "print a run's balances, positions, statements and tax lots",
     "limits": "show the limits of a run, and change them by signed commands",
     "backtest": "replay recorded markets and say what strategies come to",
+    "diff": "replay a session that traded and say why the replay differs",
     "data": "list, check, import and export market data",
     "report": "write the report of a run anew, or compare runs",
     "lab": "sweep parameters over backtests and say what is luck",

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from itertools import pairwise
 
-from alephtx.core.backtest_schema import BacktestConfig, Latency, moment_ns
+from alephtx.core.backtest_schema import WAYS, BacktestConfig, Latency, moment_ns
 from alephtx.core.config_schema import Config
 from alephtx.core.config_words import Key, near
 
@@ -19,6 +19,7 @@ class BacktestCheck:
         self.section = section
         named = [key for strategy in config.strategies.values() for key in strategy.instruments]
         self.instruments = list(dict.fromkeys(named))
+        self.venues = list(dict.fromkeys(key.partition(":")[0] for key in named))
 
     def run(self) -> None:
         """Note every mistake."""
@@ -33,11 +34,14 @@ class BacktestCheck:
         if not 1 <= section.power <= POWER_MOST:
             self.find(("backtest", "power"), f"{section.power} is not 1 to {POWER_MOST}")
         self._ranges()
-        self._way("feed", section.feed)
-        self._way("entry", section.entry)
-        self._way("response", section.response)
-        if section.cancel is not None:
-            self._way("cancel", section.cancel)
+        for name in WAYS:
+            self._way(("backtest", name), name, getattr(section, name))
+        for venue, ways in section.venues.items():
+            here: Key = ("backtest", "venues", venue)
+            if venue not in self.venues:
+                self.find(here, f"no strategy trades at {venue}", near(venue, self.venues))
+            for name in WAYS:
+                self._way((*here, name), name, getattr(ways, name))
 
     def _ranges(self) -> None:
         section, margin = self.section, self.section.margin
@@ -56,8 +60,9 @@ class BacktestCheck:
             if value is not None and value > most:
                 self.find(("backtest", *at), f"{value} is more than {most}")
 
-    def _way(self, name: str, way: Latency) -> None:
-        at: Key = ("backtest", name)
+    def _way(self, at: Key, name: str, way: Latency | None) -> None:
+        if way is None:
+            return
         foreign = "feed_tied" if name == "feed" else "recorded"
         if way.kind == foreign:
             said = f"{name} cannot be {foreign}"

@@ -37,6 +37,15 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True):
     points_ns: Annotated[tuple[tuple[int, int], ...], Meta(max_length=10_000)] = ()
 
 
+class WaysConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """[backtest.venues.NAME]: ways of one venue that take longer or shorter than the others'."""
+
+    feed: Latency | None = None
+    entry: Latency | None = None
+    cancel: Latency | None = None
+    response: Latency | None = None
+
+
 class MarginConfig(msgspec.Struct, frozen=True, kw_only=True):
     """[backtest.margin]: what positions take of an account, the same for every instrument."""
 
@@ -50,13 +59,13 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     data: folder of a catalogue. tapes: a replay file for an instrument's key, instead of the
     catalogue. start, end: moments of UTC (a date is its midnight), start included, end not; "" =
-    all. queue, power, whole_fills: as in `sim.queue`. cancel: None = as entry. The rest is as in
-    `engine.tapes.Venue`: balance: what each account begins with in each settle currency, None =
-    nobody asks for margin; filters: orders must pass the instruments' rules; band_bps: and stay
-    that near to the middle; self_trade: whose order goes when two of ours meet;
-    stop_trigger: what STOP orders wait for, the last trade or the mark;
-    depth_levels: made up where a tape has best prices or trades alone; impact_ticks: what a lot of
-    ours taken does to the price.
+    all. queue, power, whole_fills: as in `sim.queue`. cancel: None = as entry. venues: ways of
+    single ones. The rest is as in `engine.tapes.Venue`: balance: what each account begins with in
+    each settle currency, None = nobody asks for margin; filters: orders must pass the instruments'
+    rules; band_bps: and stay that near to the middle; self_trade: whose order goes when two of ours
+    meet; stop_trigger: what STOP orders wait for, the last trade or the mark; depth_levels: made up
+    where a tape has best prices or trades alone; impact_ticks: what a lot of ours taken does to the
+    price.
     """
 
     data: Path = "data"
@@ -70,6 +79,7 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True):
     entry: Latency = Latency(kind="constant")
     cancel: Latency | None = None
     response: Latency = Latency(kind="constant")
+    venues: dict[str, WaysConfig] = {}
     balance: Decimal | None = None
     margin: MarginConfig | None = None
     filters: bool = False

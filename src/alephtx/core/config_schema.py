@@ -211,6 +211,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 def _dump_backtest(section: BacktestConfig) -> list[str]:
     fields = _plain(section)
     ways = {name: fields.pop(name) for name in (*WAYS, "margin")}
+    for venue, own in fields.pop("venues").items():
+        ways |= {f"venues.{_key(venue)}.{name}": getattr(own, name) for name in WAYS}
     lines = _dump_table("[backtest]", fields)
     for name, way in ways.items():
         if way is not None:

@@ -49,6 +49,9 @@ RESYNCING = 4
 NOT_TRADING = 8
 EMPTY_SIDE = 16
 UNTRADEABLE_MASK = 0xFF
+RETOLD_NS = 50_000_000
+"""A message that leaves the touch as it was is told to strategies that read no depth when this long
+has passed since they last were told: so they know that it stands."""
 EPOCH_SHIFT = 32  # aux >> 32 is the feeder's book epoch
 
 # Contracts.

@@ -31,7 +31,9 @@ from alephtx.engine.tapes import (
     Delay,
     Tape,
     Venue,
+    Ways,
     check_queue,
+    check_venue,
     deepened,
     paths_of,
     points_of,
@@ -43,13 +45,13 @@ from alephtx.matrix.journal_append import null_journal
 from alephtx.matrix.layout import Geometry
 from alephtx.risk.state import STOPS
 from alephtx.sim import bottle as b
-from alephtx.sim.latency import L_AT, L_COUNT, L_DELAY, L_FIRST, L_KIND, L_RATIO_E6
+from alephtx.sim.latency import FEED, L_AT, L_COUNT, L_DELAY, L_FIRST, L_KIND, L_RATIO_E6
 from alephtx.sim.latency import NAMES as LATENCIES
 from alephtx.sim.levels import SPAN
 from alephtx.sim.queue import FIFO, Q_FILL, Q_POWER_E6, Q_QUEUE
 from alephtx.sim.queue import NAMES as QUEUES
 
-__all__ = ["Backtest", "Delay", "Tape", "Venue"]
+__all__ = ["Backtest", "Delay", "Tape", "Venue", "Ways"]
 
 BATCH_ROWS = 1 << 20
 REMEMBERED, REMEMBERED_BY_MANY, MANY = 256, 64, 8
@@ -102,9 +104,11 @@ class Backtest:
                 remedy="give one of each, in the order of the table",
             )
         venue = venue or Venue()
-        shift_ns = venue.feed.ns if venue.feed.kind == "recorded" else None
+        check_venue(venue, instruments.venues)
         tapes, seen = list(tapes), []
         for i, instrument in enumerate(instruments):
+            feed = dict(paths_of(venue, instrument.venue))[FEED]
+            shift_ns = feed.ns if feed.kind == "recorded" else None
             first = check_tape(tapes[i].rows, instrument.key, shift_ns)
             whole = deepened(tapes[i], first, venue, instrument)
             same = whole is tapes[i]
@@ -124,7 +128,8 @@ class Backtest:
         self.bottle = b.make_bottle(
             instruments, lanes=len(configs), span=span, intents_max=intents,
             lagged=any(self._two_books), taken_max=256 if len(configs) == 1 else 64,
-            orders_max=max(16, configs[0].risk.open_orders_max), points=points_of(venue),
+            orders_max=max(16, configs[0].risk.open_orders_max),
+            points=points_of(venue, instruments.venues),
             accounts=max(1, *(len(config.accounts) for config in configs)),
         )  # fmt: skip
         self._rows = [tape.rows for tape in tapes]
@@ -168,13 +173,14 @@ class Backtest:
     def _behave(self, venue: Venue) -> None:
         """Set the models of every venue and instrument."""
         first = 0
-        for path, delay in paths_of(venue):
-            row = self.bottle.latency[:, path]
-            row[:, L_KIND], row[:, L_DELAY] = LATENCIES[delay.kind], delay.ns
-            row[:, L_RATIO_E6] = round(delay.ratio * 1e6)
-            row[:, L_FIRST], row[:, L_COUNT], row[:, L_AT] = first, len(delay.points), first
-            first += len(delay.points)
-            self.bottle.clock[b.K_LOAD_ON] |= int(delay.kind == "loaded")
+        for v, name in enumerate(self.instruments.venues):
+            for path, delay in paths_of(venue, name):
+                row = self.bottle.latency[v, path]
+                row[L_KIND], row[L_DELAY] = LATENCIES[delay.kind], delay.ns
+                row[L_RATIO_E6] = round(delay.ratio * 1e6)
+                row[L_FIRST], row[L_COUNT], row[L_AT] = first, len(delay.points), first
+                first += len(delay.points)
+                self.bottle.clock[b.K_LOAD_ON] |= int(delay.kind == "loaded")
         model = self.bottle.model
         model[model[:, Q_QUEUE] != FIFO, Q_QUEUE] = QUEUES[venue.queue]
         model[:, Q_FILL] = int(venue.whole_fills)

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from alephtx.analysis.story import Fill, OrderLine, Story
-from alephtx.analysis.tables import fills_of, orders_of, quotes_of
+from alephtx.analysis.tables import fills_of, funding_of, orders_of, quotes_of
 from alephtx.core.config_schema import Config
 from alephtx.core.instruments import Instruments
 from alephtx.core.ports import Rows
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 SECOND = 1_000_000_000
 SEGMENT_BYTES = 16 << 20
 """Of a backtest's journal: most runs are small, and a segment is preallocated."""
+
+PERIODS_MAX = 100_000
+"""Of a tear sheet's returns: a day has 86,400 seconds, and years of them would fill the memory."""
 
 REMEMBERED = 1_024
 """Ended orders that a late report may be about: one lane has room for more than it needs."""
@@ -159,7 +162,11 @@ def _write_orders(directory: RunDirectory, story: Story, instruments: Instrument
 
 def _write_market(directory: RunDirectory, story: Story, market: Market) -> dict[str, "TearSheet"]:
     """Write every instrument's touches and its microprice; returns the tear sheets."""
-    from alephtx.analysis.tearsheet import Run, tear_sheet  # loads statistics: not before the run
+    from alephtx.analysis.tearsheet import (  # loads statistics: not before the run
+        Options,
+        Run,
+        tear_sheet,
+    )
 
     sheets = {}
     for name in ("market", "signals"):
@@ -176,10 +183,17 @@ def _write_market(directory: RunDirectory, story: Story, market: Market) -> dict
         sheets[instrument.key] = tear_sheet(
             Run(
                 instrument, fills, orders_of(story.orders.values(), fills, k), quotes_of(tops),
-                vamp=fair,
-            )
+                funding=funding_of(story.funding, k), vamp=fair,
+            ),
+            Options(step_ns=_step_ns(tops["ts_recv"])),
         )  # fmt: skip
     return sheets
+
+
+def _step_ns(ts: Rows) -> int:
+    """Return the period of returns: a second, or more of them where the run is longer."""
+    span = int(ts[-1]) - int(ts[0]) if len(ts) else 0
+    return max(1, -(-span // (PERIODS_MAX * SECOND))) * SECOND
 
 
 def _microprice(tops: Rows) -> Rows:

@@ -15,13 +15,20 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 import numpy as np
 
-from alephtx.core.backtest_schema import BacktestConfig, Latency, MarginConfig, moment_ns
+from alephtx.core.backtest_schema import (
+    WAYS,
+    BacktestConfig,
+    Latency,
+    MarginConfig,
+    WaysConfig,
+    moment_ns,
+)
 from alephtx.core.config_schema import Config, VenueConfig
 from alephtx.core.errors import ConfigError, SimulationError
 from alephtx.core.instruments import Instrument, Instruments
 from alephtx.core.ports import Rows
 from alephtx.core.words import CLEAR, LAST_IN_MESSAGE
-from alephtx.engine.tapes import Delay, Margin, Tape, Venue
+from alephtx.engine.tapes import Delay, Margin, Tape, Venue, Ways
 from alephtx.store.damage import DataError
 from alephtx.store.ticks import Ticks, open_ticks, write_ticks
 
@@ -61,6 +68,7 @@ def venue_of(plan: BacktestConfig) -> Venue:
     return Venue(
         feed=_delay(plan.feed), entry=_delay(plan.entry),
         cancel=None if plan.cancel is None else _delay(plan.cancel), response=_delay(plan.response),
+        ways={name: _ways(own) for name, own in plan.venues.items()},
         queue=plan.queue, power=float(plan.power), whole_fills=plan.whole_fills,
         balance=plan.balance, filters=plan.filters, band=float(plan.band_bps or 0) / 10_000,
         margin=Margin(
@@ -85,6 +93,12 @@ def _wanted(config: Config) -> list[str]:
             remedy=f"the strategies name {', '.join(wanted[:8])}",
         )
     return wanted
+
+
+def _ways(own: WaysConfig) -> Ways:
+    return Ways(**{
+        name: None if (way := getattr(own, name)) is None else _delay(way) for name in WAYS
+    })  # fmt: skip
 
 
 def _delay(given: Latency) -> Delay:

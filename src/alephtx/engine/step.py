@@ -16,12 +16,16 @@ from alephtx.core.kernel import Int, kernel
 from alephtx.core.packed import field
 from alephtx.core.ports import Rows
 from alephtx.core.words import (
+    CLEAR,
     DELTA,
     GAP,
     LAPPED,
+    RETOLD_NS,
     STALE,
+    STATUS,
     TOP,
     TRADE,
+    UNTRADEABLE_MASK,
 )
 from alephtx.engine._call import call_stage
 from alephtx.engine.context import (
@@ -199,8 +203,28 @@ def slot_to_event(x: Rows) -> int:
 
 
 @kernel
+def stands(x: Rows) -> bool:
+    """Tell whether the slot in F_SLOT says only that a touch stands which nobody doubts yet."""
+    slot, top = field(x, F_SLOT, TOPS), field(x, F_TOP, TOPS)
+    aux = slot[0]["aux"]
+    instrument = aux & 0xFFFFFFFF
+    if (aux >> 32) & 0xFF != DELTA or instrument >= len(top):
+        return False
+    if field(x, F_DEPTH_WANTED, I1)[instrument] != 0:
+        return False
+    if (top[instrument]["aux"] ^ (aux >> 40)) & UNTRADEABLE_MASK != 0:
+        return False
+    return bool(slot[0]["ts_event"] - top[instrument]["ts_event"] < RETOLD_NS)
+
+
+@kernel
 def take_slot(x: Rows) -> None:
-    """Turn the ring slot in F_SLOT into an event, refresh the private view and deliver it."""
+    """Turn the ring slot in F_SLOT into an event, refresh the private view and deliver it.
+
+    Where no strategy reads depth, a change of it is news only every RETOLD_NS.
+    """
+    if stands(x):
+        return
     instrument = slot_to_event(x)
     if instrument < 0:
         return
@@ -208,7 +232,7 @@ def take_slot(x: Rows) -> None:
     is_trade = kind == TRADE
     if not is_trade:
         top, matrix = field(x, F_TOP, TOPS), field(x, F_MAP, I1)
-        if kind not in (TOP, DELTA):  # other kinds leave the book to the matrix
+        if kind in (CLEAR, GAP, STATUS):  # these leave the book to the matrix
             top_read(matrix, instrument, top[instrument : instrument + 1])
         if field(x, F_DEPTH_WANTED, I1)[instrument]:
             levels_read(matrix, instrument, field(x, F_LEVELS, I4)[instrument])

@@ -59,6 +59,15 @@ class Delay(msgspec.Struct, frozen=True, kw_only=True):
     points: tuple[tuple[int, int], ...] = ()
 
 
+class Ways(msgspec.Struct, frozen=True, kw_only=True):
+    """A venue's own delays; None = as at every venue, cancel: as its entry where that is given."""
+
+    feed: Delay | None = None
+    entry: Delay | None = None
+    cancel: Delay | None = None
+    response: Delay | None = None
+
+
 class Margin(msgspec.Struct, frozen=True, kw_only=True):
     """What a position takes of an account: 1 / leverage of its value; below maintenance it ends.
 
@@ -73,6 +82,7 @@ class Margin(msgspec.Struct, frozen=True, kw_only=True):
 class Venue(msgspec.Struct, frozen=True, kw_only=True):
     """How the simulated venues behave. cancel: None = as entry. queue, fill: see `sim.queue`.
 
+    ways: of venues, by name, that are slower or quicker than the rest.
     balance: what each account begins with in each settle currency; None: nobody asks for margin.
     margin: of every instrument that `margins` does not name by its key. margin_every_ns: how often
     the venue looks at margins. filters: orders must pass the instruments' grid, sizes and least
@@ -88,6 +98,7 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True):
     entry: Delay = Delay()
     cancel: Delay | None = None
     response: Delay = Delay()
+    ways: dict[str, Ways] = {}
     queue: str = "risk_averse"
     power: float = 2.0
     whole_fills: bool = False
@@ -208,22 +219,36 @@ def _check_margin(key: str, margin: Margin) -> None:
         )
 
 
-def paths_of(venue: Venue) -> tuple[tuple[int, Delay], ...]:
-    """Return the four ways and their delays, checked; the queue too."""
-    cancel = venue.entry if venue.cancel is None else venue.cancel
-    ways = (FEED, venue.feed), (ENTRY, venue.entry), (CANCEL, cancel), (RESPONSE, venue.response)
-    for path, delay in ways:
-        _check_delay(path, delay)
+def paths_of(venue: Venue, name: str) -> tuple[tuple[int, Delay], ...]:
+    """Return the four ways of the venue of a name and their delays."""
+    own = venue.ways.get(name, Ways())
+    entry = own.entry or venue.entry
+    cancel = own.cancel or own.entry or venue.cancel or venue.entry
+    return (
+        (FEED, own.feed or venue.feed), (ENTRY, entry), (CANCEL, cancel),
+        (RESPONSE, own.response or venue.response),
+    )  # fmt: skip
+
+
+def check_venue(venue: Venue, names: Sequence[str]) -> None:
+    """Refuse ways that nothing can take, of venues that are not there, and a strange queue."""
+    if strange := set(venue.ways) - set(names):
+        raise SimulationError(
+            f"ways of {min(strange)}", remedy=f"the venues are {', '.join(names)}"
+        )
+    for name in names:
+        for path, delay in paths_of(venue, name):
+            _check_delay(path, delay)
     if venue.queue not in QUEUES:
         raise SimulationError(f"queue {venue.queue!r}", remedy=f"one of {', '.join(QUEUES)}")
     if not 1.0 <= venue.power <= 100.0:
         raise SimulationError(f"power {venue.power} of a queue", remedy="use 1 to 100")
-    return ways
 
 
-def points_of(venue: Venue) -> Rows:
+def points_of(venue: Venue, names: Sequence[str]) -> Rows:
     """Return all tables one after the other; an empty one for nobody, who never looks."""
-    points = [point for _, delay in paths_of(venue) for point in delay.points]
+    delays = [delay for name in names for _, delay in paths_of(venue, name)]
+    points = [point for delay in delays for point in delay.points]
     return np.array(points or [(0, 0)], np.int64)
 
 

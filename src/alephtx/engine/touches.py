@@ -10,7 +10,7 @@ from alephtx.core.kernel import Int, kernel
 from alephtx.core.packed import field
 from alephtx.core.ports import Rows
 from alephtx.core.records import TOP_ROW
-from alephtx.core.words import TOP
+from alephtx.core.words import DELTA, TOP
 from alephtx.sim import bottle as b
 from alephtx.sim.bottle import I1, I2
 from alephtx.sim.flight import NEVER
@@ -42,6 +42,8 @@ def pull(z: Rows, i: Int, top: Rows, slot: Rows, out: Rows) -> int:
     while n < out.shape[0] and log_next(z, i) != NEVER:
         log_take(z, i, slot)
         kind = (slot[0]["aux"] >> 32) & 0xFF
+        if kind == DELTA:  # the same again
+            continue
         if kind <= TOP:
             top[0] = slot[0]
         else:

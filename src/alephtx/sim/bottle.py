@@ -37,6 +37,8 @@ T_ODD = 25  # ODD_* bits: why an order takes the long way, see sim.desk
 T_STATUS = 26  # what the venue said last, 0 = nothing
 T_FLAGS, T_RARE = 27, 28  # flags of what we are told; rare slots in the log, see sim.rare
 T_MARK, T_RATE, T_FUND_AT = 29, 30, 31  # mark in ticks, funding rate x 1e12 and when it is paid
+T_TOLD = 38  # when the venue sent what last told us the touch
+T_CHANGED_HERE = 39  # as T_CHANGED, of our late copy
 T_TOPS, T_IMAGES = 32, 33  # 1 = best prices alone; images so far, of the exchange's side and ours
 STREAM_WORDS = 40
 

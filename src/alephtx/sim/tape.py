@@ -38,6 +38,7 @@ from alephtx.sim.bottle import (
     SLOTS,
     T_BASE,
     T_CHANGED,
+    T_CHANGED_HERE,
     T_COUNT,
     T_EVENTS,
     T_HEAD,
@@ -317,7 +318,7 @@ def _local_rows(z: Rows, rows: Rows, i: Int, upto: Int, messages: Int) -> Int:
         s = 0 if side > 0 else 1
         if kind == DELTA:
             _set(levels, i, s, side * price, qty)
-            stream[T_CHANGED] = 1
+            stream[T_CHANGED_HERE] = 1
         elif kind == TRADE:
             if stream[T_TRADES] != 0:
                 stamp = stamp_of(z, i, row["ts_event"], row["ts_recv"])
@@ -326,14 +327,15 @@ def _local_rows(z: Rows, rows: Rows, i: Int, upto: Int, messages: Int) -> Int:
             local_rare_row(z, i, at)
         else:
             _book_row(levels, i, kind, s, side * price, qty)
-            stream[T_CHANGED] = 1
+            stream[T_CHANGED_HERE] = 1
             if kind == CLEAR:
                 forget_resting(z, i, 1)
             if kind == CLEAR or stream[T_TOPS] != 0:
                 note_image(stream)
         if flags & LAST_IN_MESSAGE:
             heard += 1
-            if stream[T_CHANGED] != 0:
+            if stream[T_CHANGED_HERE] != 0:
+                stream[T_CHANGED_HERE] = 0
                 tell_touch(z, levels, i, row["ts_event"], row["ts_recv"])
     stream[T_LOCAL] = k
     return heard

@@ -14,6 +14,7 @@ from alephtx.core.words import (
     GAP,
     NOT_TRADING,
     RESYNCING,
+    RETOLD_NS,
     STATUS,
     TOP,
     TRADING,
@@ -36,6 +37,7 @@ from alephtx.sim.bottle import (
     T_SLOT,
     T_STAMP,
     T_TAIL,
+    T_TOLD,
     T_VENUE,
     Z_LATENCY,
     Z_LOAD,
@@ -85,7 +87,10 @@ def write_slot(
 
 @kernel
 def tell_touch(z: Rows, levels: Levels, i: Int, ts_event: Int, ts_recv: Int) -> None:
-    """Write the touch after a message, if it is another, or the depth changed and is wanted."""
+    """Write the touch after a message: another one, or one that the engine wants told again.
+
+    The engine's rule for an unchanged one is in `engine.step.take_slot`.
+    """
     stream = field(z, Z_STREAMS, I2)[i]
     bid, ask = levels_best(levels, i, 0), -levels_best(levels, i, 1)
     bid_qty = levels_qty(levels, i, 0, bid) if bid != NO_LEVEL else 0
@@ -103,8 +108,9 @@ def tell_touch(z: Rows, levels: Levels, i: Int, ts_event: Int, ts_recv: Int) -> 
             return
         same = False
         _recovered(z, i, ts_event, ts_recv)
-    if same and stream[T_DEEP] == 0:
+    if same and stream[T_DEEP] == 0 and ts_event - stream[T_TOLD] < RETOLD_NS:
         return
+    stream[T_TOLD] = ts_event
     stream[T_BID], stream[T_BID_QTY], stream[T_ASK], stream[T_ASK_QTY] = bid, bid_qty, ask, ask_qty
     flags = EMPTY_SIDE if bid_qty == 0 or ask_qty == 0 else CROSSED if bid >= ask else 0
     flags |= stream[T_FLAGS]

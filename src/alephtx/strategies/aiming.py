@@ -33,40 +33,52 @@ WHOLE_E8 = 100_000_000
 
 @inline_kernel
 def aim(view: View, params: Rows, state: Rows, intents: Rows, i: Int, target_e8: Int) -> int:
-    """Write the order that is missing to hold `target_e8` base, if any; returns intents written.
-
-    A position is reduced, as far as zero, by an order flagged REDUCE_ONLY, which the gate lets pass
-    where it holds back new risk. (A HEDGE would be taken for the leg of a trade, and guarded.)
-    """
-    held = held_base(view, i)
+    """Write the order that is missing to hold `target_e8` base, if any; returns intents written."""
     if view.open_count[0] > 0:
         if view.now[0] - state[0]["sent_ns"] < params[0]["deadline_ns"]:
             return 0
         state[0]["sent_ns"] = view.now[0]
         return cancel_all(view, intents)
-    touch_max = max(view.top[i]["bid"], view.top[i]["ask"])
-    ready = view.now[0] - state[0]["sent_ns"] >= params[0]["cooldown_ns"]
-    sound = usable(view, i, params[0]["max_age_ns"]) and touch_max < PRICE_MAX
-    if not ready or not sound or held == OVERFLOW or held == target_e8:
+    if view.now[0] - state[0]["sent_ns"] < params[0]["cooldown_ns"]:
         return 0
+    n = order_missing(view, params, intents, 0, i, target_e8, 1)
+    if n > 0:
+        state[0]["sent_ns"] = view.now[0]
+        state[0]["sent"] += 1
+    return n
+
+
+@inline_kernel
+def order_missing(
+    view: View, params: Rows, intents: Rows, n: Int, i: Int, target_e8: Int, times: Int
+) -> int:
+    """Write one IOC order towards `target_e8` base behind n intents; returns intents so far.
+
+    It crosses `times` the PARAMS `cross_e8` beyond the touch. A position is reduced, as far as
+    zero, by an order flagged REDUCE_ONLY, which the gate lets pass where it holds back new risk. (A
+    HEDGE would be taken for the leg of a trade, and guarded.)
+    """
+    held = held_base(view, i)
+    touch_max = max(view.top[i]["bid"], view.top[i]["ask"])
+    sound = usable(view, i, params[0]["max_age_ns"]) and touch_max < PRICE_MAX
+    if not sound or held == OVERFLOW or held == target_e8:
+        return n
     side = BUY if target_e8 > held else SELL
     missing = abs(target_e8 - held)
     closing = held * side < 0
     if closing:
         missing = min(missing, abs(held))
     touch = view.top[i]["ask"] if side == BUY else view.top[i]["bid"]
-    further = mul_div_checked(touch, params[0]["cross_e8"], WHOLE_E8, NEAREST)
+    further = mul_div_checked(touch, params[0]["cross_e8"] * times, WHOLE_E8, NEAREST)
     price = round_price(view.instruments[i : i + 1], touch + side * further, side)
     lots = trade_lots(view, i, touch, missing, side)
     if price <= 0 or not order_fits(view, i, price, lots):
-        return 0
-    state[0]["sent_ns"] = view.now[0]
-    state[0]["sent"] += 1
-    intents[0]["op"], intents[0]["type"], intents[0]["tif"] = PLACE, LIMIT, IOC
-    intents[0]["instrument"], intents[0]["side"] = i, side
-    intents[0]["price"], intents[0]["qty"] = price, lots
-    intents[0]["flags"] = REDUCE_ONLY if closing else 0
-    return 1
+        return n
+    intents[n]["op"], intents[n]["type"], intents[n]["tif"] = PLACE, LIMIT, IOC
+    intents[n]["instrument"], intents[n]["side"] = i, side
+    intents[n]["price"], intents[n]["qty"] = price, lots
+    intents[n]["flags"] = REDUCE_ONLY if closing else 0
+    return n + 1
 
 
 @inline_kernel

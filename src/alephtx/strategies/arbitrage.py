@@ -5,46 +5,35 @@ passes or denies whole, when (bid - ask) / middle - taker fees - margin reaches 
 back when the spread has closed. Base coin is the measure: an inverse contract counts with its cost
 in coin, which is what its profit moves with.
 
-Nothing about a trade is remembered that could be wrong. While orders are live it waits (past
-`leg_deadline_ms` it cancels); with none live, the net base position over all its instruments must
-be zero but for less than the smallest order a venue takes. If it is not, a leg is open: the
-missing side is re-sent crossing further, `hedges_max` times, then the filled side is flattened, as
-often, and then it stops itself and says so in STATE.alarm. Partial fills, rejections, late fills
-and restarts all end in that one rule. While an order's outcome is unproven it only waits: a hedge
-of what may have happened is a bet.
+How a leg that is open is closed stands in `hedging`.
 """
 
 from typing import Any
 
 import numpy as np
 
-from alephtx.core.exposure import base_value, middle
 from alephtx.core.instruments import Instruments
 from alephtx.core.kernel import Int, inline_kernel
-from alephtx.core.units import (
-    CEIL,
-    FLOOR,
-    NEAREST,
-    OVERFLOW,
-    TRUNCATE,
-    mul_div_checked,
-    round_price,
-)
 from alephtx.core.view import Needs, View
-from alephtx.core.words import (
-    BUY,
-    CANCEL,
-    DENIED,
-    HEDGE,
-    IOC,
-    LIMIT,
-    PENDING_CANCEL,
-    PLACE,
-    SELL,
-    UNKNOWN,
+from alephtx.strategies.hedging import (
+    LEG_FIELDS,
+    cancel_legs,
+    edge_e8,
+    finer_step,
+    hear,
+    rearm,
+    sane,
+    send_pair,
+    settle,
 )
-from alephtx.strategies.legs import held_base, order_fits, trade_base, trade_lots, usable
-from alephtx.strategies.sections import INSTRUMENTS_MAX, put_instruments, reading
+from alephtx.strategies.legs import held_base
+from alephtx.strategies.sections import (
+    INSTRUMENTS_MAX,
+    one_coin,
+    put_instruments,
+    put_price_scale,
+    reading,
+)
 
 Rows = np.ndarray[Any, Any]
 
@@ -69,36 +58,17 @@ PARAMS = np.dtype([
 ])  # fmt: skip
 
 STATE = np.dtype([
-    ("alarm", "i8"),  # ALARM_, the last one raised
-    ("halted", "i8"),  # 1: stopped itself
+    *LEG_FIELDS,
     ("trades", "i8"),
     ("unwinds", "i8"),
-    ("hedges", "i8"),
-    ("flattens", "i8"),
-    ("denied", "i8"),
     ("seen_blind", "i8"),  # episodes above the trigger before fees
     ("seen_aware", "i8"),  # and after fees
     ("best_blind_e8", "i8"),
     ("best_aware_e8", "i8"),
-    ("net_e8", "i8"),  # net base position when last looked at
-    ("group", "i8"),
-    ("sent_ns", "i8"),
-    ("attempts", "i8"),  # hedges of the present open leg
-    ("heard", "i8"),  # a venue spoke about the last group
-    ("hedging", "i8"),  # 1: the last group was a hedge
-    ("quiet", "i8"),  # hedges in a row that never left
-    ("leg_sell", "i8"),  # instrument + 1, 0 none
-    ("leg_buy", "i8"),
     ("above_blind", "i8", (INSTRUMENTS_MAX * INSTRUMENTS_MAX,)),
     ("above_aware", "i8", (INSTRUMENTS_MAX * INSTRUMENTS_MAX,)),
 ])  # fmt: skip
 
-ALARM_LEG_OPEN = 1  # hedging failed; halted with an open leg
-ALARM_UNPROVEN = 2  # an order's outcome is unproven past the deadline
-ALARM_HEDGE_DENIED = 3  # the gate keeps denying hedges
-ALARM_NO_PRICE = 4  # a leg is open and no instrument has a usable price
-
-DENIALS_ALARM = 10
 WHOLE_E8 = 100_000_000
 
 
@@ -115,21 +85,11 @@ def config_to_params(section: dict[str, Any], instruments: Instruments) -> Rows:
     with reading(section, "arbitrage") as read:
         row = np.zeros(1, PARAMS)
         indices = read.instruments(instruments, 2, INSTRUMENTS_MAX)
-        legs = [instruments[i] for i in indices]
-        if len({leg.underlying or leg.base for leg in legs}) != 1:
+        if not one_coin(instruments, indices):
             raise read.fail("instruments", "are not all of one underlying")
-        parity = read.flag("assume_parity", default=False)
-        quotes = sorted({leg.quote for leg in legs})
-        if len(quotes) != 1 and not parity:
-            raise read.fail(
-                "instruments",
-                f"are quoted in {' and '.join(quotes)}",
-                "set assume_parity = true to take them for one, at the risk of a de-peg",
-            )
+        read.parity(instruments, indices)
         put_instruments(row, indices)
-        scale = max(leg.price_scale for leg in legs)
-        for k, leg in enumerate(legs):
-            row[0]["price_mul"][k] = 10 ** (scale - leg.price_scale)
+        put_price_scale(row, instruments, indices)
         row["trigger_e8"] = read.bps("trigger_bps", "5", "0")
         row["margin_e8"] = read.bps("margin_bps", "0", "0")
         row["unwind_e8"] = read.bps("unwind_bps", "0")
@@ -150,202 +110,32 @@ def config_to_params(section: dict[str, Any], instruments: Instruments) -> Rows:
 
 def on_start(view: View, params: Rows, state: Rows, intents: Rows) -> int:
     """Arm: enabling a strategy that halted itself is a person's word to go on."""
-    state[0]["halted"], state[0]["alarm"], state[0]["attempts"] = 0, 0, 0
+    rearm(state)
     state[0]["best_blind_e8"], state[0]["best_aware_e8"] = -WHOLE_E8, -WHOLE_E8
     return 0
 
 
 def on_event(event: Rows, view: View, params: Rows, state: Rows, intents: Rows) -> int:
     """Serve what is open; measure every pair the event's instrument is part of, and trade."""
-    n = _settle(view, params, state, intents)
+    n = settle(view, params, state, intents)
     found = _search(np.int64(event[0]["instrument"]), view, params, state, intents, n == 0)
     return max(n, found)
 
 
 def on_update(update: Rows, view: View, params: Rows, state: Rows, intents: Rows) -> int:
     """Note who spoke, and see whether a leg is open."""
-    if update[0]["group_id"] == state[0]["group"]:
-        if update[0]["order_status"] == DENIED:
-            state[0]["denied"] += 1
-        else:
-            state[0]["heard"] = 1
-    return max(_settle(view, params, state, intents), 0)
+    hear(update, state)
+    return max(settle(view, params, state, intents), 0)
 
 
 def on_timer(now: Int, view: View, params: Rows, state: Rows, intents: Rows) -> int:
     """Keep deadlines when no market moves."""
-    return max(_settle(view, params, state, intents), 0)
+    return max(settle(view, params, state, intents), 0)
 
 
 def on_stop(view: View, params: Rows, state: Rows, intents: Rows) -> int:
     """Cancel what is live."""
-    return _cancel_all(view, state, intents)
-
-
-@inline_kernel
-def _settle(view: View, params: Rows, state: Rows, intents: Rows) -> int:
-    """Serve live orders and open legs; returns intents written, 0 free to trade, -1 not free."""
-    if view.open_count[0] > 0:
-        return _wait(view, params, state, intents)
-    net = net_base(view, params)
-    state[0]["net_e8"] = net
-    if state[0]["halted"] != 0:
-        return -1
-    if net == OVERFLOW:
-        state[0]["halted"], state[0]["alarm"] = 1, ALARM_LEG_OPEN
-        return -1
-    return _hedge(view, params, state, intents, net)
-
-
-@inline_kernel
-def _wait(view: View, params: Rows, state: Rows, intents: Rows) -> int:
-    """Cancel what is live past its deadline; what has no proven outcome is only alarmed."""
-    state[0]["heard"] = 1  # it left: the gate did not deny it
-    if view.now[0] - state[0]["sent_ns"] < params[0]["leg_deadline_ns"]:
-        return -1
-    state[0]["sent_ns"] = view.now[0]
-    n = _cancel_all(view, state, intents)
-    if n < view.open_count[0]:
-        state[0]["alarm"] = ALARM_UNPROVEN
-    return n if n > 0 else -1
-
-
-@inline_kernel
-def _cancel_all(view: View, state: Rows, intents: Rows) -> int:
-    """Write a CANCEL for every live order that has none under way."""
-    n = 0
-    for k in range(view.open_count[0]):
-        status = view.orders[k]["status"]
-        if status in (PENDING_CANCEL, UNKNOWN) or n >= intents.shape[0]:
-            continue
-        intents[n]["op"] = CANCEL
-        intents[n]["target_order_id"] = view.orders[k]["order_id"]
-        intents[n]["instrument"] = view.orders[k]["instrument"]
-        n += 1
-    return n
-
-
-@inline_kernel
-def net_base(view: View, params: Rows) -> Int:
-    """Return the net base position over the strategy's instruments in 10^-8, or OVERFLOW."""
-    net: Int = 0
-    for k in range(params[0]["instrument_count"]):
-        held = held_base(view, params[0]["instruments"][k])
-        if held == OVERFLOW:
-            return OVERFLOW
-        net += held
-    return net
-
-
-@inline_kernel
-def _hedge(view: View, params: Rows, state: Rows, intents: Rows, net: Int) -> int:
-    """Close an open leg; 0 when there is none worth an order."""
-    side = SELL if net > 0 else BUY
-    first = state[0]["leg_sell"] if side == SELL else state[0]["leg_buy"]
-    second = state[0]["leg_buy"] if side == SELL else state[0]["leg_sell"]
-    if state[0]["attempts"] >= params[0]["hedges_max"]:  # completing failed: flatten
-        first, second = second, first
-    chosen, unpriced = -1, 0
-    for leg in (first - 1, second - 1, _largest(view, params, -side)):
-        if leg < 0 or chosen >= 0 or net == 0:
-            continue
-        if not usable(view, leg, params[0]["max_age_ns"]):
-            unpriced += _hedge_fits(view, leg, side, net)
-        elif _hedge_fits(view, leg, side, net):
-            chosen = leg
-    late = view.now[0] - state[0]["sent_ns"] >= params[0]["leg_deadline_ns"]
-    if chosen >= 0:
-        return _send_hedge(view, params, state, intents, chosen, side, net, late)
-    if unpriced > 0:
-        state[0]["alarm"] = ALARM_NO_PRICE if late else state[0]["alarm"]
-        return -1
-    state[0]["attempts"], state[0]["quiet"], state[0]["hedging"] = 0, 0, 0
-    return 0
-
-
-@inline_kernel
-def _touch(view: View, i: Int, side: Int) -> Int:
-    """Return the price a taker meets."""
-    return view.top[i]["bid"] if side == SELL else view.top[i]["ask"]
-
-
-@inline_kernel
-def _hedge_fits(view: View, i: Int, side: Int, net: Int) -> int:
-    """Return 1 when what would close the leg here is an order; without any price, it may be."""
-    if middle(view.top, i) <= 0:
-        return 1
-    price = _touch(view, i, side)
-    return 1 if order_fits(view, i, price, trade_lots(view, i, price, abs(net), side)) else 0
-
-
-@inline_kernel
-def _largest(view: View, params: Rows, sign: Int) -> int:
-    """Return the instrument with the largest position of a sign, -1 when there is none."""
-    best, found = 0, -1
-    for k in range(params[0]["instrument_count"]):
-        i = params[0]["instruments"][k]
-        held = held_base(view, i) * sign
-        if held > best:
-            best, found = held, i
-    return found
-
-
-@inline_kernel
-def _send_hedge(
-    view: View, params: Rows, state: Rows, intents: Rows, i: Int, side: Int, net: Int, late: Int
-) -> int:
-    """Write one IOC that crosses further with every attempt; halt when all were in vain."""
-    most = params[0]["hedges_max"]
-    if state[0]["hedging"] != 0 and state[0]["heard"] == 0:  # the gate denied the last one
-        if not late:
-            return -1
-        state[0]["quiet"] += 1
-        if state[0]["quiet"] >= DENIALS_ALARM:
-            state[0]["alarm"] = ALARM_HEDGE_DENIED
-    elif state[0]["attempts"] >= 2 * most:
-        state[0]["halted"], state[0]["alarm"] = 1, ALARM_LEG_OPEN
-        return -1
-    else:
-        state[0]["attempts"] += 1
-        state[0]["quiet"] = 0
-        if state[0]["attempts"] > most:
-            state[0]["flattens"] += 1
-        else:
-            state[0]["hedges"] += 1
-    touch = _touch(view, i, side)
-    crossing = mul_div_checked(
-        touch, params[0]["cross_e8"] * state[0]["attempts"], WHOLE_E8, NEAREST
-    )
-    price = round_price(view.instruments[i : i + 1], touch + side * max(crossing, 1), side)
-    _begin(view, state)
-    state[0]["hedging"] = 1
-    _place(intents, 0, state, i, side, price, trade_lots(view, i, touch, abs(net), side))
-    intents[0]["flags"] = HEDGE
-    return 1
-
-
-@inline_kernel
-def _begin(view: View, state: Rows) -> None:
-    """Start a batch."""
-    state[0]["group"] += 1
-    state[0]["sent_ns"] = view.now[0]
-    state[0]["heard"], state[0]["hedging"] = 0, 0
-
-
-@inline_kernel
-def _place(intents: Rows, k: Int, state: Rows, i: Int, side: Int, price: Int, lots: Int) -> None:
-    intents[k]["op"], intents[k]["type"], intents[k]["tif"] = PLACE, LIMIT, IOC
-    intents[k]["instrument"], intents[k]["side"] = i, side
-    intents[k]["price"], intents[k]["qty"] = price, lots
-    intents[k]["group_id"], intents[k]["tag"] = state[0]["group"], k
-
-
-@inline_kernel
-def edge_e8(view: View, params: Rows, a: Int, b: Int) -> int:
-    """Return (bid of a - ask of b) / their middle in 10^-8; a and b are places in params."""
-    bid = view.top[params[0]["instruments"][a]]["bid"] * params[0]["price_mul"][a]
-    ask = view.top[params[0]["instruments"][b]]["ask"] * params[0]["price_mul"][b]
-    return mul_div_checked(bid - ask, 2 * WHOLE_E8, bid + ask, FLOOR)
+    return cancel_legs(view, intents)
 
 
 @inline_kernel
@@ -355,11 +145,11 @@ def _search(i: Int, view: View, params: Rows, state: Rows, intents: Rows, free: 
     for k in range(params[0]["instrument_count"]):
         if params[0]["instruments"][k] == i:
             mine = k
-    if mine < 0 or not _sane(view, params, mine):
+    if mine < 0 or not sane(view, params, mine):
         return 0
     ready = view.now[0] - state[0]["sent_ns"] >= params[0]["cooldown_ns"]
     for other in range(params[0]["instrument_count"]):
-        if other == mine or not _sane(view, params, other):
+        if other == mine or not sane(view, params, other):
             continue
         for turn in range(2):
             a, b = (mine, other) if turn == 0 else (other, mine)
@@ -367,14 +157,6 @@ def _search(i: Int, view: View, params: Rows, state: Rows, intents: Rows, free: 
             if free and ready and n == 0:
                 n = _trade(view, params, state, intents, a, b, aware)
     return n
-
-
-@inline_kernel
-def _sane(view: View, params: Rows, k: Int) -> bool:
-    """Tell whether a place in params has a usable price that the arithmetic can bear."""
-    i, mul = params[0]["instruments"][k], params[0]["price_mul"][k]
-    low = max(view.top[i]["ask"], view.top[i]["bid"]) < (1 << 61) // mul
-    return bool(low and usable(view, i, params[0]["max_age_ns"]))
 
 
 @inline_kernel
@@ -405,55 +187,15 @@ def _trade(view: View, params: Rows, state: Rows, intents: Rows, a: Int, b: Int,
     closing = long > 0 and short > 0
     if closing and edge_e8(view, params, a, b) >= params[0]["unwind_e8"]:
         # A lot of the finer leg more, so that rounding leaves no contract of the coarser behind.
-        most = min(most, min(long, short) + _finer_step(view, dear, cheap))
+        most = min(most, min(long, short) + finer_step(view, dear, cheap))
     elif edge >= params[0]["trigger_e8"] + params[0]["margin_e8"]:
         room = params[0]["position_max_e8"] + min(long, short)
         most = min(most, room)
         closing = False
     else:
         return 0
-    n = _send_pair(view, state, intents, dear, cheap, most)
+    n = send_pair(view, state, intents, dear, cheap, most)
     if n > 0:
         state[0]["unwinds"] += 1 if closing else 0
         state[0]["trades"] += 0 if closing else 1
     return n
-
-
-@inline_kernel
-def _step(view: View, i: Int, price: Int) -> int:
-    """Return what one lot step is worth in base."""
-    return base_value(view.instruments, i, price, view.instruments[i]["lot_step"], CEIL)
-
-
-@inline_kernel
-def _finer_step(view: View, dear: Int, cheap: Int) -> int:
-    """Return the finer lot step of two legs in base."""
-    return min(_step(view, dear, view.top[dear]["bid"]), _step(view, cheap, view.top[cheap]["ask"]))
-
-
-@inline_kernel
-def _send_pair(view: View, state: Rows, intents: Rows, dear: Int, cheap: Int, most: Int) -> int:
-    """Write both legs, equal in base up to one lot of the finer; 0 when too small to send."""
-    bid, ask = view.top[dear]["bid"], view.top[cheap]["ask"]
-    there = base_value(view.instruments, dear, bid, view.top[dear]["bid_qty"], TRUNCATE)
-    here = base_value(view.instruments, cheap, ask, view.top[cheap]["ask_qty"], TRUNCATE)
-    step_dear, step_cheap = _step(view, dear, bid), _step(view, cheap, ask)
-    if OVERFLOW in (there, here, step_dear, step_cheap):
-        return 0
-    most = min(most, there, here)
-    # The coarser leg is cut first; the finer one follows it and takes up what earlier trades left.
-    if step_dear >= step_cheap:
-        sell = trade_lots(view, dear, bid, most, SELL)
-        exact = trade_base(view, dear, bid, sell, SELL) - state[0]["net_e8"]
-        buy = trade_lots(view, cheap, ask, min(exact + step_cheap // 2, here), BUY)
-    else:
-        buy = trade_lots(view, cheap, ask, most, BUY)
-        exact = trade_base(view, cheap, ask, buy, BUY) + state[0]["net_e8"]
-        sell = trade_lots(view, dear, bid, min(exact + step_dear // 2, there), SELL)
-    if not order_fits(view, dear, bid, sell) or not order_fits(view, cheap, ask, buy):
-        return 0
-    _begin(view, state)
-    state[0]["leg_sell"], state[0]["leg_buy"] = dear + 1, cheap + 1
-    _place(intents, 0, state, dear, SELL, bid, sell)
-    _place(intents, 1, state, cheap, BUY, ask, buy)
-    return 2

@@ -105,6 +105,16 @@ class Section:
             raise self.fail("instruments", "lists one twice")
         return [table.index(key) for key in keys]
 
+    def parity(self, table: Instruments, indices: list[int]) -> None:
+        """Refuse instruments of different quote currencies, unless `assume_parity` is true."""
+        quotes = sorted({table[i].quote for i in indices})
+        if not self.flag("assume_parity", default=False) and len(quotes) != 1:
+            raise self.fail(
+                "instruments",
+                f"are quoted in {' and '.join(quotes)}",
+                "set assume_parity = true to take them for one, at the risk of a de-peg",
+            )
+
     def finish(self) -> None:
         """Refuse keys nobody asked for."""
         for key in self._values:
@@ -126,3 +136,15 @@ def put_instruments(row: np.ndarray[Any, Any], indices: list[int]) -> None:
     """Fill the fields `instruments` and `instrument_count` of a params row."""
     row[0]["instruments"][: len(indices)] = indices
     row[0]["instrument_count"] = len(indices)
+
+
+def put_price_scale(row: np.ndarray[Any, Any], table: Instruments, indices: list[int]) -> None:
+    """Fill the field `price_mul` of a params row: what brings the prices to one scale."""
+    scale = max(table[i].price_scale for i in indices)
+    for k, i in enumerate(indices):
+        row[0]["price_mul"][k] = 10 ** (scale - table[i].price_scale)
+
+
+def one_coin(table: Instruments, indices: list[int]) -> bool:
+    """Tell whether instruments are all of one underlying."""
+    return len({table[i].underlying or table[i].base for i in indices}) == 1

@@ -1,0 +1,1 @@
+"""A recorded session beside its replay: what differs, and why. See `alephtx.cli.diff`."""
