@@ -177,7 +177,6 @@ def make_bottle(
     latency[:, 0, L_KIND] = RECORDED
     clock[K_DUE] = clock[K_LANES] = NEVER
     clock[K_STP] = STP_EXPIRE_TAKER
-    currencies = len(instruments.currencies)
     return Bottle(
         *market,
         *local,
@@ -208,7 +207,7 @@ def make_bottle(
         down_place=down.place, down_ring=down.ring, down_free=down.free, down_lane=down.lane,
         down_rows=down.rows,
         held=np.zeros((lanes, accounts, count), np.int64),
-        cash=np.zeros((lanes, accounts, currencies), np.int64),
+        cash=np.zeros((lanes, accounts, len(instruments.currencies)), np.int64),
         terms=np.zeros((count, TERM_WORDS), np.int64),
         pushed=np.zeros((lanes, count, 2)),
         resting=make_resting(),
