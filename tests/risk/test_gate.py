@@ -55,7 +55,7 @@ def test_denied_beforehand_keeps_its_verdict(world):
 @pytest.mark.parametrize(
     "fields",
     [
-        {"op": 0}, {"op": 5}, {"op": 255}, {"type": 0}, {"type": w.STOP}, {"type": 9}, {"tif": 0},
+        {"op": 0}, {"op": 5}, {"op": 255}, {"type": 0}, {"type": 9}, {"tif": 0},
         {"tif": 5}, {"side": 0}, {"side": 2}, {"side": -2}, {"side": 127},
         {"account": 2}, {"account": 65_535}, {"strategy": 2}, {"strategy": 65_535},
         {"flags": w.POST_ONLY, "tif": w.IOC}, {"flags": w.POST_ONLY, "tif": w.FOK},

@@ -18,6 +18,7 @@ SignalName = Literal[
     "microprice", "vamp", "book_imbalance", "trade_flow", "vol_fast", "vol_mid", "vol_slow",
     "spread_zscore", "open_range",
 ]  # fmt: skip
+StopTrigger = Literal["last", "mark"]
 SelfTrade = Literal["none", "newest", "oldest", "both", "decrement"]
 
 WAYS = ("feed", "entry", "cancel", "response")
@@ -66,8 +67,9 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True):
     single ones. The rest is as in `engine.tapes.Venue`: balance: what each account begins with in
     each settle currency, None = nobody asks for margin; filters: orders must pass the instruments'
     rules; band_bps: and stay that near to the middle; self_trade: whose order goes when two of ours
-    meet; depth_levels: made up where a tape has best prices or trades alone; impact_ticks: what a
-    lot of ours taken does to the price; signals: kept with the run, once a second.
+    meet; stop_trigger: what STOP orders wait for, the last trade or the mark; depth_levels: made up
+    where a tape has best prices or trades alone; impact_ticks: what a lot of ours taken does to the
+    price; signals: kept with the run, once a second.
     """
 
     data: Path = "data"
@@ -87,6 +89,7 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True):
     filters: bool = False
     band_bps: Decimal | None = None
     self_trade: SelfTrade = "newest"
+    stop_trigger: StopTrigger = "last"
     depth_levels: Annotated[int, Meta(ge=0, le=1_000)] = 0
     depth_growth: Decimal = Decimal(1)
     impact_ticks: Decimal | None = None

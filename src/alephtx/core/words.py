@@ -166,6 +166,7 @@ DENY_COLLAR = 23
 DENY_FAT_FINGER = 24
 DENY_LEVERAGE = 25
 DENY_LEGS = 26  # the leg guard is closing an open leg, or halted the strategy for one
+DENY_ORDER_TYPE = 27  # a type that cannot be sent to this instrument's venue
 VERDICT_NAMES = {
     PASS: "pass",
     DENY_HALTED: "halted",
@@ -194,6 +195,7 @@ VERDICT_NAMES = {
     DENY_FAT_FINGER: "fat_finger",
     DENY_LEVERAGE: "leverage",
     DENY_LEGS: "legs",
+    DENY_ORDER_TYPE: "order_type",
 }
 
 # Reasons of a venue's REJECT, mapped from its own codes by the venue file.
@@ -211,6 +213,7 @@ REASON_NOT_FILLED = 11  # IOC or FOK found nothing
 REASON_CLOCK = 12
 REASON_SHADOW = 13  # shadow mode: signed, journaled, never sent
 REASON_HALTED = 14  # we were halted before it was sent
+REASON_WOULD_TRIGGER = 15  # a stop that would trigger at once
 REASON_NAMES = {
     0: "",
     REASON_OTHER: "other",
@@ -227,4 +230,5 @@ REASON_NAMES = {
     REASON_CLOCK: "clock",
     REASON_SHADOW: "shadow",
     REASON_HALTED: "halted",
+    REASON_WOULD_TRIGGER: "would_trigger",
 }

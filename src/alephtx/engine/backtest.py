@@ -43,6 +43,7 @@ from alephtx.matrix.inputlog import null_inputs
 from alephtx.matrix.journal import Journal
 from alephtx.matrix.journal_append import null_journal
 from alephtx.matrix.layout import Geometry
+from alephtx.risk.state import STOPS
 from alephtx.sim import bottle as b
 from alephtx.sim.latency import FEED, L_AT, L_COUNT, L_DELAY, L_FIRST, L_KIND, L_RATIO_E6
 from alephtx.sim.latency import NAMES as LATENCIES
@@ -161,6 +162,7 @@ class Backtest:
             outbox=1 << (c.INTENTS_MAX * (len(config.strategies) + 1) - 1).bit_length(),
         )  # fmt: skip
         moved: dict[int, int] = {}
+        ctx.gate.market[:, STOPS] = 1  # the simulated venues take them
         ctx = self._arena.gather(ctx, moved, leave=("map", "journal", "inputs"))
         ctx.addresses[:] = [moved.get(int(word), int(word)) for word in ctx.addresses]
         owners = place_stages(ctx)

@@ -75,7 +75,7 @@ def venue_of(plan: BacktestConfig) -> Venue:
             leverage=float(margin.leverage), maintenance=float(margin.maintenance_bps) / 10_000,
             liquidation_fee=float(margin.liquidation_fee_bps or 0) / 10_000,
         ),
-        self_trade=plan.self_trade, depth_levels=plan.depth_levels,
+        self_trade=plan.self_trade, stop_trigger=plan.stop_trigger, depth_levels=plan.depth_levels,
         depth_growth=float(plan.depth_growth), impact=float(plan.impact_ticks or 0),
         impact_decay_ns=plan.impact_decay_ns,
     )  # fmt: skip

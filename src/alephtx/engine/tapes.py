@@ -14,7 +14,7 @@ from alephtx.core.instruments import Instrument, Instruments
 from alephtx.core.ports import Rows
 from alephtx.core.records import EVENT
 from alephtx.core.units import MONEY_SCALE, from_decimal
-from alephtx.core.words import DELTA, ORDER_ADD, TOP, TRADE
+from alephtx.core.words import DELTA, MARK, ORDER_ADD, TOP, TRADE
 from alephtx.engine.tape_check import Seen
 from alephtx.sim.bottle import (
     K_MARK_NS,
@@ -26,8 +26,10 @@ from alephtx.sim.bottle import (
     M_INITIAL,
     M_LIQUIDATION,
     M_MAINTENANCE,
+    M_TRIGGER,
     ODD_RULES,
     T_ODD,
+    TRIGGER_NAMES,
     Bottle,
 )
 from alephtx.sim.depth import calibrate, deepen
@@ -89,6 +91,7 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True):
     touch of tapes that have best prices or trades alone, see `sim.depth` (0: none), depth_growth:
     how their sizes grow from one to the next. impact: ticks that a lot of ours taken pushes the
     price we pay, fading by e each impact_decay_ns, see `sim.impact` (0: none).
+    stop_trigger: what STOP orders wait for, last (trade) or mark, see `sim.stops`.
     """
 
     feed: Delay = Delay(kind="recorded")
@@ -110,6 +113,7 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True):
     depth_growth: float = 1.0
     impact: float = 0.0
     impact_decay_ns: int = 1_000_000_000
+    stop_trigger: str = "last"
 
 
 def deepened(tape: Tape, seen: Seen, venue: Venue, instrument: Instrument) -> Tape:
@@ -138,12 +142,17 @@ def deepened(tape: Tape, seen: Seen, venue: Venue, instrument: Instrument) -> Ta
 
 
 def check_queue(venue: Venue, keys: Sequence[str], seen: Sequence[Seen]) -> None:
-    """Refuse a queue that a tape cannot tell, and a tape that is two things at once."""
+    """Refuse a queue or trigger that a tape cannot tell, and one that is two things at once."""
     for key, one in zip(keys, seen, strict=True):
         if venue.queue == "fifo" and not one.by_order:
             raise SimulationError(
                 f"{key}: queue 'fifo' of a tape without single orders",
                 remedy="choose a model of the queue, or import a recording order by order",
+            )
+        if venue.stop_trigger == "mark" and not one.has(MARK):
+            raise SimulationError(
+                f"{key}: stops that wait for the mark, of a tape without marks",
+                remedy="use stop_trigger 'last', or a recording with the venue's marks",
             )
         if one.by_order and one.has(DELTA, TOP):
             raise SimulationError(
@@ -173,10 +182,15 @@ def rule(bottle: Bottle, venue: Venue, instruments: Instruments) -> None:
             f"impact {venue.impact} ticks a lot, fading in {venue.impact_decay_ns} ns",
             remedy="it may not be negative, nor above a million, and fades in 1 ns or more",
         )
+    if venue.stop_trigger not in TRIGGER_NAMES:
+        raise SimulationError(
+            f"stop_trigger {venue.stop_trigger!r}", remedy=f"one of {', '.join(TRIGGER_NAMES)}"
+        )
     bottle.clock[K_STP] = STP_NAMES[venue.self_trade]
     terms = bottle.terms
     terms[:, M_FILTERS], terms[:, M_BAND] = int(venue.filters), round(venue.band * 1e8)
     terms[:, M_IMPACT], terms[:, M_IMPACT_NS] = round(venue.impact * 1e8), venue.impact_decay_ns
+    terms[:, M_TRIGGER] = TRIGGER_NAMES[venue.stop_trigger]
     for i, instrument in enumerate(instruments):
         margin = venue.margins.get(instrument.key, venue.margin)
         _check_margin(instrument.key, margin)

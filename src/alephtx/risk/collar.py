@@ -9,7 +9,7 @@ import numpy as np
 from alephtx.core.kernel import Int, inline_kernel
 from alephtx.core.units import CEIL, OVERFLOW, mul_div_checked
 from alephtx.core.view import View
-from alephtx.core.words import DENY_COLLAR, DENY_OVERFLOW, PASS
+from alephtx.core.words import DENY_COLLAR, DENY_OVERFLOW, PASS, STOP
 from alephtx.risk.grid import order_price
 from alephtx.risk.state import LAST, LAST_AT, MARK_AT, MARK_PRICE, NO_LIMIT, Rows
 
@@ -35,7 +35,7 @@ def check_collar(intents: Rows, k: Int, view: View, collar_bps: Rows, market: Ro
     """Refuse a buy more than collar_bps above, a sell as far below, the last trade or the mark."""
     i, side = np.int64(intents[k]["instrument"]), np.int64(intents[k]["side"])
     most = collar_bps[i]
-    if most == 0:
+    if most == 0 or intents[k]["type"] == STOP:  # waits for the last trade or mark to come to it
         return PASS
     price, row, now = order_price(intents, k, view), market[i], view.now[3]
     if now - row[LAST_AT] <= FRESH_NS:

@@ -11,8 +11,8 @@ from alephtx.risk.state import SELF_TRADE, Rows
 
 @inline_kernel
 def _meets(side: Int, price: Int, kind: Int, other: Int, other_kind: Int) -> bool:
-    """Tell whether an order meets one of the other side; a market order meets every price."""
-    if MARKET in (kind, other_kind):
+    """Tell whether an order meets one of the other side; one without a price meets all."""
+    if MARKET in (kind, other_kind) or price == 0 or other == 0:  # 0: a stop without a limit
         return True
     return bool((price - other) * side >= 0)
 

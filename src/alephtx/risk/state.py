@@ -29,7 +29,8 @@ ACCOUNT_WORDS = 14
 
 # Columns of GateState.market.
 LAST, LAST_AT, MARK_PRICE, MARK_AT, VENUE_STATUS, MIDDLE = 0, 1, 2, 3, 4, 5
-MARKET_WORDS = 6
+STOPS = 6  # 1 = STOP orders can be sent to this instrument's venue
+MARKET_WORDS = 7
 
 # Columns of GateState.typical.
 TYPICAL_STATED, TYPICAL_MEAN, TYPICAL_COUNT = 0, 1, 2

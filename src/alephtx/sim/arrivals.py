@@ -13,6 +13,7 @@ from alephtx.core.words import (
     GTD,
     PLACE,
     REDUCE_ONLY,
+    STOP,
 )
 from alephtx.sim.bottle import (
     I1,
@@ -46,7 +47,7 @@ def arrive(z: Rows, j: Int, slot: Int) -> None:
     order[0]["whole"], order[0]["expires_ns"] = intent[0]["qty"], 0
     op = np.int64(intent[0]["op"])
     odd = field(z, Z_STREAMS, I2)[i, T_ODD] | (flags & REDUCE_ONLY)
-    if odd != 0 or op == AMEND or order[0]["tif"] == GTD:
+    if odd != 0 or op == AMEND or order[0]["tif"] == GTD or order[0]["type"] == STOP:
         arrive_odd(z, j, i, intent)
         return
     if op == PLACE:

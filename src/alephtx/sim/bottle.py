@@ -42,8 +42,9 @@ T_CHANGED_HERE = 39  # as T_CHANGED, of our late copy
 T_TOPS, T_IMAGES = 32, 33  # 1 = best prices alone; images so far, of the exchange's side and ours
 STREAM_WORDS = 40
 
-ODD_BLIND, ODD_STATUS, ODD_RULES = 1, 2, 4
-"""Bits of T_ODD: behind a gap, not trading, and rules of the venue that each order must pass."""
+ODD_BLIND, ODD_STATUS, ODD_RULES, ODD_STOPS = 1, 2, 4, 8
+"""Bits of T_ODD: behind a gap, not trading, rules of the venue that each order must pass, and stops
+that wait for their trigger."""
 
 # Columns of `reach`, by side: our worst and best resting key over all lanes, levels taken from.
 REACH_WORST, REACH_BEST, REACH_TAKEN = 0, 1, 2
@@ -65,7 +66,11 @@ CLOCK_WORDS = 24
 # Columns of `terms`: fractions x 1e8; 1 where orders must pass the instrument's filters.
 M_INITIAL, M_MAINTENANCE, M_LIQUIDATION, M_BAND, M_FILTERS = 0, 1, 2, 3, 4
 M_IMPACT, M_IMPACT_NS = 5, 6  # ticks a lot x 1e8, 0 = none; see sim.impact
+M_TRIGGER = 7  # what stops wait for
 TERM_WORDS = 8
+
+TRIGGER_LAST, TRIGGER_MARK = 0, 1
+TRIGGER_NAMES = {"last": TRIGGER_LAST, "mark": TRIGGER_MARK}
 
 
 class Bottle(NamedTuple):
@@ -115,6 +120,9 @@ class Bottle(NamedTuple):
     terms: Rows  # int64 (I, TERM_WORDS)
     pushed: Rows  # float64 (J, I, 2): lots that still push a price, and since when
     resting: Rows  # int64 (2, orders, words), see sim.resting
+    stops: Rows  # SIM_ORDER (J, I, orders): waiting for their trigger, see sim.stops
+    stop_at: Rows  # int64 (J, I, orders): the trigger of each
+    stop_count: Rows  # int64 (J, I)
 
 
 (
@@ -123,14 +131,15 @@ class Bottle(NamedTuple):
     Z_FILLS, Z_ORDER, Z_INTENT, Z_INSTRUMENTS, Z_LATENCY, Z_POINTS, Z_LOAD, Z_LAST, Z_DIGEST,
     Z_CLOCK, Z_UP_PLACE, Z_UP_RING, Z_UP_FREE, Z_UP_LANE, Z_UP_ROWS, Z_DOWN_PLACE, Z_DOWN_RING,
     Z_DOWN_FREE, Z_DOWN_LANE, Z_DOWN_ROWS, Z_HELD, Z_CASH, Z_TERMS,
-    Z_PUSHED, Z_RESTING, Z_ROWS,
-) = range(45)  # fmt: skip
+    Z_PUSHED, Z_RESTING, Z_STOPS, Z_STOP_AT, Z_STOP_COUNT, Z_ROWS,
+) = range(48)  # fmt: skip
 
 # Samples for `field`: they give dtype and dimensions, their content is never read.
 I1, I2, I3 = np.zeros(1, np.int64), np.zeros((1, 1), np.int64), np.zeros((1, 1, 1), np.int64)
 F3 = np.zeros((1, 1, 1))
 I4, I5 = np.zeros((1, 1, 1, 1), np.int64), np.zeros((1, 1, 1, 1, 1), np.int64)
 LANE_ORDERS, ONE_ORDER = np.zeros((1, 1, 1, 1), SIM_ORDER), np.zeros(1, SIM_ORDER)
+LANE_STOPS = np.zeros((1, 1, 1), SIM_ORDER)
 FILLS, SLOTS = np.zeros(1, FILL_ROW), np.zeros((1, 1), TOP_ROW)
 INTENTS, UPDATES, INSTRUMENTS = np.zeros(1, INTENT), np.zeros(1, UPDATE), np.zeros(1, INSTRUMENT)
 TICKS, EVENTS = np.zeros(1, TICK), np.zeros(1, EVENT)
@@ -157,7 +166,7 @@ def make_bottle(
     count, venues = len(instruments), max(1, len(instruments.venues))
     market, local = make_levels(count, span), make_levels(count if lagged else 1, span)
     fills, clock = taken_max + orders_max, np.zeros(CLOCK_WORDS, np.int64)
-    clock[K_ROOM] = lanes * count * 2 * (orders_max + accounts) + count * fills + 16
+    clock[K_ROOM] = lanes * count * 3 * (orders_max + accounts) + count * fills + 16
     clock[K_UP_ROOM] = lanes * intents_max
     up = make_flight(INTENT, 4 * int(clock[K_UP_ROOM]))
     down = make_flight(UPDATE, 2 * int(clock[K_ROOM]))
@@ -168,7 +177,6 @@ def make_bottle(
     latency[:, 0, L_KIND] = RECORDED
     clock[K_DUE] = clock[K_LANES] = NEVER
     clock[K_STP] = STP_EXPIRE_TAKER
-    currencies = len(instruments.currencies)
     return Bottle(
         *market,
         *local,
@@ -199,10 +207,13 @@ def make_bottle(
         down_place=down.place, down_ring=down.ring, down_free=down.free, down_lane=down.lane,
         down_rows=down.rows,
         held=np.zeros((lanes, accounts, count), np.int64),
-        cash=np.zeros((lanes, accounts, currencies), np.int64),
+        cash=np.zeros((lanes, accounts, len(instruments.currencies)), np.int64),
         terms=np.zeros((count, TERM_WORDS), np.int64),
         pushed=np.zeros((lanes, count, 2)),
         resting=make_resting(),
+        stops=np.zeros((lanes, count, orders_max), SIM_ORDER),
+        stop_at=np.zeros((lanes, count, orders_max), np.int64),
+        stop_count=np.zeros((lanes, count), np.int64),
     )  # fmt: skip
 
 

@@ -43,6 +43,7 @@ from alephtx.core.words import (
     REDUCE_ONLY,
     REJECT,
     REJECTED,
+    STOP,
     TRADING,
 )
 from alephtx.sim.books import mark_of
@@ -52,13 +53,11 @@ from alephtx.sim.bottle import (
     I2,
     I3,
     INSTRUMENTS,
-    K_DUE,
     K_MARK_NS,
-    K_NOW,
-    K_TIMER,
     M_BAND,
     M_FILTERS,
     ODD_BLIND,
+    ODD_STOPS,
     ONE_ORDER,
     REACH_BEST,
     REACH_WORST,
@@ -87,6 +86,7 @@ from alephtx.sim.lane import (
 from alephtx.sim.margin import lacks_margin
 from alephtx.sim.matching import place, rest
 from alephtx.sim.state import FAR, WOULD_CROSS, Exchange, find, remove, side_index
+from alephtx.sim.stops import add_stop, cancel_stop, stop_at, take_stops_off, wake_venue
 
 E8 = 100_000_000
 
@@ -127,7 +127,7 @@ def _filtered(z: Rows, order: Rows) -> bool:
 
 
 @kernel
-def _refusal(z: Rows, j: Int, x: Exchange, order: Rows) -> int:
+def refusal(z: Rows, j: Int, x: Exchange, order: Rows) -> int:
     """Return why a venue refuses an order, 0 when it does not; caps what only reduces."""
     i, account = order[0]["instrument"], order[0]["account"]
     status = field(z, Z_STREAMS, I2)[i, T_STATUS]
@@ -166,7 +166,7 @@ def _place(z: Rows, j: Int, x: Exchange, order: Rows, intent: Rows) -> None:
     order[0]["resting"] = 0
     if order[0]["tif"] == GTD:
         order[0]["expires_ns"] = intent[0]["expires_ns"]
-    reason = _refusal(z, j, x, order)
+    reason = refusal(z, j, x, order)
     if reason != 0:
         say(z, j, order, REJECT, REJECTED, reason)
         return
@@ -176,15 +176,13 @@ def _place(z: Rows, j: Int, x: Exchange, order: Rows, intent: Rows) -> None:
     else:
         enter_order(z, j, x, order)
     if order[0]["whole"] < wanted:
-        _say_capped(z, j, order)
+        say_capped(z, j, order)
     if order[0]["resting"] != 0 and order[0]["expires_ns"] > 0:
-        clock = field(z, Z_CLOCK, I1)
-        clock[K_DUE] = min(clock[K_DUE], max(order[0]["expires_ns"], clock[K_NOW]))
-        clock[K_TIMER] = min(clock[K_TIMER], clock[K_DUE])
+        wake_venue(z, order[0]["expires_ns"])
 
 
 @kernel
-def _say_capped(z: Rows, j: Int, order: Rows) -> None:
+def say_capped(z: Rows, j: Int, order: Rows) -> None:
     """Report that an order that only reduces was made smaller; nothing of the rest stays open."""
     if order[0]["type"] != MARKET and order[0]["tif"] in (GTC, GTD):
         say_replaced(z, j, order)
@@ -198,7 +196,8 @@ def _amend(z: Rows, j: Int, x: Exchange, order: Rows, intent: Rows) -> None:
     order[0]["order_id"] = intent[0]["target_order_id"]
     s, k = find(x, i, order[0]["order_id"])
     if k < 0:
-        say(z, j, order, CANCEL_REJECT, 0, REASON_UNKNOWN_ORDER)
+        waits = blind & ODD_STOPS != 0 and stop_at(z, j, i, order[0]["order_id"]) >= 0
+        say(z, j, order, CANCEL_REJECT, 0, REASON_OTHER if waits else REASON_UNKNOWN_ORDER)
         return
     order[0] = x.orders[i, s, k]
     left, price = order[0]["qty"], order[0]["price"]
@@ -211,7 +210,7 @@ def _amend(z: Rows, j: Int, x: Exchange, order: Rows, intent: Rows) -> None:
         return
     x.orders[i, s, k]["qty"] = 0  # what it takes now is no burden to what it shall be
     asked = order[0]["qty"]
-    reason = _refusal(z, j, x, order)
+    reason = refusal(z, j, x, order)
     x.orders[i, s, k]["qty"] = left
     if reason != 0:
         say(z, j, order, CANCEL_REJECT, 0, reason)
@@ -241,7 +240,10 @@ def arrive_odd(z: Rows, j: Int, i: Int, intent: Rows) -> None:
     stream = field(z, Z_STREAMS, I2)[i]
     op = np.int64(intent[0]["op"])
     closed = stream[T_STATUS] == MAINTENANCE
-    if op == PLACE:
+    if op == PLACE and order[0]["type"] == STOP:
+        until: Int = intent[0]["expires_ns"] if order[0]["tif"] == GTD else 0
+        add_stop(z, j, order, intent[0]["trigger"], until)
+    elif op == PLACE:
         _place(z, j, x, order, intent)
     elif op == AMEND:
         _amend(z, j, x, order, intent)
@@ -249,9 +251,13 @@ def arrive_odd(z: Rows, j: Int, i: Int, intent: Rows) -> None:
         order[0]["order_id"] = intent[0]["target_order_id"]
         say(z, j, order, CANCEL_REJECT, 0, REASON_NOT_TRADING)
     elif op == CANCEL:
-        cancel_order(z, j, x, order, intent[0]["target_order_id"])
+        target: Int = intent[0]["target_order_id"]
+        if stream[T_ODD] & ODD_STOPS == 0 or not cancel_stop(z, j, i, target):
+            cancel_order(z, j, x, order, target)
     elif op == CANCEL_ALL and not closed:
-        take_all_off(z, j, i, order[0]["account"], CANCEL_ACK, CANCELED, 0)
+        account: Int = order[0]["account"]
+        take_all_off(z, j, i, account, CANCEL_ACK, CANCELED, 0)
+        take_stops_off(z, j, i, account, CANCEL_ACK, CANCELED, 0)
     note_reach(z, j, i)
     if stream[T_ODD] & ODD_BLIND != 0:
         hide_orders(z, i)

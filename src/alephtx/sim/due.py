@@ -1,4 +1,4 @@
-"""What a venue does at times of its own: funding, orders that expire, a look at margins."""
+"""What a venue does at times of its own: funding, triggered stops, expiry, a look at margins."""
 
 from alephtx.core.kernel import Int, kernel
 from alephtx.core.packed import field
@@ -12,6 +12,7 @@ from alephtx.sim.bottle import (
     K_NOW,
     LANE_ORDERS,
     ODD_BLIND,
+    ODD_STOPS,
     ONE_ORDER,
     T_FUND_AT,
     T_ODD,
@@ -27,6 +28,7 @@ from alephtx.sim.flight import NEVER
 from alephtx.sim.lane import exchange_of, note_reach, say
 from alephtx.sim.margin import look_at_margins, pay_funding
 from alephtx.sim.state import remove
+from alephtx.sim.triggers import act_on_stops
 
 
 @kernel
@@ -60,6 +62,8 @@ def venue_acts(z: Rows, now: Int) -> None:
         if streams[i, T_FUND_AT] > now:
             due = min(due, streams[i, T_FUND_AT])
         for j in range(field(z, Z_LIVE, I3).shape[0]):
+            if streams[i, T_ODD] & ODD_STOPS != 0:
+                due = min(due, act_on_stops(z, j, i, now))
             due = min(due, _expire(z, j, i, now))
         if streams[i, T_ODD] & ODD_BLIND != 0:
             hide_orders(z, i)

@@ -61,6 +61,7 @@ from alephtx.sim.bottle import (
 from alephtx.sim.lane import exchange_of, note_reach, say_fills, send_report, take_all_off
 from alephtx.sim.matching import place
 from alephtx.sim.state import STP_NONE, Exchange
+from alephtx.sim.stops import take_stops_off
 
 E8 = 100_000_000
 RATE_UNIT = 10**12
@@ -219,6 +220,7 @@ def _liquidate(z: Rows, j: Int, account: Int, currency: Int) -> None:
     for i in range(held.shape[0]):
         if instruments[i]["contract"] != SPOT and instruments[i]["settle"] == currency:
             take_all_off(z, j, i, account, CANCEL_ACK, CANCELED, REASON_OTHER)
+            take_stops_off(z, j, i, account, CANCEL_ACK, CANCELED, REASON_OTHER)
             note_reach(z, j, i)
             last = i
     for i in range(held.shape[0]):

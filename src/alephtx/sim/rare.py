@@ -39,6 +39,7 @@ from alephtx.sim.bottle import (
     K_TIMER,
     ODD_BLIND,
     ODD_STATUS,
+    ODD_STOPS,
     T_BASE,
     T_BID,
     T_FUND_AT,
@@ -67,6 +68,7 @@ from alephtx.sim.levels import NO_LEVEL, levels_qty, levels_worst
 from alephtx.sim.margin import pay_funding
 from alephtx.sim.queue import Q_ARRIVALS
 from alephtx.sim.state import Exchange
+from alephtx.sim.stops import note_mark, take_stops_off
 from alephtx.sim.told import note_image, tell_rare
 
 
@@ -107,6 +109,7 @@ def _says(z: Rows, i: Int, status: Int) -> None:
     if status == DELISTED:
         for j in range(field(z, Z_NEAR, I4).shape[3]):
             take_all_off(z, j, i, -1, EXPIRE, EXPIRED, REASON_NOT_TRADING)
+            take_stops_off(z, j, i, -1, EXPIRE, EXPIRED, REASON_NOT_TRADING)
             note_reach(z, j, i)
         if stream[T_ODD] & ODD_BLIND != 0:
             hide_orders(z, i)
@@ -142,6 +145,8 @@ def _rare(z: Rows, rows: Rows, i: Int, k: Int, ours: Int) -> None:
             _funding(z, i, ts, price, qty)
         elif kind == MARK:
             stream[T_MARK] = price
+            if stream[T_ODD] & ODD_STOPS != 0:
+                note_mark(z, i, price)
         if stream[T_HEARD] == 0 or stream[T_LAGGED] != 0:
             return
     if kind <= LIQUIDATION and kind != SEQ:

@@ -31,6 +31,7 @@ from alephtx.sim.bottle import (
     K_NOW,
     K_ROWS,
     ODD_BLIND,
+    ODD_STOPS,
     REACH_BEST,
     REACH_TAKEN,
     REACH_WORST,
@@ -86,6 +87,7 @@ from alephtx.sim.market import on_trade, settle_queues
 from alephtx.sim.queue import FIFO, Q_QUEUE
 from alephtx.sim.rare import local_rare_row, rare_row, requeue, top_in_gap
 from alephtx.sim.state import forget_taken, match_crossed, move_queue, side_index
+from alephtx.sim.stops import note_print
 from alephtx.sim.told import (
     local_stamp,
     log_next,
@@ -226,6 +228,8 @@ def _exchange_rows(z: Rows, rows: Rows, i: Int, before: Int, upto: Int) -> Int:
         elif kind == TRADE:
             if reach[1 - s, REACH_BEST] + key >= 0:
                 hits += _prints(z, i, price, qty, side)
+            if stream[T_ODD] & ODD_STOPS != 0:
+                hits += note_print(z, i, price)
             if tells and stream[T_TRADES] != 0:
                 stamp = stamp_of(z, i, ts, row["ts_recv"])
                 write_slot(z, i, ts, stamp, TRADE, flags, side, price, qty, 0, 0)

@@ -7,7 +7,19 @@ from alephtx.core.view import Needs
 COMPILED = True
 NEEDS = Needs(depth=0, timer_ns=1_000_000, trades=True)
 LINES, MOST = 24, 256
-FIELDS = ("at", "op", "type", "tif", "flags", "side", "price", "qty", "target", "expires_ns")
+FIELDS = (
+    "at",
+    "op",
+    "type",
+    "tif",
+    "flags",
+    "side",
+    "price",
+    "qty",
+    "target",
+    "expires_ns",
+    "trigger",
+)
 PARAMS = np.dtype([("count", "i8"), ("lines", "i8", (LINES, len(FIELDS)))])
 STATE = np.dtype([
     ("sent", "i8"), ("heard", "i8"), ("told", "i8"),
@@ -58,6 +70,7 @@ def on_timer(now, view, params, state, intents):
         intents[n]["op"], intents[n]["type"], intents[n]["tif"] = line[1], line[2], line[3]
         intents[n]["flags"], intents[n]["side"], intents[n]["price"] = line[4], line[5], line[6]
         intents[n]["qty"], intents[n]["tag"], intents[n]["expires_ns"] = line[7], k + 1, line[9]
+        intents[n]["trigger"] = line[10]
         if line[8] > 0:
             intents[n]["target_order_id"] = state[0]["ids"][line[8] - 1]
         n += 1
