@@ -170,13 +170,13 @@ async def test_pages_are_followed_to_their_end(world):
     pages = [
         says(row(words.FILL, 0, venue_order_id=70, trade_id=k, qty=1, price=100),
              controls=[["more", {"from_id": k + 1}, ""]])
-        for k in range(3)
+        for k in range(1, 4)
     ]  # fmt: skip
     world.wire.answers[What.FILLS_SINCE] = [*pages, says()]
     world.gateway.fetch_fills_soon(0)
     await world.until(lambda: len([k for k in world.kinds(1) if k == words.FILL]) == 3)
     asked = [r.body for r in world.wire.asked if r.what == What.FILLS_SINCE]
-    assert b'"from_id": 3' in asked[-1]
+    assert b'"from_id": 4' in asked[-1]
 
 
 async def test_pages_without_end_are_an_error_not_a_loop(world):

@@ -9,7 +9,12 @@ from alephtx.core import words
 from alephtx.core.clock import ManualClock
 from alephtx.core.identity import first_order_id
 from alephtx.execution.inbox import ORPHAN_NS, Inbox, LiveOrder
-from tests.execution.rows import fill, update
+from tests.execution import rows
+from tests.execution.rows import update
+
+
+def fill(*given, **fields):
+    return rows.fill(*given, **{"side": words.BUY, **fields})
 
 
 class Ring:
@@ -160,7 +165,7 @@ def test_acknowledged_order_lives_on_under_its_venues_id(inbox):
     inbox.live[5] = LiveOrder(5, 0, 1)
     inbox.accept(update(words.ACK, 5, venue_order_id=70, status=words.NEW))
     assert inbox.live[5].venue_order_id == 70
-    inbox.accept(update(words.FILL, 0, venue_order_id=70, status=words.FILLED))
+    inbox.accept(fill(1, 3, 0, venue_order_id=70, status=words.FILLED))
     assert inbox.live == {}
 
 
@@ -199,7 +204,7 @@ def test_every_fill_arrives_once_under_its_order_whatever_comes_first(events):
     inbox = Inbox(0, clock, ring)
     inbox.opened_ns = 1
     fills = []
-    for k, (is_fill, n) in enumerate([*events, *((False, n) for n in range(1, 5))]):
+    for k, (is_fill, n) in enumerate([*events, *((False, n) for n in range(1, 5))], 1):
         if is_fill:
             fills.append((k, n))
             inbox.accept(fill(k, 1, 0, venue_order_id=70 + n))
@@ -216,3 +221,20 @@ def test_blank_row_is_of_this_account(inbox, clock):
         (2, 5, 0), dtype=row[["account", "order_id", "instrument"]].dtype
     ))  # fmt: skip
     assert (row[0]["cum_qty"], row[0]["ts_recv"]) == (-1, clock.now())
+
+
+@pytest.mark.parametrize(
+    "spoilt", [{"price": 0}, {"qty": 0}, {"qty": -5}, {"side": 0}, {"trade_id": 0}]
+)
+def test_a_fill_that_can_be_none_is_asked_for_and_does_not_keep_the_true_one_out(
+    inbox, ring, spoilt
+):
+    asked = []
+    inbox.on_spoilt = lambda: asked.append(True)
+    good = {"order_id": 7, "trade_id": 31, "qty": 5, "price": 100, "side": words.BUY}
+    inbox.accept(update(words.FILL, **(good | spoilt)))
+    assert asked == [True]
+    assert ring.told() == []
+    inbox.accept(update(words.FILL, **good))
+    inbox.accept(update(words.FILL, **good))
+    assert ring.told() == [words.FILL]

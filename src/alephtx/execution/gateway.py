@@ -132,7 +132,7 @@ class Gateway:
         )
         self.outbox.on_sent, self.outbox.on_control = on_sent, self._control
         self.inbox.on_revived, self.inbox.on_foreign = self._cancel_stray, self._foreign_seen
-        self.inbox.engine = engine
+        self.inbox.engine, self.inbox.on_spoilt = engine, self._reread
         self.standing = Standing(account, self._standing_changed)
         self.on_audited: Callable[[], Awaitable[None]] = _nothing_more
         self.exclusive = exclusive

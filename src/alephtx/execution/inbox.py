@@ -32,6 +32,14 @@ FILLS_KEPT_MAX = 65_536
 PROOFS = (words.ACK, words.FILL, words.REPLACE_ACK, words.ORDER_STATE)
 
 
+def is_fill(row: Rows) -> bool:
+    """Say whether a FILL row can be one: the books would refuse it otherwise."""
+    fill = row[0]
+    return bool(
+        abs(int(fill["side"])) == 1 and fill["price"] > 0 and fill["qty"] > 0 and fill["trade_id"]
+    )
+
+
 class LiveOrder(msgspec.Struct):
     """An order that is not known to be over. sent_ns: 0 while it waits for its rate budget.
 
@@ -61,6 +69,7 @@ class Inbox:
     all the same is live again and handed to on_revived(order_id, instrument).
     explaining: it is being asked whether unclaimed fills are of orders given up; they wait for the
     answer. explained_ns: when the last such question that was answered began. on_orphans(): ask.
+    on_spoilt(): a fill came that can be none; ask for it.
     engine: our number, -1 where every order id counts as ours. on_foreign(text): a fill of somebody
     else's; it is passed on without an order, for the account's books.
     opened_ns: since when the ledger counts, 0 = not yet. What happened before is in the opening
@@ -75,6 +84,7 @@ class Inbox:
         self.by_venue_id: dict[int, int] = {}
         self.on_revived: Callable[[int, int], None] = lambda order_id, instrument: None
         self.on_foreign: Callable[[str], None] = lambda text: None
+        self.on_spoilt: Callable[[], None] = lambda: None
         self.engine = -1
         self.on_orphans: Callable[[], None] = lambda: None
         self.explaining = False
@@ -128,6 +138,11 @@ class Inbox:
         row["order_id"] = order_id
         if kind == words.FILL:
             if not self.opened_ns:
+                return
+            if not is_fill(row):
+                # Noted as told, it would keep out the true one, which the venue is asked for.
+                log.warning("fill_not_understood", account=self.account, venue_order_id=venue_id)
+                self.on_spoilt()
                 return
             if (int(row[0]["instrument"]), int(row[0]["trade_id"])) in self._passed_on:
                 return
