@@ -19,6 +19,7 @@ from alephtx.lab.store import Store
 from alephtx.lab.trial import Outcome, Task, open_window, span_of
 
 MANY = "[space.strategies.maker]\nhalf = { from = 0.5, to = 3.0, count = 6 }"
+MORE = MANY.replace("count = 6", "count = 30")
 SLOW = """
 import os, time
 from bench.lib.common_maker import *
@@ -59,7 +60,7 @@ def until(holds, seconds=100):
     ("number", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)]
 )
 def test_a_sweep_that_was_stopped_goes_on_where_it_was(lab, number, code):
-    path = lab("lanes = 1\n", MANY)
+    path = lab("lanes = 1\n", MORE)
     going = start(path)
     until(lambda: len(results(path)) >= 1 or going.poll() is not None)
     going.send_signal(number)
@@ -67,14 +68,14 @@ def test_a_sweep_that_was_stopped_goes_on_where_it_was(lab, number, code):
     assert going.returncode == code, said
     assert ("--resume goes on" in said) == (number == signal.SIGINT)
     kept = results(path)
-    assert 1 <= len(kept) < 6
+    assert 1 <= len(kept) < 30
     going = start(path, "--resume", "--json")
     told = json.loads(going.communicate(timeout=100)[0])
-    assert (told["kept"], told["ran"]) == (len(kept), 6 - len(kept))
+    assert (told["kept"], told["ran"]) == (len(kept), 30 - len(kept))
     after = results(path)
     assert after[: len(kept)] == kept
-    assert len(after) == len(set(after)) == 6
-    assert len({row["id"] for row in told["whole"]["rows"]}) == 6
+    assert len(after) == len(set(after)) == 30
+    assert len({row["id"] for row in told["whole"]["rows"]}) == 30
 
 
 def test_a_full_disk_says_so_and_keeps_what_is_whole(lab):

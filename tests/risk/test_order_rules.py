@@ -48,7 +48,8 @@ def test_of_all_shapes_those_that_mean_something_pass():
         rests = tif in (w.GTC, w.GTD) and kind == w.LIMIT
         known = kind in (w.LIMIT, w.MARKET) and tif in (w.GTC, w.IOC, w.FOK, w.GTD)
         good = known and (rests or not flags & w.POST_ONLY)
-        assert verdict(world, row) == ((w.PASS, "") if good else (w.DENY_TICK, "shape"))
+        denied = w.DENY_ORDER_TYPE if kind == w.STOP else w.DENY_TICK
+        assert verdict(world, row) == ((w.PASS, "") if good else (denied, "shape"))
 
 
 def test_open_orders_count_places_of_the_batch_that_passed_and_nothing_else():

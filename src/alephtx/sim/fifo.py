@@ -30,6 +30,7 @@ from alephtx.sim.bottle import (
     REACH_BEST,
     REACH_TAKEN,
     T_CHANGED,
+    T_CHANGED_HERE,
     T_IMAGE,
     T_IMAGES,
     Z_BITS,
@@ -195,7 +196,7 @@ def local_fifo_row(
 ) -> None:  # fmt: skip
     """Let an ORDER_... row change our late copy of a book."""
     s = 0 if side > 0 else 1
-    field(z, Z_STREAMS, I2)[i, T_CHANGED] = 1
+    field(z, Z_STREAMS, I2)[i, T_CHANGED_HERE] = 1
     _change(z, 1, i, kind, order_id, s, (1 - 2 * s) * price, qty)
 
 
