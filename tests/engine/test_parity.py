@@ -44,7 +44,6 @@ def by_cause(found, cause):
     return [one for one in found.differences if one.cause == cause]
 
 
-@pytest.mark.kernel
 def test_the_reference_session_is_explained_whole(capsys):
     assert main(["diff", str(GOLDEN), "--json"]) == OK
     said = json.loads(capsys.readouterr().out)
@@ -58,7 +57,6 @@ def test_the_reference_session_is_explained_whole(capsys):
     assert abs(gain["session"] - gain["replay"]) < abs(gain["session"]) / 4
 
 
-@pytest.mark.kernel
 def test_the_session_is_read_as_it_was(session):
     summary = json.loads((GOLDEN / "summary.json").read_text())
     assert len(session.story.fills) == summary["fills"]
@@ -69,7 +67,6 @@ def test_the_session_is_read_as_it_was(session):
     assert session.started_ns < session.intents["ts_intent"][0] < session.ended_ns
 
 
-@pytest.mark.kernel
 def test_a_hole_in_the_recording_is_missing_data(session, monkeypatch):
     """A second of prints and changes is gone: fills in it have nothing to come from."""
     (rows,) = session.tapes
@@ -82,7 +79,6 @@ def test_a_hole_in_the_recording_is_missing_data(session, monkeypatch):
     assert all(abs(one.ts - busy) < 3 * SECOND for one in missing if one.fills[0])
 
 
-@pytest.mark.kernel
 def test_another_fee_is_found_to_the_unit(session, monkeypatch):
     for fill in session.story.fills:
         assert fill.fee_currency == 2
@@ -97,7 +93,6 @@ def test_another_fee_is_found_to_the_unit(session, monkeypatch):
     assert amounts[1] - amounts[0] == Decimal(5 * len(fills)).scaleb(-8)
 
 
-@pytest.mark.kernel
 def test_a_strategy_that_was_another_one_is_not_explained(session, monkeypatch):
     """Other params than the config's: no latency makes the replay decide like that."""
     plan = session.config.strategies["mm_btc"]
@@ -109,7 +104,6 @@ def test_a_strategy_that_was_another_one_is_not_explained(session, monkeypatch):
     assert len(by_cause(found, "unexplained")) > 20
 
 
-@pytest.mark.kernel
 def test_a_fill_of_a_persons_order_is_the_operators(session, monkeypatch):
     strange = msgspec.structs.replace(session.story.fills[3], order_id=4_242, trade_id=9_999_999)
     story = session.story
@@ -123,7 +117,6 @@ def test_a_fill_of_a_persons_order_is_the_operators(session, monkeypatch):
     assert one.fills == (1, 0)
 
 
-@pytest.mark.kernel
 def test_time_out_of_touch_is_the_operators(session, monkeypatch):
     """While the private link was down nothing could be sent: the replay goes on."""
     middle = (session.started_ns + session.ended_ns) // 2

@@ -82,7 +82,6 @@ def test_the_schema_names_the_columns():
     assert SignalName.__args__ == NAMES
 
 
-@pytest.mark.kernel
 @pytest.mark.parametrize("name", MODULES)
 def test_a_line_is_what_the_signal_says_at_the_end_of_its_second(kept, by_hand, name):
     wanted = by_hand[name]
@@ -94,7 +93,6 @@ def test_a_line_is_what_the_signal_says_at_the_end_of_its_second(kept, by_hand, 
     assert np.isfinite([a for a, _ in both]).sum() > 20
 
 
-@pytest.mark.kernel
 def test_what_comes_later_changes_no_line(market, kept):
     rows, table = market
     other = rows.copy()
@@ -108,7 +106,6 @@ def test_what_comes_later_changes_no_line(market, kept):
         assert np.array_equal(kept[name][before], again[name][before], equal_nan=True)
 
 
-@pytest.mark.kernel
 def test_a_later_feed_moves_the_lines(market):
     rows, table = market
     late = record_signals(table, [Tape(rows)], Venue(feed=Delay(ns=10**9)), ("vamp",))[0]
