@@ -50,3 +50,20 @@ def test_a_stop_is_valued_at_its_trigger(world):
         w.DENY_NOTIONAL, "notional",
     )  # fmt: skip
     assert verdict(world, place(PERP, qty=1_960, trigger=510_000, **STOP)) == (w.PASS, "")
+
+
+def test_a_trigger_beyond_the_instruments_prices_is_off_its_grid(world):
+    world.gate.market[PERP, lim.STOPS] = 1
+    row = world.view.instruments[PERP]
+    row["price_min"], row["price_max"] = 400_000, 600_000
+    limit = {"type": w.STOP, "price": 500_000}
+    for trigger in (399_999, 600_001):
+        for kind in (STOP, limit):
+            assert verdict(world, place(PERP, trigger=trigger, **kind)) == (w.DENY_TICK, "grid")
+    assert verdict(world, place(PERP, trigger=600_000, **STOP)) == (w.PASS, "")
+
+
+def test_a_stop_is_not_amended(world):
+    world.gate.market[PERP, lim.STOPS] = 1
+    amend = place(PERP, op=w.AMEND, target_order_id=77, trigger=510_000, **STOP)
+    assert verdict(world, amend) == (w.DENY_ORDER_TYPE, "shape")

@@ -25,9 +25,7 @@ def check_band(intents: Rows, k: Int, view: View, gate: GateState) -> int:
     if intents[k]["type"] == STOP:
         if price == 0:
             return PASS
-        twice = 2 * intents[k]["trigger"]
-        if twice >= NO_LIMIT:
-            return DENY_OVERFLOW
+        twice = 2 * intents[k]["trigger"]  # on the grid, so below MAX_VALUE
     away = mul_div_checked(abs(2 * price - twice), 10_000, twice, CEIL)
     if away == OVERFLOW:
         return DENY_OVERFLOW
