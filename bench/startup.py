@@ -1,4 +1,4 @@
-"""Starts: the command line, a try, a whole demo to its first order.
+"""Starts: the command line, a try, a backtest to its first line, a whole demo to its first order.
 
 Warm, as every start but the first of a version is; `--cold` also compiles every kernel into an
 empty cache, two processes at a time. Seconds of wall time, of which the demo waits 2.5 on
@@ -25,6 +25,7 @@ from alephtx.matrix.journal import INTENT as KIND
 from alephtx.matrix.journal import read
 
 DEMO_SECONDS = "8"
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 
 def seconds_of(*command: str, **environment: str) -> float:
@@ -33,6 +34,24 @@ def seconds_of(*command: str, **environment: str) -> float:
     subprocess.run([sys.executable, "-m", *command], env={**os.environ, **environment},
                    check=True, capture_output=True)  # fmt: skip
     return time.perf_counter() - begun
+
+
+def first_line() -> float:
+    """Return how long the example `grid` takes as a backtest until it says what it came to."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "config.toml"
+        text = (EXAMPLES / "grid" / "config.toml").read_text()
+        config.write_text(text.replace("../data/", f"{EXAMPLES / 'data'}/"))
+        begun = time.perf_counter()
+        command = [sys.executable, "-m", "alephtx.cli", "backtest", str(config), "--no-report"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            said = process.stdout.readline()
+            took = time.perf_counter() - begun
+            process.communicate()
+    if "fills" not in said or process.returncode:
+        sys.exit(f"the backtest failed: {said}")
+    return took
 
 
 def demo() -> dict[str, float]:
@@ -95,6 +114,7 @@ def main() -> None:
             "--instrument", "binance_usdm:BTC-USDT-PERP", "--seconds", "10",
         ),
     }  # fmt: skip
+    ways["alephtx backtest, to its first line"] = first_line
     figures = interleave(ways, rounds) | demo()
     if given.cold:
         figures |= cold()

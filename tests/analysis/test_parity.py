@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -231,3 +232,13 @@ def test_nothing_is_left_over(ours, was, told, theirs, own, broken):
     fills, pnl = explained(found, len(was) + len(own))
     assert pnl <= 1
     assert (fills == pnl == 1) or any(one.cause == "unexplained" for one in found)
+
+
+def test_a_share_of_one_currency_hides_nothing_of_another():
+    taker = fill(1, liquidity=words.TAKER)
+    (open_one,) = venue(side([order(1)], taker), side([order(1)], fill(1, price=98)), Market())
+    assert open_one.cause == "unexplained"
+    assert open_one.amount != 0
+    (paid,) = fee_differences(side([order(2)], fill(2, fee=10**6)), Valued(), ["", "USDT"])
+    other = msgspec.structs.replace(paid, currency="BTC")
+    assert explained([open_one, other], 4) == (0.5, 0.0)

@@ -142,6 +142,7 @@ def test_schema_names_the_models_that_the_simulation_has():
         ('cancel = { kind = "table", points_ns = [[2, 1], [2, 1]] }', "cancel.points_ns", "rise"),
         ('cancel = { kind = "table", points_ns = [[2, -1]] }', "cancel.points_ns", "below zero"),
         ('signals = ["vmap"]', "signals[0]", "vmap"),
+        ("signals = []", "signals", "length"),
         ('signals = "vamp"', "signals", "expected"),
         ("venues = 5", "venues", "expected"),
         ("venues.binance_spt = {}", "venues.binance_spt", "did you mean binance_spot?"),

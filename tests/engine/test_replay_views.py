@@ -77,7 +77,7 @@ def heard_by_hand(rows, i=0, shift=0):
             bid, bid_qty, ask, ask_qty = book.levels(1)
             changed, sent = False, int(row["ts_event"])
             same = touch == [bid, bid_qty, ask, ask_qty]
-            if not same or sent - since >= words.RETOLD_NS:
+            if not same or abs(sent - since) >= words.RETOLD_NS:
                 touch, since = [bid, bid_qty, ask, ask_qty], sent
                 told.append([i, words.DELTA if same else words.TOP, at, bid, bid_qty, *touch])
     return told

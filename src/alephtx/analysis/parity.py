@@ -413,12 +413,20 @@ def causes_of(differences: Iterable[Difference]) -> dict[str, Cause]:
 
 
 def explained(differences: Sequence[Difference], fills: int) -> tuple[float, float]:
-    """Return the shares of fills and of P&L difference that have a cause. fills: of both sides."""
-    open_ones = [one for one in differences if one.cause == "unexplained"]
-    unknown = sum(sum(one.fills) for one in open_ones)
-    whole = sum(abs(one.amount) for one in differences)
-    rest = sum(abs(one.amount) for one in open_ones)
-    return (1.0 - unknown / fills if fills else 1.0), float(1 - rest / whole) if whole else 1.0
+    """Return the shares of fills and of P&L difference that have a cause. fills: of both sides.
+
+    Of P&L the least share of any currency: amounts of two add up to nothing.
+    """
+    whole: Money = defaultdict(Decimal)
+    rest: Money = defaultdict(Decimal)
+    unknown = 0
+    for one in differences:
+        whole[one.currency] += abs(one.amount)
+        if one.cause == "unexplained":
+            rest[one.currency] += abs(one.amount)
+            unknown += sum(one.fills)
+    shares = [float(1 - rest[name] / total) for name, total in whole.items() if total]
+    return (1.0 - unknown / fills if fills else 1.0), min(shares, default=1.0)
 
 
 def _order(order: OrderLine) -> str:

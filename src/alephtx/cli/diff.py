@@ -3,12 +3,15 @@
 import argparse
 import sys
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
+
+from alephtx.core.backtest_schema import QueueModel
 
 if TYPE_CHECKING:
     from alephtx.engine.parity.compare import Parity
 
-QUEUES = ("risk_averse", "power", "power_2", "power_3", "log", "log_2", "trades_only")
+QUEUES = [name for name in get_args(QueueModel) if name != "fifo"]
+"""Those that levels can tell: no feed of ours brings single orders."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -94,7 +94,7 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True):
     depth_growth: Decimal = Decimal(1)
     impact_ticks: Decimal | None = None
     impact_decay_ns: Annotated[int, Meta(ge=1, le=10**15)] = 10**9
-    signals: tuple[SignalName, ...] = ("microprice",)
+    signals: Annotated[tuple[SignalName, ...], Meta(min_length=1)] = ("microprice",)
 
 
 def moment_ns(text: str) -> int:

@@ -270,8 +270,7 @@ def stored_entry(function: Any, arguments: tuple[Any, ...]) -> Any:
         return None
     if (function, shape) not in _entries:
         path = stored.place(function.directory, function.py_func, "python", shape)
-        space = function.py_func.__globals__
-        _entries[function, shape] = stored.callable_at(path, space)
+        _entries[function, shape] = stored.callable_at(path, function.py_func)
     return _entries[function, shape]
 
 

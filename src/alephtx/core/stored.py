@@ -15,6 +15,7 @@ import importlib.machinery
 import importlib.util
 import os
 import struct
+import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -24,7 +25,7 @@ import msgspec
 import numpy as np
 from llvmlite import binding as llvm
 
-MAGIC = b"ALEPHTX-CODE-1\n"
+MAGIC = b"ALEPHTX-CODE-2\n"
 FOLDER = "entries"
 """Where below a source's cache directory they lie."""
 
@@ -39,13 +40,11 @@ _HOMES = ("_helperlib", "_dynfunc")
 class Header(msgspec.Struct, frozen=True):
     """symbol: the entry. environment: where its own environment's address is written.
 
-    module, name: the function's. needs: names that others define.
+    needs: names that others define.
     """
 
     symbol: str
     environment: str
-    module: str
-    name: str
     needs: list[str]
 
 
@@ -135,9 +134,7 @@ def keep(path: Path, function: Any, symbol: str, environment: str, code: bytes) 
     if any(name.startswith(ENVIRONMENT) for name in found.used - {environment}):
         return
     needs = sorted(found.undefined)
-    front = msgspec.json.encode(
-        Header(symbol, environment, function.__module__, function.__name__, needs)
-    )
+    front = msgspec.json.encode(Header(symbol, environment, needs))
     payload = struct.pack("<I", len(front)) + front + code
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(f".{os.getpid()}.part")
@@ -224,16 +221,19 @@ def address_at(path: Path, space: dict[str, Any]) -> tuple[int, Any] | None:
     return found and (found[0], found[2])
 
 
-def callable_at(path: Path, space: dict[str, Any]) -> Any:
-    """Return an entry that Python calls, as Numba would make it; None where it cannot be loaded."""
-    found, libraries = _load(path, space), _libraries()
-    if found is None or libraries is None:
+def callable_at(path: Path, function: Any) -> Any:
+    """Return a function's entry that Python calls, as Numba would make it; None without one.
+
+    The module is the function's own: whoever left the file may have known it by another name.
+    """
+    found, libraries = _load(path, function.__globals__), _libraries()
+    module = sys.modules.get(function.__module__)
+    if found is None or libraries is None or module is None:
         return None
-    address, header, environment = found
-    module = importlib.import_module(header.module)
-    doc = f"compiled wrapper for {header.name!r}"
+    address, _, environment = found
+    doc = f"compiled wrapper for {function.__name__!r}"
     make = libraries["_dynfunc"].make_function
-    return make(module, header.name, doc, address, environment, ())
+    return make(module, function.__name__, doc, address, environment, ())
 
 
 def _load(path: Path, space: dict[str, Any]) -> tuple[int, Header, Any] | None:

@@ -214,7 +214,8 @@ def stands(x: Rows) -> bool:
         return False
     if (top[instrument]["aux"] ^ (aux >> 40)) & UNTRADEABLE_MASK != 0:
         return False
-    return bool(slot[0]["ts_event"] - top[instrument]["ts_event"] < RETOLD_NS)
+    # A clock that was set back must not keep a touch from being told until it has caught up.
+    return bool(abs(slot[0]["ts_event"] - top[instrument]["ts_event"]) < RETOLD_NS)
 
 
 @kernel

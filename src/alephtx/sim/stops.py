@@ -3,7 +3,7 @@
 A stop is an order with a trigger. It waits until the venue has seen a trade, or a mark where
 `Venue.stop_trigger` says so, at or beyond it: a buy at or above, a sell at or below. Nothing of it
 is in the book, nothing is asked for it: margin, position and filters are looked at when it
-triggers, as Binance does since 2025-12. What would trigger at once is refused (WOULD_TRIGGER,
+triggers. What would trigger at once is refused (WOULD_TRIGGER,
 Binance -2021). It cannot be amended. Behind a gap and while there is no trading nothing triggers.
 
 A row of the market only notes which stops are triggered. They enter the book in `sim.triggers`

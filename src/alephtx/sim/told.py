@@ -108,7 +108,7 @@ def tell_touch(z: Rows, levels: Levels, i: Int, ts_event: Int, ts_recv: Int) -> 
             return
         same = False
         _recovered(z, i, ts_event, ts_recv)
-    if same and stream[T_DEEP] == 0 and ts_event - stream[T_TOLD] < RETOLD_NS:
+    if same and stream[T_DEEP] == 0 and abs(ts_event - stream[T_TOLD]) < RETOLD_NS:
         return
     stream[T_TOLD] = ts_event
     stream[T_BID], stream[T_BID_QTY], stream[T_ASK], stream[T_ASK_QTY] = bid, bid_qty, ask, ask_qty
