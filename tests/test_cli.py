@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 def alephtx(*arguments, folder=ROOT, **environment):
     return subprocess.run(
         [sys.executable, "-m", "alephtx.cli", *arguments],
-        cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, timeout=100,
+        cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, timeout=300,
         check=False,
     )  # fmt: skip
 
@@ -183,7 +183,7 @@ def test_reader_that_goes_away_is_no_bug(tmp_path):
     os.close(reading)
     result = subprocess.run(
         [sys.executable, "-m", "alephtx.cli", "version"],
-        stdout=writing, stderr=subprocess.PIPE, text=True, timeout=100, check=False,
+        stdout=writing, stderr=subprocess.PIPE, text=True, timeout=300, check=False,
     )  # fmt: skip
     os.close(writing)
     assert (result.returncode, result.stderr) == (cli.OUTPUT_CLOSED, "")

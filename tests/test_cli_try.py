@@ -31,7 +31,7 @@ def tried(file, *options, **environment):
     result = subprocess.run(
         [sys.executable, "-m", "alephtx.cli", "try", file.name, *options, "--json"],
         cwd=file.parent, env={**os.environ, **environment}, capture_output=True, text=True,
-        timeout=100, check=False,
+        timeout=300, check=False,
     )  # fmt: skip
     assert result.returncode == OK, result.stderr
     return json.loads(result.stdout)

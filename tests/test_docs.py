@@ -30,6 +30,9 @@ LANGUAGES = {"console", "console run", "python", "python sketch", "toml", "json"
 TABLES = {"node", "matrix", "risk", "venues", "accounts", "strategies", "backtest"}
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!!)\[[^\]\n]+\]\(([^)\s]+)\)|!\[[^\]\n]*\]\(([^)\s]+)\)")
+PATIENCE = 300
+"""Seconds a block may take: a replay compiled beside the rest of the suite takes a hundred."""
+
 ELSEWHERE = ("git", "cd", "cp", "export", "chmod", "python", "python3", "apt", "sudo", "printf")
 
 
@@ -96,7 +99,7 @@ def test_console_block_prints_what_it_shows(block, tmp_path):
     for part in shown:
         command, _, expected = part.partition("\n")
         result = subprocess.run(
-            command.replace(".venv/bin/", ""), shell=True, cwd=tmp_path, text=True, timeout=100,
+            command.replace(".venv/bin/", ""), shell=True, cwd=tmp_path, text=True, timeout=PATIENCE,
             env={**os.environ, "PATH": path}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             check=False,
         )  # fmt: skip
@@ -108,7 +111,7 @@ def test_console_block_prints_what_it_shows(block, tmp_path):
 def test_python_block_runs(block, tmp_path):
     (tmp_path / "config.example.toml").write_text((ROOT / "config.example.toml").read_text())
     result = subprocess.run(
-        [sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, timeout=100,
+        [sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE,
         check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr

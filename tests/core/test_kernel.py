@@ -67,7 +67,7 @@ def start(river, program=ASK, **environment):
 
 
 def finish(process):
-    output, errors = process.communicate(timeout=100)
+    output, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     return {**json.loads(output.splitlines()[-1]), "errors": errors}
 
@@ -126,7 +126,7 @@ except ValueError as error:
 """
     for _ in ("cold", "warm"):
         process = start(river, program)
-        output, errors = process.communicate(timeout=100)
+        output, errors = process.communicate(timeout=300)
         assert (output.splitlines(), errors) == (["scaling 0", "scaling 1", "too big"], "")
 
 

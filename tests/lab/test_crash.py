@@ -70,7 +70,7 @@ def test_a_sweep_that_was_stopped_goes_on_where_it_was(lab, number, code):
     kept = results(path)
     assert 1 <= len(kept) < 30
     going = start(path, "--resume", "--json")
-    told = json.loads(going.communicate(timeout=100)[0])
+    told = json.loads(going.communicate(timeout=300)[0])
     assert (told["kept"], told["ran"]) == (len(kept), 30 - len(kept))
     after = results(path)
     assert after[: len(kept)] == kept
@@ -82,7 +82,7 @@ def test_a_full_disk_says_so_and_keeps_what_is_whole(lab):
     path = lab("lanes = 2\n", MANY)
     limit = 1_500  # an outcome or two
     going = start(path, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, -1)))
-    said = going.communicate(timeout=100)[1]
+    said = going.communicate(timeout=300)[1]
     assert going.returncode == 3, said
     assert "results.jsonl: File too large" in said
     with Store(path.parent / "runs" / "sweeps" / "one") as store:
