@@ -99,8 +99,8 @@ def test_console_block_prints_what_it_shows(block, tmp_path):
     for part in shown:
         command, _, expected = part.partition("\n")
         result = subprocess.run(
-            command.replace(".venv/bin/", ""), shell=True, cwd=tmp_path, text=True, timeout=PATIENCE,
-            env={**os.environ, "PATH": path}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            command.replace(".venv/bin/", ""), shell=True, cwd=tmp_path, text=True,
+            timeout=PATIENCE, env={**os.environ, "PATH": path}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             check=False,
         )  # fmt: skip
         pattern = re.escape(expected.strip()).replace(r"\.\.\.", ".*?")
@@ -111,8 +111,8 @@ def test_console_block_prints_what_it_shows(block, tmp_path):
 def test_python_block_runs(block, tmp_path):
     (tmp_path / "config.example.toml").write_text((ROOT / "config.example.toml").read_text())
     result = subprocess.run(
-        [sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE,
-        check=False,
+        [sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True,
+        timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
 

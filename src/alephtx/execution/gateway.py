@@ -23,6 +23,7 @@ from alephtx.core.errors import VenueError
 from alephtx.core.log import logger
 from alephtx.core.ports import Balance, Codec, Control, Holding, Link, Request, Rows, What
 from alephtx.execution.inbox import Inbox, LiveOrder
+from alephtx.execution.lookout import Lookout
 from alephtx.execution.outbox import Outbox
 from alephtx.execution.resync import Truth
 from alephtx.execution.standing import FOR_A_PERSON, FORCED, FOREIGN, Standing
@@ -130,6 +131,7 @@ class Gateway:
         self.outbox = Outbox(
             account, codec, wire, self.clock_watch, clock, self.inbox, self.truth, self._spawn
         )
+        self.lookout = Lookout(self.truth, self.inbox, clock, self._spawn)
         self.outbox.on_sent, self.outbox.on_control = on_sent, self._control
         self.inbox.on_revived, self.inbox.on_foreign = self._cancel_stray, self._foreign_seen
         self.inbox.engine, self.inbox.on_spoilt = engine, self._reread
@@ -430,6 +432,8 @@ class Gateway:
             if now >= self._audit_due_ns and not self._in_resync and not auditing:
                 self._audit_due_ns = now + AUDIT_NS
                 self._audit_task = self._spawn(self._audit())
+            if not self._in_resync and not auditing:
+                self.lookout.sweep()
             unconfirmed = self._confirmations > 0 and "private" in self._links_up
             if unconfirmed and now - self._up_ns > CONFIRM_NS:
                 self._up_ns = now

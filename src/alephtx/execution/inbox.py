@@ -46,7 +46,7 @@ class LiveOrder(msgspec.Struct):
     doubt: it is being asked for. withdrawn: cancelled before it was sent, so it never will be.
     heard_ns: when the venue last said that it is there. taken_back: the venue did not know it and
     was sent a cancel, in case it is late. refusals: of its cancels so far; cancel_at_ns: monotonic
-    time before which the next one stays with us.
+    time before which the next one stays with us. filled: lots in the fills passed on by this run.
     """
 
     order_id: int
@@ -60,6 +60,7 @@ class LiveOrder(msgspec.Struct):
     taken_back: bool = False
     refusals: int = 0
     cancel_at_ns: int = 0
+    filled: int = 0
 
 
 class Inbox:
@@ -211,6 +212,8 @@ class Inbox:
         if order is None:
             return
         order.venue_order_id = venue_id or order.venue_order_id
+        if row[0]["kind"] == words.FILL:
+            order.filled += int(row[0]["qty"])
         if row[0]["kind"] in PROOFS:
             order.heard_ns = self.clock.now()
         if row[0]["status"] in words.TERMINAL or row[0]["kind"] in ENDING:

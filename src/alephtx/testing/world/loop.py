@@ -49,6 +49,7 @@ class WorldLoop(asyncio.SelectorEventLoop):
     """
 
     _ready: deque[asyncio.Handle]
+    running: asyncio.Handle
 
     def __init__(self) -> None:
         super().__init__(_NoSelector())
@@ -83,12 +84,17 @@ class WorldLoop(asyncio.SelectorEventLoop):
         for _ in range(len(ready)):
             handle = ready.popleft()
             if not handle.cancelled():
+                self.running = handle
                 handle._run()  # noqa: SLF001 - as asyncio's own loop does
         self.turns += 1
         self.after_turn()
 
     def _write_to_self(self) -> None:
         """Nobody sleeps in a selector, so nobody has to be woken."""
+
+    def run_again(self, handles: list[asyncio.Handle]) -> None:
+        """Put callbacks at the end of the queue; of a stopped process, which goes on."""
+        self._ready.extend(handles)
 
     # -- processes -------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from alephtx.engine.limit_commands import LimitDesk
 from alephtx.engine.rundir import RunDirectory
 from alephtx.execution.gateway import Gateway
 from alephtx.execution.inbox import Inbox
+from alephtx.execution.lookout import Lookout
 from alephtx.execution.outbox import Outbox
 from alephtx.execution.resync import Truth
 from alephtx.execution.standing import Standing
@@ -271,3 +272,9 @@ def cancel_in_a_rage() -> Any:
         return at_once
 
     return _instead(Outbox, "_may_cancel", make)
+
+
+@mutant
+def look_at_nothing() -> Any:
+    """An order that rests is not asked for, however long nothing is heard of it."""
+    return _instead(Lookout, "sweep", lambda _: lambda self: None)

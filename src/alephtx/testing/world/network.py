@@ -12,11 +12,25 @@ import random
 import socket
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, cast
 
 MS = 1_000_000
 FIRST_PORT = 20_000
 PIECE = 64 << 10
+
+
+class HoldingLoop(Protocol):
+    """A loop that says which callback runs, and takes back what did not."""
+
+    running: asyncio.Handle
+
+    def run_again(self, handles: list[asyncio.Handle]) -> None:
+        """Let callbacks have their turn once more; one that is cancelled before it has none."""
+        ...
+
+
+def _loop() -> HoldingLoop:
+    return cast("HoldingLoop", asyncio.get_running_loop())
 
 
 class Process:
@@ -26,7 +40,7 @@ class Process:
         self.name = name
         self.alive = True
         self.transports: dict[MemoryTransport, None] = {}  # in order: a set has none to rely on
-        self._held: list[tuple[Callable[..., Any], Any, contextvars.Context]] | None = None
+        self._held: list[asyncio.Handle] | None = None
 
     @property
     def stopped(self) -> bool:
@@ -36,7 +50,7 @@ class Process:
     def run(self, callback: Callable[..., Any], *args: Any) -> None:
         """Run a callback of this process if it lives, later if it is stopped."""
         if self._held is not None:
-            self._held.append((callback, args, contextvars.copy_context()))
+            self._held.append(_loop().running)
         elif self.alive:
             callback(*args)
 
@@ -47,9 +61,8 @@ class Process:
     def go_on(self) -> None:
         """Do as SIGCONT does."""
         held, self._held = self._held or [], None
-        for callback, args, context in held:
-            if self.alive:
-                asyncio.get_running_loop().call_soon(callback, *args, context=context)
+        if held:
+            _loop().run_again(held)
 
     def kill(self) -> None:
         """End it at once: nothing of it runs again, its connections are reset."""
