@@ -100,8 +100,8 @@ def test_console_block_prints_what_it_shows(block, tmp_path):
         command, _, expected = part.partition("\n")
         result = subprocess.run(
             command.replace(".venv/bin/", ""), shell=True, cwd=tmp_path, text=True,
-            timeout=PATIENCE, env={**os.environ, "PATH": path}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            check=False,
+            timeout=PATIENCE, env={**os.environ, "PATH": path},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
         )  # fmt: skip
         pattern = re.escape(expected.strip()).replace(r"\.\.\.", ".*?")
         assert re.fullmatch(pattern, result.stdout.strip(), re.DOTALL), result.stdout
