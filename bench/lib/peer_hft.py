@@ -24,7 +24,7 @@ from peer_rows import LOT, TICK, events_of
 
 
 def build(events):
-    """Return a fresh back-test of its fastest kind."""
+    """Return a fresh back-test of its fastest kind. events: an array, or the path of a .npz."""
     asset = (
         BacktestAsset().data(events).linear_asset(1.0).constant_order_latency(5_000_000, 5_000_000)
         .risk_adverse_queue_model().no_partial_fill_exchange()
@@ -122,7 +122,9 @@ def main():
     few = events[:3_000].copy()
     run_maker(few)
     run_replay(few)
-    sys.stdout.write(json.dumps({"ready": f"hftbacktest {hb.__version__}"}) + "\n")
+    sys.stdout.write(
+        json.dumps({"ready": f"hftbacktest {hb.__version__}", "rows": len(events)}) + "\n"
+    )
     sys.stdout.flush()
     for line in sys.stdin:
         seconds, told = answer(events, line.split())
@@ -130,4 +132,5 @@ def main():
         sys.stdout.flush()
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -30,6 +30,17 @@ def machine() -> str:
     return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
+def peak_mib() -> float:
+    """Return the most memory this process has held, in MiB; 0 where Linux does not say.
+
+    Not getrusage's: that begins with what the parent held.
+    """
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    held = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+    return int(held[0]) / 1024 if held else 0.0
+
+
 def options(description: str) -> argparse.ArgumentParser:
     """Return the parser that all benches share."""
     parser = argparse.ArgumentParser(description=description)
