@@ -78,6 +78,10 @@ def pause() -> None:
     """Tell the core that this is a spin loop."""
 
 
+def stay_apart() -> None:
+    """Keep the kernel that says this a function of its own: its loop needs the registers."""
+
+
 def monotonic_ns() -> int:
     """Read CLOCK_MONOTONIC; 22 ns."""
     return time.monotonic_ns()
@@ -120,5 +124,6 @@ if JIT:
     fence_acquire = Intrinsic(_code, "fence_acquire")  # type: ignore[assignment]
     fence_release = Intrinsic(_code, "fence_release")  # type: ignore[assignment]
     pause = Intrinsic(_code, "pause")  # type: ignore[assignment]
+    stay_apart = Intrinsic(_code, "stay_apart")  # type: ignore[assignment]
     monotonic_ns = Intrinsic(_code, "monotonic_ns")  # type: ignore[assignment]
     multiply_wide = Intrinsic(_code, "multiply_wide")  # type: ignore[assignment]

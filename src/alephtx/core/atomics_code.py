@@ -62,6 +62,14 @@ def _pause(typingctx):  # type: ignore[no-untyped-def]
     return types.void(), codegen
 
 
+def _stay_apart(typingctx):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
 def _monotonic_ns(typingctx):  # type: ignore[no-untyped-def]
     def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         # In the entry block: an alloca where we stand would take stack anew in every turn of a
@@ -137,5 +145,6 @@ highest_bit = intrinsic(_highest_bit)
 fence_acquire = intrinsic(_fencer("acquire"))
 fence_release = intrinsic(_fencer("release"))
 pause = intrinsic(_pause)
+stay_apart = intrinsic(_stay_apart)
 monotonic_ns = intrinsic(_monotonic_ns)
 multiply_wide = intrinsic(_multiply_wide)

@@ -160,6 +160,15 @@ def inline_kernel(function: F) -> F:
     return cast(F, _Kernel(function, {**_OPTIONS, "forceinline": True})) if JIT else function
 
 
+def apart_kernel(function: F) -> F:
+    """Compile a function that is never expanded into its callers: its loop needs the registers.
+
+    Other kernels may be: what an inline kernel calls is expanded with it, however large (Numba
+    hands that option on).
+    """
+    return cast(F, _Kernel(function, {**_OPTIONS, "forceinline": False})) if JIT else function
+
+
 _making = threading.RLock()
 
 

@@ -126,18 +126,17 @@ def levels_set(levels: Levels, i: Int, s: Int, key: Int, qty: Int) -> Int:
         at = _place_window(levels.lots[i, s], levels.bits[i, s], marks, key, qty)
         if at < 0:
             return 0
-    before = levels.lots[i, s, at]
+    # No branch asks for what stood there: it comes late, from beyond the first cache.
+    before, w, bit = levels.lots[i, s, at], at >> 5, 1 << (at & 31)
     if qty > 0:
         levels.lots[i, s, at] = qty
-        if before == 0:
-            levels.bits[i, s, at >> 5] |= 1 << (at & 31)
-            marks[COUNT] += 1
-            marks[LOW] = min(marks[LOW], at)
-            marks[BEST] = max(marks[BEST], at)
-    elif before != 0:
+        levels.bits[i, s, w] |= bit
+        marks[COUNT] += 1 if before == 0 else 0
+        marks[LOW], marks[BEST] = min(marks[LOW], at), max(marks[BEST], at)
+    else:
         levels.lots[i, s, at] = 0
-        levels.bits[i, s, at >> 5] &= ~(1 << (at & 31))
-        marks[COUNT] -= 1
+        levels.bits[i, s, w] &= ~bit
+        marks[COUNT] -= 1 if before != 0 else 0
         if at == marks[BEST]:
             marks[BEST] = index_below(levels.bits[i, s], at, marks[LOW])
     return before

@@ -241,8 +241,8 @@ def _walk(x: Exchange, order: Rows, i: int, other: int, worst: int, fills: Rows)
     return n
 
 
-@kernel
-def rest(x: Exchange, order: Rows, i: int, s: int) -> None:
+@inline_kernel
+def rest(x: Exchange, order: Rows, i: Int, s: Int) -> None:
     """Insert behind every order at the same or a better price."""
     sign = 1 - 2 * s
     key = sign * order[0]["price"]
@@ -278,14 +278,16 @@ def place(x: Exchange, order: Rows, fills: Rows) -> int:
             return WOULD_CROSS
     if tif == FOK and _available(x, order, i, other, worst) < qty:
         return UNFILLED
-    n = _walk(x, order, i, other, worst, fills)
+    n = 0
+    if order[0]["flags"] & POST_ONLY == 0:
+        n = _walk(x, order, i, other, worst, fills)
     if order[0]["qty"] > 0 and rests:
         rest(x, order, i, s)
     return n
 
 
-@kernel
-def cancel(x: Exchange, i: int, order_id: int) -> int:
+@inline_kernel
+def cancel(x: Exchange, i: Int, order_id: Int) -> Int:
     """Take a resting order off; return what was left of it, -1 when it does not rest."""
     s, k = find(x, i, order_id)
     if k < 0:

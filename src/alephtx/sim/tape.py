@@ -84,6 +84,12 @@ from alephtx.sim.levels import (
     levels_trim,
 )
 from alephtx.sim.market import on_trade, settle_queues
+from alephtx.sim.plain import (
+    plain_rows,
+    plain_rows_here,
+    plain_rows_here_wide,
+    plain_rows_wide,
+)
 from alephtx.sim.queue import FIFO, Q_QUEUE
 from alephtx.sim.rare import local_rare_row, rare_row, requeue, top_in_gap
 from alephtx.sim.state import forget_taken, match_crossed, move_queue, side_index
@@ -189,7 +195,7 @@ def _skip(rows: Rows, k: Int, n: Int, flag: Int) -> Int:
 
 
 @inline_kernel
-def _exchange_rows(z: Rows, rows: Rows, i: Int, before: Int, upto: Int) -> Int:
+def _exchange_rows(z: Rows, rows: Rows, i: Int, before: Int, upto: Int, wide: bool) -> Int:
     """Run the exchange's side of one instrument; see `run_exchange`."""
     stream, clock, reach = (
         field(z, Z_STREAMS, I2)[i], field(z, Z_CLOCK, I1), field(z, Z_REACH, I3)[i],
@@ -219,12 +225,16 @@ def _exchange_rows(z: Rows, rows: Rows, i: Int, before: Int, upto: Int) -> Int:
         s = 0 if side > 0 else 1
         key = side * price
         if kind == DELTA:
-            was = _set(levels, i, s, key, qty)
+            was, near = _set(levels, i, s, key, qty), 0
             if reach[s, REACH_WORST] <= key <= reach[s, REACH_BEST] or reach[s, REACH_TAKEN] > 0:
                 _queues(z, i, s, key, was, qty)
+                near = 1
             if qty > 0 and reach[1 - s, REACH_BEST] + key >= 0 and stream[T_IMAGE] == 0:
                 hits += cross(z, i, 1 - s, key)
+                near = 1
             stream[T_CHANGED] = 1
+            if near == 0 and flags == 0:  # its neighbours, most likely, meet nothing either
+                k = plain_rows_wide(z, i, k) if wide else plain_rows(z, i, k)
         elif kind == TRADE:
             if reach[1 - s, REACH_BEST] + key >= 0:
                 hits += _prints(z, i, price, qty, side)
@@ -292,12 +302,12 @@ def run_exchange(z: Rows, i: Int, before: Int, upto: Int) -> int:
     the log or the reports need room (clock[K_GROW]).
     """
     if field(z, Z_STREAMS, I2)[i, T_WIDE] != 0:
-        return _exchange_rows(z, field(z, Z_ROWS + i, EVENTS), i, before, upto)
-    return _exchange_rows(z, field(z, Z_ROWS + i, TICKS), i, before, upto)
+        return _exchange_rows(z, field(z, Z_ROWS + i, EVENTS), i, before, upto, wide=True)
+    return _exchange_rows(z, field(z, Z_ROWS + i, TICKS), i, before, upto, wide=False)
 
 
 @inline_kernel
-def _local_rows(z: Rows, rows: Rows, i: Int, upto: Int, messages: Int) -> Int:
+def _local_rows(z: Rows, rows: Rows, i: Int, upto: Int, messages: Int, wide: bool) -> Int:
     """Let our late copy of a book hear; see `run_local`."""
     stream = field(z, Z_STREAMS, I2)[i]
     levels = Levels(
@@ -319,6 +329,9 @@ def _local_rows(z: Rows, rows: Rows, i: Int, upto: Int, messages: Int) -> Int:
         if kind == DELTA:
             _set(levels, i, s, side * price, qty)
             stream[T_CHANGED_HERE] = 1
+            if flags == 0 and k == at + 1:
+                k = plain_rows_here_wide(z, i, k) if wide else plain_rows_here(z, i, k)
+                k = _skip(rows, k, n, TICK_EXCHANGE)
         elif kind == TRADE:
             if stream[T_TRADES] != 0:
                 stamp = stamp_of(z, i, row["ts_event"], row["ts_recv"])
@@ -345,8 +358,8 @@ def _local_rows(z: Rows, rows: Rows, i: Int, upto: Int, messages: Int) -> Int:
 def run_local(z: Rows, i: Int, upto: Int, messages: Int) -> int:
     """Let our late copy hear at most so many messages up to a time; returns how many."""
     if field(z, Z_STREAMS, I2)[i, T_WIDE] != 0:
-        return _local_rows(z, field(z, Z_ROWS + i, EVENTS), i, upto, messages)
-    return _local_rows(z, field(z, Z_ROWS + i, TICKS), i, upto, messages)
+        return _local_rows(z, field(z, Z_ROWS + i, EVENTS), i, upto, messages, wide=True)
+    return _local_rows(z, field(z, Z_ROWS + i, TICKS), i, upto, messages, wide=False)
 
 
 @kernel
