@@ -10,7 +10,7 @@ from alephtx.core import records
 def test_sizes_are_as_documented():
     sizes = {
         "EVENT": 48, "TICK": 32, "TOP_ROW": 64, "SIGNAL_ROW": 64, "INTENT": 128, "UPDATE": 160,
-        "ORDER": 160, "POSITION": 128, "INSTRUMENT": 256,
+        "ORDER": 160, "POSITION": 128, "INSTRUMENT": 256, "BAR": 48,
     }  # fmt: skip
     assert {n: getattr(records, n).itemsize for n in sizes} == sizes
 

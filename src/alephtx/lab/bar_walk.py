@@ -1,9 +1,9 @@
 """Sets of a bar strategy through bars, compiled: what `lab.bars` runs.
 
-A call leads every set through a few hundred bars before the next one, so that the bars stay in the
+A call leads every set through some hundred bars before the next one, so that the bars stay in the
 first-level cache; a set's whole state is its rows. Equity is a straight line of the price between
-two fills: worth = base + slope x close in 1 / money_div units of money, exactly, so that a bar costs
-one multiplication. A fill sees to it that no price of these bars can take that beyond 62 bits.
+two fills, worth = base + slope x close in 1 / money_div units of money, exactly: a bar costs one
+multiplication. A fill sees to it that no price of these bars can take that beyond 62 bits.
 """
 
 from typing import Any
@@ -144,15 +144,17 @@ def walk(
 
 
 def decide(
-    bars: Rows, shown: Rows, hidden: Rows, params: Rows, state: Rows, targets: Rows
+    bars: Rows, shown: Rows, hidden: Rows, params: Rows, state: Rows, targets: Rows, cut: bool
 ) -> None:
     """Write what a strategy decides at each bar while the bars after it are other ones.
 
     hidden: BAR (N,) of other bars; shown: the same memory, read-only; each bar is put there when it
-    closes, and the strategy is given the bars so far. params, state: one row; targets: int64 (N,).
+    closes. cut: give the strategy the bars so far instead of all. params, state: one row; targets:
+    int64 (N,).
     """
-    held = 0
+    held: Int = np.int64(0)
     for k in range(bars.shape[0]):
         hidden[k] = bars[k]
-        held = on_bar(shown[: k + 1], k, held, params, state) | 0
+        end = k + 1 if cut else bars.shape[0]
+        held = on_bar(shown[:end], k, held, params, state) | 0
         targets[k] = held

@@ -1,8 +1,8 @@
 """Two simple moving averages on bars: long from an upward cross, flat from a downward one.
 
 A strategy of `lab.bars`, not of a live run. The averages are compared exactly, as integer running
-sums times each other's length; where they are equal nothing has crossed yet. The first bar with both
-averages only says on which side the fast one is.
+sums times each other's length; where they are equal nothing has crossed yet. The first bar that has
+both averages only says on which side the fast one is.
 """
 
 from typing import Any
@@ -55,11 +55,10 @@ def on_bar(bars: Rows, k: Int, position: Int, params: Rows, state: Rows) -> int:
     fast, slow, close = params[0]["fast"], params[0]["slow"], bars[k]["close"]
     if close > params[0]["close_max"]:
         return OVERFLOW
-    fast_sum, slow_sum = state[0]["fast_sum"] + close, state[0]["slow_sum"] + close
-    if k >= fast:
-        fast_sum -= bars[k - fast]["close"]
-    if k >= slow:
-        slow_sum -= bars[k - slow]["close"]
+    gone_fast = bars[k - fast]["close"] if k >= fast else 0
+    gone_slow = bars[k - slow]["close"] if k >= slow else 0
+    fast_sum = state[0]["fast_sum"] + (close - gone_fast)
+    slow_sum = state[0]["slow_sum"] + (close - gone_slow)
     state[0]["fast_sum"], state[0]["slow_sum"] = fast_sum, slow_sum
     apart = fast_sum * slow - slow_sum * fast
     if k < slow - 1 or apart == 0:
