@@ -165,7 +165,8 @@ def kernel_around(function: F, **callees: Callable[..., Any]) -> F:
     """Compile a plain function for the hot path with other functions, expanded, as these names.
 
     For a loop around what a user wrote, where a call by address would cost as much as the work. Its
-    machine code is kept under a digest of all their texts. Compiled anew for other callees, so not
+    machine code is kept under a digest of all their texts and of which functions these are; around
+    a closure, whose values no text tells, it is not kept. Compiled anew for other callees, so not
     for what is large.
     """
     plain = {name: getattr(one, "py_func", one) for name, one in callees.items()}
@@ -201,8 +202,9 @@ class _Kernel(functools.partial):  # type: ignore[type-arg]
         self._path = _source_of(function)
         self._digest = source_digest(self._path) if self._path else ""
         if given:  # kernels that its own text does not import
-            self._path = self._path if all(one.directory for one in given) else None
-            told = "".join([self._digest, *(one._digest for one in given)])  # noqa: SLF001
+            keepable = all(one.directory and not one.py_func.__closure__ for one in given)
+            self._path = self._path if keepable else None
+            told = "\0".join([self._digest, *(one.told for one in given)])
             self._digest = hashlib.sha256(told.encode()).hexdigest()[:16]
         self._becomes(self._first)
         return self
@@ -211,6 +213,12 @@ class _Kernel(functools.partial):  # type: ignore[type-arg]
     def directory(self) -> Path | None:
         """Return where the kernel is kept, None for one that was typed at a prompt."""
         return cache_directory(self._path, self._digest) if self._path else None
+
+    @property
+    def told(self) -> str:
+        """Return what tells the kernel from all others: its texts, and which of them it is."""
+        code = self.py_func.__code__
+        return f"{self._digest} {code.co_qualname} {code.co_firstlineno}"
 
     def _becomes(self, function: Callable[..., Any]) -> None:
         self.__setstate__((function, (), {}, self.__dict__))

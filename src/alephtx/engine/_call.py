@@ -133,8 +133,9 @@ def not_compiled(module: ModuleType, name: str, error: Exception) -> PluginError
     # Numba says what is wrong first and where last, with a great deal between.
     said = next((line for line in lines if not line.startswith("Failed in")), lines[0])
     where = next((line for line in reversed(lines) if line.startswith("File ")), "")
+    file = getattr(module, "__file__", "typed in")
     return PluginError(
-        f"{module.__file__}: {name} does not compile: {said} {where}".rstrip(" :"),
+        f"{file}: {name} does not compile: {said} {where}".rstrip(" :"),
         remedy="kernels take integers and arrays only; see docs/add-a-strategy.md",
     )
 

@@ -11,7 +11,8 @@ closed and returns the lots to hold from now on; see docs/bars.md. It runs here 
 import hashlib
 import importlib
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from pathlib import Path
@@ -102,10 +103,14 @@ def run_bars(
         walk(shown, first, last, params, state, accounts, positions, row, terms, curve)
 
     row = table.rows()
-    _first(module, lambda: lead(0, 0))
+    with _compiling(module):
+        lead(0, 0)
+    before = _sum(shown)
     for first in range(0, len(bars), BLOCK):
         lead(first, min(first + BLOCK, len(bars)))
-    _raise_fault(module, accounts)
+    _raise_fault(accounts)
+    if _sum(shown) != before:
+        raise PluginError(f"{_file(module)}: on_bar wrote into the bars", remedy="it has a state")
     price = int(bars[-1]["close"]) if len(bars) else 0
     div = int(row[0]["money_div"])
     curve //= div
@@ -120,9 +125,8 @@ def peeks(
 ) -> int | None:
     """Return the first bar at which a strategy decides by what comes after it; None: nowhere.
 
-    Every decision is made again three times: with the later bars far above, far below, and in
-    another order. A strategy is caught where that, or the number of bars to come, changes what it
-    says. Costs four runs of one set.
+    Every decision is made again with the later bars far above, far below, in another order, and
+    with no later bars; a strategy is caught where that changes what it says. Costs five runs.
     """
     module, table = load_bar_strategy(strategy), _table(instrument)
     check_bars(bars, instrument)
@@ -130,11 +134,15 @@ def peeks(
     decide = _compiled(module, "decide")
     wanted: Rows | None = None
     first = len(bars)
-    for hidden in (bars.copy(), *_other_futures(bars)):
+    above, below, turned = _other_futures(bars)
+    futures = (
+        (bars.copy(), False), (above, False), (below, False), (turned, False), (bars.copy(), True),
+    )  # fmt: skip
+    for hidden, cut in futures:
         targets, state = np.zeros(len(bars), np.int64), np.zeros(1, module.STATE)
-        cut = wanted is not None
         shown = _read_only(hidden)
-        _first(module, lambda: decide(bars, shown, hidden, params, state, targets, cut))  # noqa: B023
+        with _compiling(module):
+            decide(bars, shown, hidden, params, state, targets, cut)
         if wanted is None:
             wanted = targets
         different = np.flatnonzero(targets != wanted)
@@ -143,7 +151,7 @@ def peeks(
 
 
 def _other_futures(bars: Rows) -> list[Rows]:
-    """Return what may stand in the place of bars to come, with room around for wild indices."""
+    """Return what may stand for bars to come: above, below, turned; with room for wild indices."""
     n = len(bars)
     room = np.zeros((3, n + 2 * max(n, 4 * BLOCK)), BAR)
     prices = ("open", "high", "low", "close")
@@ -166,7 +174,7 @@ def load_bar_strategy(strategy: ModuleType | str | Path) -> ModuleType:
             remedy=f"known: {', '.join(SHIPPED)}; or name a file, my_strategy.py",
         )
     module: Any = load_file(strategy) if isinstance(strategy, str | Path) else strategy
-    said = getattr(module, "__file__", None) or getattr(module, "__name__", "the strategy")
+    said = _file(module)
     if missing := [name for name in NEEDED if not hasattr(module, name)]:
         raise PluginError(
             f"{said} is no bar strategy: it lacks {', '.join(missing)}", remedy="see docs/bars.md"
@@ -177,6 +185,10 @@ def load_bar_strategy(strategy: ModuleType | str | Path) -> ModuleType:
     if takes != 5:
         raise PluginError(f"{said}: on_bar takes {takes} arguments, but 5 are given")
     return module
+
+
+def _file(module: Any) -> str:
+    return str(getattr(module, "__file__", "the strategy"))
 
 
 # -- what is given -------------------------------------------------------------------------------
@@ -262,10 +274,11 @@ def _compiled(module: Any, which: str) -> Any:
     return _around(module.on_bar, which)
 
 
-def _first(module: Any, call: Any) -> None:
-    """Make a call that may have to compile; what Numba cannot take is one error that says where."""
+@contextmanager
+def _compiling(module: Any) -> Iterator[None]:
+    """Make of what Numba cannot take one error that says where."""
     try:
-        call()
+        yield
     except Exception as error:
         if not type(error).__module__.startswith("numba."):
             raise
@@ -275,7 +288,11 @@ def _first(module: Any, call: Any) -> None:
 # -- what came of it -----------------------------------------------------------------------------
 
 
-def _raise_fault(module: Any, accounts: Rows) -> None:
+def _sum(bars: Rows) -> int:
+    return int(bars.view(np.int64).sum())
+
+
+def _raise_fault(accounts: Rows) -> None:
     bad = np.flatnonzero(accounts["fault"])
     if len(bad):
         row = accounts[bad[0]]
