@@ -4,14 +4,15 @@
     sweep
 
 CLOSES.npy: float64 closes that are whole numbers of ticks, so that its rolling sums are exact.
-PAIRS.json: fast and slow windows. Compiles on a few bars before it says "ready". It buys one unit on
-an upward cross at the close, sells it on a downward one, 2 bps each.
+PAIRS.json: fast and slow windows. Compiles on a few bars before it says "ready". It buys one unit
+on an upward cross at the close and sells it on a downward one, for 2 bps each.
 """
 
 import json
 import resource
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -38,13 +39,11 @@ def sweep(close, pairs):
 def main():
     """Serve; see the module."""
     numbers = np.load(sys.argv[1])
-    with open(sys.argv[2]) as file:
-        pairs = json.load(file)
+    pairs = json.loads(Path(sys.argv[2]).read_text())
     times = pd.date_range("2020-01-01", periods=len(numbers), freq="min")
     close = pd.Series(numbers, index=times)
     sweep(close[:2_000], pairs[:2])
-    told = {"ready": f"vectorbt {vbt.__version__}"}
-    sys.stdout.write(json.dumps(told) + "\n")
+    sys.stdout.write(json.dumps({"ready": f"vectorbt {vbt.__version__}"}) + "\n")
     sys.stdout.flush()
     for _ in sys.stdin:
         begun = time.perf_counter()

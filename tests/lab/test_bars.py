@@ -16,7 +16,8 @@ from alephtx.core.kernel import JIT
 from alephtx.core.records import BAR
 from alephtx.core.units import OVERFLOW
 from alephtx.lab import bars as lab_bars
-from alephtx.lab.bars import load_bar_strategy, peeks, run_bars
+from alephtx.lab.bar_strategy import load_bar_strategy
+from alephtx.lab.bars import peeks, run_bars
 from alephtx.store.damage import DataError
 from tests.lab import bar_chance, naive_bars
 

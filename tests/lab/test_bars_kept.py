@@ -53,7 +53,8 @@ perp = Instrument(
 bars = np.ones(5, BAR)
 bars["ts_ns"] = range(5)
 found = []
-for on_bar in (mine.on_bar, mine.other, *([mine.made(2), mine.made(3)] if "made" in sys.argv else [])):
+closures = [mine.made(2), mine.made(3)] if "made" in sys.argv else []
+for on_bar in (mine.on_bar, mine.other, *closures):
     one = SimpleNamespace(**{**vars(mine), "on_bar": on_bar})
     found.append(run_bars(one, bars, perp, [{}], fill="close")[0].position)
 told = [name for name in kernel.compiled if "bar" in name or "other" in name]

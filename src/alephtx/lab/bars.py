@@ -9,12 +9,8 @@ closed and returns the lots to hold from now on; see docs/bars.md. It runs here 
 """
 
 import hashlib
-import importlib
-import inspect
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
-from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -22,22 +18,24 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-from alephtx.core import words
 from alephtx.core.errors import ConfigError, PluginError, UnitError
-from alephtx.core.instruments import CONTRACT_NAMES, Instrument, Instruments
-from alephtx.core.kernel import kernel_around
-from alephtx.core.plugins import load_file
+from alephtx.core.instruments import Instrument, Instruments
 from alephtx.core.records import BAR, POSITION
 from alephtx.core.units import MAX_VALUE, MONEY_SCALE, to_decimal
-from alephtx.engine._call import not_compiled
 from alephtx.lab import bar_walk as w
+from alephtx.lab.bar_strategy import (
+    Section,
+    compiled,
+    compiling,
+    file_of,
+    load_bar_strategy,
+    params_of,
+    read_only,
+    table_of,
+)
 from alephtx.store.bars import check_bars
 
 Rows = np.ndarray[Any, Any]
-Section = Mapping[str, Any]
-
-SHIPPED = {"sma_cross": "alephtx.strategies.sma_cross"}
-NEEDED = ("PARAMS", "STATE", "config_to_params", "on_bar")
 
 BLOCK = 1024
 """Bars that every set goes through before the next: 48 KiB."""
@@ -90,27 +88,27 @@ def run_bars(
     UnitError which set's money does not fit 62 bits, and at which bar.
     """
     module = load_bar_strategy(strategy)
-    table = _table(instrument)
+    table = table_of(instrument)
     terms = _terms(bars, instrument, fill, slip_ticks, fee_bps, curve_every)
-    params, state = _params(module, table, sets), np.zeros(len(sets), module.STATE)
+    params, state = params_of(module, table, sets), np.zeros(len(sets), module.STATE)
     accounts, positions = np.zeros(len(sets), w.ACCOUNT), np.zeros(len(sets), POSITION)
     points = len(bars) // curve_every if curve_every else 0
     curve = np.zeros((len(sets), points), np.int64)
-    shown = _read_only(bars)
-    walk = _compiled(module, "walk")
+    shown = read_only(bars)
+    walk = compiled(module, "walk")
 
     def lead(first: int, last: int) -> None:
         walk(shown, first, last, params, state, accounts, positions, row, terms, curve)
 
     row = table.rows()
-    with _compiling(module):
+    with compiling(module):
         lead(0, 0)
     before = _sum(shown)
     for first in range(0, len(bars), BLOCK):
         lead(first, min(first + BLOCK, len(bars)))
     _raise_fault(accounts)
     if _sum(shown) != before:
-        raise PluginError(f"{_file(module)}: on_bar wrote into the bars", remedy="it has a state")
+        raise PluginError(f"{file_of(module)}: on_bar wrote into the bars", remedy="it has a state")
     price = int(bars[-1]["close"]) if len(bars) else 0
     div = int(row[0]["money_div"])
     curve //= div
@@ -128,10 +126,11 @@ def peeks(
     Every decision is made again with the later bars far above, far below, in another order, and
     with no later bars; a strategy is caught where that changes what it says. Costs five runs.
     """
-    module, table = load_bar_strategy(strategy), _table(instrument)
+    module, table = load_bar_strategy(strategy), table_of(instrument)
     check_bars(bars, instrument)
-    params = _params(module, table, [section])
-    decide = _compiled(module, "decide")
+    bars = np.ascontiguousarray(bars)
+    params = params_of(module, table, [section])
+    decide = compiled(module, "decide")
     wanted: Rows | None = None
     first = len(bars)
     above, below, turned = _other_futures(bars)
@@ -140,8 +139,8 @@ def peeks(
     )  # fmt: skip
     for hidden, cut in futures:
         targets, state = np.zeros(len(bars), np.int64), np.zeros(1, module.STATE)
-        shown = _read_only(hidden)
-        with _compiling(module):
+        shown = read_only(hidden)
+        with compiling(module):
             decide(bars, shown, hidden, params, state, targets, cut)
         if wanted is None:
             wanted = targets
@@ -164,57 +163,7 @@ def _other_futures(bars: Rows) -> list[Rows]:
     return [one[begin : begin + n] for one in room]
 
 
-def load_bar_strategy(strategy: ModuleType | str | Path) -> ModuleType:
-    """Return a bar strategy's module; PluginError says what it lacks."""
-    if isinstance(strategy, str) and strategy in SHIPPED:
-        return importlib.import_module(SHIPPED[strategy])
-    if isinstance(strategy, str) and not strategy.endswith(".py"):
-        raise PluginError(
-            f"there is no bar strategy named {strategy!r}",
-            remedy=f"known: {', '.join(SHIPPED)}; or name a file, my_strategy.py",
-        )
-    module: Any = load_file(strategy) if isinstance(strategy, str | Path) else strategy
-    said = _file(module)
-    if missing := [name for name in NEEDED if not hasattr(module, name)]:
-        raise PluginError(
-            f"{said} is no bar strategy: it lacks {', '.join(missing)}", remedy="see docs/bars.md"
-        )
-    if getattr(module, "COMPILED", None) is not True:
-        raise PluginError(f"{said}: COMPILED is not True", remedy="bar strategies are compiled")
-    takes = len(inspect.signature(getattr(module.on_bar, "py_func", module.on_bar)).parameters)
-    if takes != 5:
-        raise PluginError(f"{said}: on_bar takes {takes} arguments, but 5 are given")
-    return module
-
-
-def _file(module: Any) -> str:
-    return str(getattr(module, "__file__", "the strategy"))
-
-
 # -- what is given -------------------------------------------------------------------------------
-
-
-def _table(instrument: Instrument) -> Instruments:
-    if instrument.contract not in (words.SPOT, words.LINEAR):
-        raise ConfigError(
-            f"{instrument.key} is {CONTRACT_NAMES.get(instrument.contract)}; bars know spot and "
-            "linear contracts",
-            remedy="use alephtx backtest",
-        )
-    return Instruments([instrument])
-
-
-def _params(module: Any, table: Instruments, sets: Sequence[Section]) -> Rows:
-    rows = np.zeros(len(sets), module.PARAMS)
-    for j, section in enumerate(sets):
-        made = module.config_to_params(dict(section), table)
-        if getattr(made, "dtype", None) != rows.dtype or made.shape != (1,):
-            raise PluginError(
-                f"config_to_params gave {type(made).__name__}, not one row of PARAMS",
-                remedy="return np.zeros(1, PARAMS), filled in",
-            )
-        rows[j] = made[0]
-    return rows
 
 
 def _terms(
@@ -225,7 +174,7 @@ def _terms(
     if fill not in ("open", "close"):
         raise ConfigError(f"fill = {fill!r}", remedy='"open" or "close"')
     for name, value in (("slip_ticks", slip_ticks), ("curve_every", curve_every)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < MAX_VALUE:
             raise ConfigError(f"{name} = {value!r}", remedy="a whole number, 0 or more")
     if len(bars) and slip_ticks >= lowest:
         raise ConfigError(
@@ -254,35 +203,6 @@ def _fee_e8(instrument: Instrument, fee_bps: Any) -> int:
             remedy='write it in quotes: fee_bps="1.5"',
         ) from None
     return int(fee)
-
-
-def _read_only(bars: Rows) -> Rows:
-    shown: Rows = np.ascontiguousarray(bars).view()
-    shown.flags.writeable = False
-    return shown
-
-
-# -- compiling -----------------------------------------------------------------------------------
-
-
-@cache
-def _around(on_bar: Any, which: str) -> Any:
-    return kernel_around(getattr(w, which), on_bar=on_bar)
-
-
-def _compiled(module: Any, which: str) -> Any:
-    return _around(module.on_bar, which)
-
-
-@contextmanager
-def _compiling(module: Any) -> Iterator[None]:
-    """Make of what Numba cannot take one error that says where."""
-    try:
-        yield
-    except Exception as error:
-        if not type(error).__module__.startswith("numba."):
-            raise
-        raise not_compiled(module, "on_bar", error) from None
 
 
 # -- what came of it -----------------------------------------------------------------------------
