@@ -158,11 +158,14 @@ def main() -> None:
             figures = interleave(ways, given.rounds)
             theirs.append(peer.sweep())
             check(ours, peer)
-    name = f"sweep, {peer.name}"
-    figures[name] = statistics.median(theirs)
-    report("bars", figures, "ns a bar and set", against={"sweep": name}, as_json=given.json)
-    memory = {"AlephTX, a fresh process": mine_mb, peer.name: peer.peak_mb}
-    report("bars, peak memory", memory, "MB", against={}, as_json=given.json)
+    theirs_name = f"sweep, {peer.name}"
+    figures[theirs_name] = statistics.median(theirs)
+    memory = {"peak memory of a fresh process": mine_mb, f"peak memory, {peer.name}": peer.peak_mb}
+    if given.json:
+        figures |= {f"{name} (MB)": peak for name, peak in memory.items()}
+    report("bars", figures, "ns a bar and set", against={"sweep": theirs_name}, as_json=given.json)
+    if not given.json:
+        report("bars", memory, "MB", against={}, as_json=False)
 
 
 main()

@@ -348,6 +348,15 @@ def test_money_beyond_62_bits_is_an_error(size):
 
 
 @pytest.mark.kernel
+def test_fill_that_a_later_price_could_take_beyond_62_bits_is_an_error():
+    """1.000 lots are worth 10^6 units a tick, and the cost is the last straw."""
+    bars = bars_of_closes([100, (1 << 62) // 10**6, 100])
+    with pytest.raises(UnitError, match="set 0, bar 0: it wants 1000 lots, and the money"):
+        run_bars(strategy(wants_too_much), bars, PERP, [{"size": 1_000}], fill="close")
+    assert run_bars(strategy(wants_too_much), bars, PERP, [{"size": 999}], fill="close")
+
+
+@pytest.mark.kernel
 def test_target_off_the_lot_is_an_error():
     coarse = msgspec.structs.replace(PERP, lot_size=Decimal("0.010"))
     with pytest.raises(UnitError, match="no multiple of the lot"):

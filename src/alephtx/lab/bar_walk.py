@@ -30,8 +30,7 @@ ACCOUNT = np.dtype([
     ("fault_at", "i8"),  # at which bar
 ])  # fmt: skip
 
-# Words of the terms.
-# GAIN: a place for what the position kernel says.
+# Words of the terms; GAIN is a place for what the position kernel says.
 T_AT_OPEN, T_SLIP, T_FEE_E8, T_PRICE_MAX, T_EVERY, T_GAIN, TERMS = 0, 1, 2, 3, 4, 5, 6
 
 # Faults.
@@ -57,12 +56,13 @@ def _mark(account: Rows, position: Rows, instrument: Rows, price_max: Int) -> in
     slope = mul_div_checked(held["qty"], mul, 1, FLOOR)
     if OVERFLOW in (gained, spent, fees, slope):
         return TOO_LARGE
-    base = gained + held["carry"] - spent  # below 2^62, 2^62 less, and 2^62: more would wrap
-    if abs(base) >= MAX_VALUE or abs(base - fees) >= MAX_VALUE:
-        return TOO_LARGE
-    base -= fees
+    base = gained + held["carry"]  # each part is below 2^62: two of them do not wrap, three may
+    for part in (spent, fees):
+        if abs(base) >= MAX_VALUE:
+            return TOO_LARGE
+        base -= part
     most = mul_div_checked(abs(slope), price_max, 1, FLOOR)
-    if most == OVERFLOW or abs(base) + most >= MAX_VALUE:
+    if most == OVERFLOW or abs(base) >= MAX_VALUE or abs(base) + most >= MAX_VALUE:
         return TOO_LARGE
     account[0]["base"], account[0]["slope"] = base, slope
     return 0
