@@ -9,6 +9,7 @@ JOBS ?= 2
 # COVERAGE=1 measures lines, in every process that the tests start.
 PYTEST := $(BIN)/python -m $(if $(COVERAGE),coverage run -m )pytest
 PEERS ?= .peers
+PEER_NAMES := hft vectorbt
 LOCK := pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
 .PHONY: help setup setup-dev demo test unjitted coverage smoke check bench peers soak sim nightly mutants docs lock clean
@@ -57,11 +58,11 @@ check: setup-dev  ## ruff, mypy, import-linter, tidy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest tests/test_tidy.py tests/test_layers.py
 
-peers: $(PEERS)/hft/.ready  ## what the benches compare with, each in an environment of its own
+peers: $(PEER_NAMES:%=$(PEERS)/%/.ready)  ## what the benches compare with, each in an environment of its own
 
-$(PEERS)/hft/.ready: bench/peers.txt
-	$(PYTHON) -m venv $(PEERS)/hft
-	$(PEERS)/hft/bin/python -m pip install -q -r bench/peers.txt
+$(PEERS)/%/.ready: bench/peers/%.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install -q -r $<
 	touch $@
 
 bench: setup-dev peers  ## one script per speed promise; prints ratios

@@ -30,6 +30,8 @@ CLOCK_READS = {
 OFFERED = {
     "alephtx.matrix.signals": "for signal plugins, which are not ours",
     "alephtx.testing.synthetic": "for benches and users' tests",
+    "alephtx.lab.bars": "for research on bars, in scripts and notebooks",
+    "alephtx.store.bar_tables": "for research on bars, in scripts and notebooks",
     "alephtx.analysis.cointegration": "for research before a pair is traded",
 }
 """Modules that are there for others to import, and why."""

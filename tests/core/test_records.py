@@ -10,7 +10,7 @@ from alephtx.core import records
 def test_sizes_are_as_documented():
     sizes = {
         "EVENT": 48, "TICK": 32, "TOP_ROW": 64, "SIGNAL_ROW": 64, "INTENT": 128, "UPDATE": 160,
-        "ORDER": 160, "POSITION": 128, "INSTRUMENT": 256,
+        "ORDER": 160, "POSITION": 128, "INSTRUMENT": 256, "BAR": 48,
     }  # fmt: skip
     assert {n: getattr(records, n).itemsize for n in sizes} == sizes
 
@@ -18,7 +18,7 @@ def test_sizes_are_as_documented():
 @pytest.mark.smoke
 def test_offsets_never_move():
     """A moved field would make old journals lie; add at the end or bump the record's version."""
-    assert digest_of_layout() == "0790eec48813c9fc"
+    assert digest_of_layout() == "a4a915d2a3109556"
 
 
 def digest_of_layout():

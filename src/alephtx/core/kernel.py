@@ -25,6 +25,7 @@ import threading
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from types import FunctionType
 from typing import Any, Self, TypeAlias, TypeVar, cast
 
 import llvmlite
@@ -169,6 +170,22 @@ def apart_kernel(function: F) -> F:
     return cast(F, _Kernel(function, {**_OPTIONS, "forceinline": False})) if JIT else function
 
 
+def kernel_around(function: F, **callees: Callable[..., Any]) -> F:
+    """Compile a plain function for the hot path with other functions, expanded, as these names.
+
+    For a loop around what a user wrote, where a call by address would cost as much as the work. Its
+    machine code is kept under a digest of all their texts and of which functions these are; around
+    a closure, whose values no text tells, it is not kept. Compiled anew for other callees, so not
+    for what is large.
+    """
+    plain = {name: getattr(one, "py_func", one) for name, one in callees.items()}
+    inner: dict[str, Any] = {name: inline_kernel(one) for name, one in plain.items()}
+    space = {**function.__globals__, **inner}
+    made = FunctionType(function.__code__, space, function.__name__, function.__defaults__)
+    functools.update_wrapper(made, function)
+    return cast(F, _Kernel(made, _OPTIONS, tuple(inner.values())) if JIT else made)
+
+
 _making = threading.RLock()
 
 
@@ -181,13 +198,23 @@ class _Kernel(functools.partial):  # type: ignore[type-arg]
     _digest: str
     _dispatcher: Any
 
-    def __new__(cls, function: Callable[..., Any], options: dict[str, bool | str]) -> Self:
+    def __new__(
+        cls,
+        function: Callable[..., Any],
+        options: dict[str, bool | str],
+        given: "tuple[_Kernel, ...]" = (),
+    ) -> Self:
         self = super().__new__(cls, function)
         functools.update_wrapper(self, function)
         self.py_func, self.options, self._dispatcher = function, options, None
         # Of the text as it is now: when the kernel is compiled the file may say something else.
         self._path = _source_of(function)
         self._digest = source_digest(self._path) if self._path else ""
+        if given:  # kernels that its own text does not import
+            keepable = all(one.directory and not one.py_func.__closure__ for one in given)
+            self._path = self._path if keepable else None
+            told = "\0".join([self._digest, *(one.told for one in given)])
+            self._digest = hashlib.sha256(told.encode()).hexdigest()[:16]
         self._becomes(self._first)
         return self
 
@@ -195,6 +222,12 @@ class _Kernel(functools.partial):  # type: ignore[type-arg]
     def directory(self) -> Path | None:
         """Return where the kernel is kept, None for one that was typed at a prompt."""
         return cache_directory(self._path, self._digest) if self._path else None
+
+    @property
+    def told(self) -> str:
+        """Return what tells the kernel from all others: its texts, and which of them it is."""
+        code = self.py_func.__code__
+        return f"{self._digest} {code.co_qualname} {code.co_firstlineno}"
 
     def _becomes(self, function: Callable[..., Any]) -> None:
         self.__setstate__((function, (), {}, self.__dict__))

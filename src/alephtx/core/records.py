@@ -68,6 +68,20 @@ class Tick(Record):
     instrument: U1 = 0
 
 
+class Bar(Record):
+    """What was traded in a stretch of time; 48 bytes, one instrument an array, rising ts_ns.
+
+    ts_ns: the end, from which on the bar may be known. volume 0 where nobody tells it.
+    """
+
+    ts_ns: I8 = 0
+    open: I8 = 0
+    high: I8 = 0
+    low: I8 = 0
+    close: I8 = 0
+    volume: I8 = 0
+
+
 class Top(Record):
     """Best bid and ask of one instrument; 64 bytes, one cache line, one layout for matrix and ring.
 
@@ -282,6 +296,7 @@ class InstrumentRow(Record):
 
 EVENT = dtype_of(Event)
 TICK = dtype_of(Tick)
+BAR = dtype_of(Bar)
 TOP_ROW = dtype_of(Top)
 SIGNAL_ROW = dtype_of(Signal)
 INTENT = dtype_of(Intent)

@@ -124,14 +124,20 @@ def _compile(module: ModuleType, name: str, examples: tuple[Any, ...]) -> tuple[
     except Exception as error:
         if not type(error).__module__.startswith("numba."):
             raise
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        # Numba says what is wrong first and where last, with a great deal between.
-        said = next((line for line in lines if not line.startswith("Failed in")), lines[0])
-        where = next((line for line in reversed(lines) if line.startswith("File ")), "")
-        raise PluginError(
-            f"{module.__file__}: {name} does not compile: {said} {where}".rstrip(" :"),
-            remedy="kernels take integers and arrays only; see docs/add-a-strategy.md",
-        ) from None
+        raise not_compiled(module, name, error) from None
+
+
+def not_compiled(module: ModuleType, name: str, error: Exception) -> PluginError:
+    """Return Numba's error about a strategy's function as one line of ours."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # Numba says what is wrong first and where last, with a great deal between.
+    said = next((line for line in lines if not line.startswith("Failed in")), lines[0])
+    where = next((line for line in reversed(lines) if line.startswith("File ")), "")
+    file = getattr(module, "__file__", "typed in")
+    return PluginError(
+        f"{file}: {name} does not compile: {said} {where}".rstrip(" :"),
+        remedy="kernels take integers and arrays only; see docs/add-a-strategy.md",
+    )
 
 
 def _examples(name: str, view: View, params: Rows, state: Rows) -> tuple[Any, ...]:
