@@ -22,8 +22,10 @@ from alephtx.core import stored
 from alephtx.core.callee import bind_environments, callee
 from alephtx.core.kernel import compiled, listeners
 from alephtx.core.log import logger
+from alephtx.core.quick_flags import be_quick
 
 log = logger("kernel")
+be_quick()
 
 _held: dict[Path, tuple[int, int]] = {}  # directory -> (file descriptor, depth)
 _held_guard = threading.RLock()
@@ -152,13 +154,15 @@ def _widened(kind: Any) -> Any:
 
 def _compile_once(dispatcher: Any, directory: Path, name: str, leave: Leave | None = None) -> None:
     """Make the dispatcher compile under the directory's lock, and once for every kind of int."""
-    original = dispatcher.compile
+    original, overloads = dispatcher.compile, dispatcher.overloads
 
     def compile_locked(signature: Any) -> Any:
         arguments, _ = sigutils.normalize_signature(signature)
+        known = len(overloads)
         with _locked(directory), _uncollected():
             result = original(tuple(map(_widened, arguments)))
-        bind_environments()
+        if leave is not None and len(overloads) > known:  # machine code, which a callee has none of
+            bind_environments()
         return result
 
     dispatcher.compile = compile_locked

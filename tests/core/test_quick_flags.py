@@ -1,0 +1,46 @@
+"""Numba's flags, compared quickly: the same answers as from listing every option."""
+
+import pytest
+
+pytest.importorskip("numba")
+
+from hypothesis import given
+from hypothesis import strategies as st
+from numba.core.compiler import Flags
+from numba.core.targetconfig import TargetConfig
+
+from alephtx.core import quick_flags
+
+BOOLEANS = ("enable_pyobject", "no_cpython_wrapper", "nrt", "forceinline", "no_cfunc_wrapper")
+
+
+def listed(flags):
+    """What Numba's own `values` says."""
+    return {name: getattr(flags, name) for name in flags.options}
+
+
+@st.composite
+def some_flags(draw):
+    flags = Flags()
+    for name in draw(st.sets(st.sampled_from(BOOLEANS))):
+        setattr(flags, name, draw(st.booleans()))
+    return flags
+
+
+@given(some_flags(), some_flags())
+def test_flags_compare_as_their_listed_options_do(one, other):
+    quick_flags.be_quick()
+    assert one.values() == listed(one)
+    assert (one == other) == (listed(one) == listed(other))
+    if one == other:
+        assert hash(one) == hash(other)
+    assert hash(one) == hash(tuple(sorted(listed(one))))
+
+
+def test_a_default_that_is_set_equals_one_that_is_not():
+    quick_flags.be_quick()
+    one, other = Flags(), Flags()
+    one.forceinline = Flags.options["forceinline"].default
+    assert one == other
+    assert one != "flags"
+    assert TargetConfig.__eq__ is quick_flags._equal
