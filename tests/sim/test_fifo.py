@@ -132,6 +132,8 @@ class Lists:
 
     def crossed(self, side, reached):
         """Fill ours of a side that a displayed price of the other has reached."""
+        if not any(side * (price - reached) >= 0 for price in self.our_prices(side)):
+            return []
         fills = []
         for price in self.our_prices(side):
             for entry in [e for e in self.at(side, price) if e[0]]:
