@@ -27,8 +27,10 @@ RULES: tuple[tuple[str, str, str], ...] = (
             x.orders[i, s, k]["ahead"] = max(0.0, x.orders[i, s, k]["ahead"])
 """,
         """                front = x.orders[i, s, k]["ahead"]
-                take = min(take, np.int64(-front)) if front <= -0.5 else 0
-                x.orders[i, s, k]["ahead"] += float(take)
+                reached = max(np.int64(np.floor(0.5 - front)), 0)
+                take = min(take, reached)
+                if reached > 0:
+                    x.orders[i, s, k]["ahead"] = 0.0
 """,
     ),
     # A book that crosses our price fills all of the order, whatever it shows.
