@@ -1,7 +1,8 @@
 """Starts: the command line, a try, a backtest to its first line, a whole demo to its first order.
 
-Warm, as every start but the first of a version is; `--cold` also compiles every kernel into an
-empty cache, two processes at a time. Seconds of wall time, of which the demo waits 2.5 on
+Warm, as every start but the first of a version is, and hftbacktest's beside them, which compiles
+in each process (`make peers`); `--cold` also compiles every kernel into an empty cache, two
+processes at a time. Seconds of wall time, of which the demo waits 2.5 on
 purpose: its twins begin to replay when feeders and engine are up.
 """
 
@@ -12,9 +13,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import count
 from pathlib import Path
 
 import numpy as np
+from lib.peer import peer_python
 from lib.rounds import interleave, options, report
 
 from alephtx.core import words
@@ -23,6 +26,8 @@ from alephtx.engine.rundir import runs
 from alephtx.engine.warm import SHARES, ensure_warm
 from alephtx.matrix.journal import INTENT as KIND
 from alephtx.matrix.journal import read
+from alephtx.strategies import grid
+from alephtx.testing.synthetic import synthetic
 
 DEMO_SECONDS = "8"
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
@@ -36,15 +41,24 @@ def seconds_of(*command: str, **environment: str) -> float:
     return time.perf_counter() - begun
 
 
-def first_line() -> float:
-    """Return how long the example `grid` takes as a backtest until it says what it came to."""
+def first_line(edit: str = "", **environment: str) -> float:
+    """Return how long the example `grid` takes as a backtest until it says what it came to.
+
+    edit: a line that is added to a copy of its strategy's file, which is then the one that runs.
+    """
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "config.toml"
         text = (EXAMPLES / "grid" / "config.toml").read_text()
-        config.write_text(text.replace("../data/", f"{EXAMPLES / 'data'}/"))
+        text = text.replace("../data/", f"{EXAMPLES / 'data'}/")
+        if edit:
+            (Path(folder) / "grid.py").write_text(f"{Path(grid.__file__).read_text()}{edit}\n")
+            text = text.replace('use = "grid"', 'use = "grid.py"')
+        config.write_text(text)
         begun = time.perf_counter()
         command = [sys.executable, "-m", "alephtx.cli", "backtest", str(config), "--no-report"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment}
+        ) as process:
             assert process.stdout is not None
             said = process.stdout.readline()
             took = time.perf_counter() - begun
@@ -52,6 +66,26 @@ def first_line() -> float:
     if "fills" not in said or process.returncode:
         sys.exit(f"the backtest failed: {said}")
     return took
+
+
+def cold_line() -> float:
+    """Return the same with nothing compiled."""
+    with tempfile.TemporaryDirectory() as folder:
+        return first_line(ALEPHTX_CACHE=folder)
+
+
+def their_line(folder: Path) -> float:
+    """Return how long hftbacktest's process takes, 3,000 rows of market, compiled by itself."""
+    hft, script = peer_python("hft"), Path(__file__).parent / "lib" / "peer_hft_file.py"
+    few = folder / "few.npz"
+    if not few.exists():
+        rows, _ = synthetic(3_000)
+        np.save(folder / "rows.npy", rows)
+        write = [hft, script, "write", folder / "rows.npy", folder / "whole.npz", few]
+        subprocess.run(write, check=True)
+    begun = time.perf_counter()
+    subprocess.run([hft, script, "run", few, few, "3000"], check=True, capture_output=True)
+    return time.perf_counter() - begun
 
 
 def demo() -> dict[str, float]:
@@ -114,10 +148,16 @@ def main() -> None:
             "--instrument", "binance_usdm:BTC-USDT-PERP", "--seconds", "10",
         ),
     }  # fmt: skip
-    ways["alephtx backtest, to its first line"] = first_line
-    figures = interleave(ways, rounds) | demo()
+    edits = count()
+    with tempfile.TemporaryDirectory() as folder:
+        ways |= {
+            "alephtx backtest, to its first line": first_line,
+            "the same, its strategy's file edited": lambda: first_line(f"# {next(edits)} {folder}"),
+            "hftbacktest, process to result": lambda: their_line(Path(folder)),
+        }
+        figures = interleave(ways, rounds) | demo()
     if given.cold:
-        figures |= cold()
+        figures |= {"alephtx backtest, nothing compiled": cold_line()} | cold()
     report("startup", figures, "s", against={}, as_json=given.json)
 
 
