@@ -23,7 +23,14 @@ MODULES = {
     "trade_flow": ("trade_flow", {}),
     "vol_fast": ("realised_vol", {"scale": "fast"}),
 }
+SLOW = {
+    "vol_mid": ("realised_vol", {"scale": "mid"}),
+    "vol_slow": ("realised_vol", {"scale": "slow"}),
+    "spread_zscore": ("spread_zscore", {}),
+    "open_range": ("open_range", {}),
+}
 ROWS = 30_000
+MIDNIGHT = 1_700_006_400 * 10**9
 
 
 @pytest.fixture(scope="module")
@@ -39,16 +46,34 @@ def kept(market):
 
 
 @pytest.fixture(scope="module")
-def by_hand(market):
-    """{name: {second: value after its last event}} of signals run over the tape's own messages."""
+def slow_market(market):
+    """The same market, forty times as slow, from just before midnight on: half an hour."""
     rows, table = market
+    slow, start = rows.copy(), rows["ts_event"][0]
+    for name in ("ts_event", "ts_recv"):
+        slow[name] = MIDNIGHT - 10**9 + 40 * (rows[name] - start)
+    return slow, table
+
+
+@pytest.fixture(scope="module")
+def by_hand(market):
+    return run_by_hand(*market, MODULES)
+
+
+@pytest.fixture(scope="module")
+def slow_by_hand(slow_market):
+    return run_by_hand(*slow_market, SLOW)
+
+
+def run_by_hand(rows, table, modules):
+    """{name: {second: value after its last event}} of signals run over the tape's own messages."""
     signals = {
         name: Running(find("signals", module), {"instrument": 0, **section}, table)
-        for name, (module, section) in MODULES.items()
+        for name, (module, section) in modules.items()
     }
     view, event, book = _view(), np.zeros(1, EVENT), Book()
     found = {name: {} for name in signals}
-    told, changed = None, False
+    changed = False
     for row in rows:
         news = row["kind"] == w.TRADE
         if not news:
@@ -56,15 +81,12 @@ def by_hand(market):
             changed = True
         last = bool(row["flags"] & w.LAST_IN_MESSAGE)
         if last and changed:
-            levels = book.levels(5)
-            if levels != told:
-                news, told = True, levels
-                view.levels[0][:, :5] = np.array(levels).reshape(2, 5, 2)
-                bid, ask = view.levels[0, 0, 0], view.levels[0, 1, 0]
-                top = view.top[0]
-                top["bid"], top["bid_qty"], top["ask"], top["ask_qty"] = *bid, *ask
-                top["aux"] = 0 if bid[1] and ask[1] else w.EMPTY_SIDE
-            changed = False
+            view.levels[0][:, :5] = np.array(book.levels(5)).reshape(2, 5, 2)
+            bid, ask = view.levels[0, 0, 0], view.levels[0, 1, 0]
+            top = view.top[0]
+            top["bid"], top["bid_qty"], top["ask"], top["ask_qty"] = *bid, *ask
+            top["aux"] = 0 if bid[1] and ask[1] else w.EMPTY_SIDE
+            news, changed = True, False
         if not news:
             continue
         view.now[0] = int(row["ts_recv"])
@@ -84,7 +106,17 @@ def test_the_schema_names_the_columns():
 
 @pytest.mark.parametrize("name", MODULES)
 def test_a_line_is_what_the_signal_says_at_the_end_of_its_second(kept, by_hand, name):
-    wanted = by_hand[name]
+    compare(kept, name, by_hand[name])
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_so_is_a_line_of_a_signal_that_needs_minutes(slow_market, slow_by_hand, name):
+    rows, table = slow_market
+    kept = record_signals(table, [Tape(rows)], Venue(), (name,))[0]
+    compare(kept, name, slow_by_hand[name])
+
+
+def compare(kept, name, wanted):
     seconds = (kept["ts_ns"] // 10**9).tolist()
     assert seconds == sorted(set(seconds))
     assert len(seconds) > 25
