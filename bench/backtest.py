@@ -7,7 +7,7 @@ known counts). Peers live in environments of their own (`make peers`). ns are of
     maker    the common market maker: queue, latency, gate, order table, positions
     deep     the same, deciding by a book of ten levels: a second book, as late as we hear it
     replay   the exchange's book alone
-    sweep    sets of the maker's parameters in one pass, ns of a row and set
+    sweep    sets of the maker's parameters, 25 in a pass, ns of a row and set
     floor    read the same rows once
 """
 
