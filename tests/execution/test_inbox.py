@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from alephtx.core import words
 from alephtx.core.clock import ManualClock
 from alephtx.core.identity import first_order_id
-from alephtx.execution.inbox import ORPHAN_NS, Inbox, LiveOrder
+from alephtx.execution.inbox import NOBODYS_NS, ORPHAN_NS, Inbox, LiveOrder
 from tests.execution import rows
 from tests.execution.rows import update
 
@@ -80,6 +80,28 @@ def test_fill_that_nobody_claims_is_somebody_elses_and_booked_once(inbox, ring, 
     (row,) = ring.rows
     assert (row["order_id"], row["qty"], row["flags"]) == (0, 3, words.FOREIGN)
     assert (inbox.foreign, heard) == (1, ["fill 1 of order 70"])
+
+
+@pytest.mark.parametrize(
+    ("live", "wait"),
+    [
+        (None, NOBODYS_NS),
+        (LiveOrder(5, 0, 1, 77), NOBODYS_NS),  # its id is known, and another one
+        (LiveOrder(5, 1, 1), NOBODYS_NS),  # of another instrument
+        (LiveOrder(5, 0, 1), ORPHAN_NS),
+    ],
+)
+def test_fill_waits_long_only_for_an_order_whose_id_is_not_known(inbox, ring, clock, live, wait):
+    """Found in a simulated world: after a restart a foreign fill was not in the books for 5 s."""
+    if live is not None:
+        inbox.live[5] = live
+    inbox.accept(fill(1, 3, 0, venue_order_id=70, ts_event=clock.now()))
+    clock.advance(wait)
+    inbox.sweep()
+    assert inbox.foreign == 0
+    clock.advance(1)
+    inbox.sweep()
+    assert (inbox.foreign, inbox.orphaned()) == (1, set())
 
 
 def test_fill_of_another_engines_order_is_booked_as_foreign(inbox, ring):

@@ -23,6 +23,9 @@ log = logger("gateway")
 ORPHAN_NS = 5_000_000_000
 """How long a fill may wait for its order's id before it is held for somebody else's."""
 
+NOBODYS_NS = 500_000_000
+"""The same where every order of ours has its id: frames may still be out of order."""
+
 ENDING = (words.CANCEL_ACK, words.EXPIRE, words.REJECT)
 MONEY = (words.FUNDING_PAID, words.MONEY_MOVED)
 WITHOUT_ORDER = (*MONEY, words.RESYNC_BEGIN, words.RESYNC_END)
@@ -219,13 +222,22 @@ class Inbox:
         if row[0]["status"] in words.TERMINAL or row[0]["kind"] in ENDING:
             del self.live[order_id]
 
+    def _may_be_ours(self, row: Rows) -> bool:
+        """Tell whether an order of ours is there whose id at the venue is not known yet."""
+        i = int(row[0]["instrument"])
+        return bool(self.lost) or any(
+            order.instrument == i and not order.venue_order_id for order in self.live.values()
+        )
+
     def sweep(self) -> None:
         """Push what waited for room, and give up on fills that nobody's order came for."""
         while self._backlog and self._push_row(self._backlog[0]):
             self._backlog.popleft()
         now = self.clock.monotonic()
-        while not self.explaining and self._orphans and now - self._orphans[0][0] > ORPHAN_NS:
+        while not self.explaining and self._orphans:
             since, row = self._orphans[0]
+            if now - since <= (ORPHAN_NS if self._may_be_ours(row) else NOBODYS_NS):
+                return
             if self.lost and self.explained_ns < since:
                 self.on_orphans()
                 return
