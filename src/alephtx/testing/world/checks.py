@@ -305,8 +305,12 @@ class Checker:
             elif row["kind"] == "FILL":
                 sold[order_id] += row["qty"]
                 trades.add(row["trade_id"])
-                if (k, instrument, row["trade_id"]) not in self.fills:
+                mine = self.fills.get((k, instrument, row["trade_id"]))
+                if mine is None:
                     violate(f"{venue}: fill {row['trade_id']} of order {order_id} is not with us")
+                elif mine["order_id"] != order_id:
+                    said = f"fill {row['trade_id']} of order {order_id} is booked to"
+                    violate(f"{venue}: {said} {int(mine['order_id'])}")
         scale = 10 ** (exchange.markets[0].qty_scale - world.instruments[instrument].qty_scale)
         for order_id, qty in sold.items():
             if qty > int(self.intents[order_id][1]["qty"]) * scale:
