@@ -162,10 +162,10 @@ def inline_kernel(function: F) -> F:
 
 
 def apart_kernel(function: F) -> F:
-    """Compile a function that is never expanded into its callers: its loop needs the registers.
+    """Compile a function that is not expanded because an inline one calls it.
 
-    Other kernels may be: what an inline kernel calls is expanded with it, however large (Numba
-    hands that option on).
+    Other kernels are, however large: Numba hands that option on. One that says
+    `atomics.stay_apart()` as well is left alone by LLVM, too.
     """
     return cast(F, _Kernel(function, {**_OPTIONS, "forceinline": False})) if JIT else function
 
