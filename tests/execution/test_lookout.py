@@ -63,6 +63,15 @@ async def test_fill_that_no_frame_told_of_is_known_within_two_seconds(world):
     assert world.kinds(1).count(words.ORDER_STATE) == told
 
 
+async def test_fills_of_an_earlier_run_are_asked_for_once_and_not_at_every_look(world):
+    world.wire.answers[What.ORDER] = state(status=words.PARTIALLY_FILLED, cum_qty=4)
+    await world.passes(2 * SECOND)
+    fetched = world.wire.whats().count(What.FILLS_SINCE)
+    await world.passes(10 * SECOND)
+    assert asked(world) > 5
+    assert world.wire.whats().count(What.FILLS_SINCE) == fetched
+
+
 async def test_end_that_no_frame_told_of_is_found(world):
     world.wire.answers[What.ORDER] = state(status=words.CANCELED, cum_qty=0)
     await world.passes(2 * SECOND)

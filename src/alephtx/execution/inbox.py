@@ -49,7 +49,7 @@ class LiveOrder(msgspec.Struct):
     doubt: it is being asked for. withdrawn: cancelled before it was sent, so it never will be.
     heard_ns: when the venue last said that it is there. taken_back: the venue did not know it and
     was sent a cancel, in case it is late. refusals: of its cancels so far; cancel_at_ns: monotonic
-    time before which the next one stays with us. filled: lots in the fills passed on by this run.
+    time before which the next one stays with us. filled: lots known to be filled.
     """
 
     order_id: int

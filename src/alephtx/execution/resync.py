@@ -208,6 +208,8 @@ class Truth:
             if row[0]["status"] in words.TERMINAL or row[0]["cum_qty"] > 0:
                 await self._fetch_fills_of(order)
             self.inbox.accept(row)
+            # Those of an earlier run were not counted here: the lookout would ask again and again.
+            order.filled = max(order.filled, int(row[0]["cum_qty"]))
             return True
         return False
 
