@@ -111,6 +111,24 @@ def test_a_callee_has_no_machine_code(river):
     assert b"\x7fELF" not in called.read_bytes()
 
 
+def test_a_callee_is_expanded_because_it_says_so_not_because_its_caller_is(river):
+    (river / "middle.py").write_text(
+        "from alephtx.core.kernel import inline_kernel, kernel\n"
+        "from river.callee import scaled\n\n\n"
+        "@inline_kernel\ndef between(x):\n    return scaled(x)\n\n\n"
+        "@kernel\ndef around(x):\n    return between(x)\n"
+    )
+    program = """
+import json
+from river.callee import scaled
+from river.middle import around, between
+assert around(2) == 6
+kept = [next(iter(one.dispatcher.called.overloads.values())) for one in (scaled, between)]
+print(json.dumps({"expanded": ["alwaysinline" in one.library.get_llvm_str() for one in kept]}))
+"""
+    assert ask(river, program)["expanded"] == [False, True]
+
+
 def test_a_callee_may_print_and_raise(river):
     """Both need what numba keeps beside the machine code; a print without it hung."""
     (river / "callee.py").write_text(

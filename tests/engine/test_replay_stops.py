@@ -104,6 +104,7 @@ def test_a_waiting_stop_can_be_cancelled_expires_by_its_date_and_is_not_amended(
     ]  # fmt: skip
     test = play(market(trade(40, 104)), script)
     assert said(test, "kind", "tag", "reason", "at")[3:] == [
+        (w.CANCEL_REJECT, 3, w.REASON_OTHER, START + 9 * MS),
         (w.CANCEL_ACK, 1, 0, START + 10 * MS),
         (w.EXPIRE, 2, w.REASON_OTHER, START + 30 * MS),
         (w.CANCEL_ACK, 3, 0, START + 60 * MS),

@@ -1,6 +1,7 @@
 """The step: what goes in, in which order, and what leaves."""
 
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -301,3 +302,45 @@ def test_a_contract_that_ends_closes_its_positions_at_the_price(bench):
         assert (row["bought"], row["sold"]) == (500, 500)
     assert bench.ctx.counters[c.C_OVERFLOWS] == 0
     assert bench.ctx.counters[c.C_UPDATES] == 9
+
+
+AMENDER = (
+    Path(__file__).with_name("quoter.py").read_text()
+    .replace("BUY, CANCEL,", "AMEND, BUY, CANCEL,")
+    .replace("    return 1\n", """\
+    if view.open_count[0] > 0:
+        intents[0]["op"], intents[0]["target_order_id"] = AMEND, view.orders[0]["order_id"]
+        intents[0]["qty"] = 3000
+    return 1
+""")
+)  # fmt: skip
+
+
+def test_an_order_counts_with_the_larger_quantity_until_its_amend_is_answered(tmp_path):
+    (tmp_path / "amender.py").write_text(AMENDER)
+    bench = Bench(tmp_path, use=str(tmp_path / "amender.py"))
+    for k in range(3):
+        bench.top(6_000_000 + k, 6_000_100 + k)
+        bench.step()
+        if k == 0:
+            (placed,) = bench.sent()
+            bench.update(kind=words.ACK, order_id=placed["order_id"], venue_order_id=1)
+            bench.step()
+    (amended,) = bench.sent()  # once: the second would race the first
+    assert (amended["op"], amended["target_order_id"]) == (words.AMEND, placed["order_id"])
+    assert amended["verdict"] == words.PASS
+    assert int(bench.ctx.counters[c.C_DENIED_BY + words.DENY_UNKNOWN_ORDER]) == 1
+    names = ["order_id", "status", "qty", "leaves_qty"]
+    live = bench.ctx.table.orders[0, 0]
+    told = [int(live[name]) for name in names]
+    assert told == [int(placed["order_id"]), words.PENDING_REPLACE, 1000, 3000]
+    bench.close()
+    again = Bench(tmp_path, epoch=2, use=str(tmp_path / "amender.py"))
+    fold(tmp_path / "journal", again.ctx, again.instruments)
+    assert [int(again.ctx.table.orders[0, 0][name]) for name in names] == told
+    row = {"order_id": placed["order_id"], "venue_order_id": 1, "reason": words.REASON_OTHER}
+    again.update(kind=words.CANCEL_REJECT, **row)
+    again.step()
+    assert int(again.ctx.table.orders[0, 0]["leaves_qty"]) == 1000
+    assert int(again.state["last_kind"]) == words.CANCEL_REJECT, "the strategy heard of it"
+    again.close()

@@ -284,3 +284,17 @@ async def test_a_cancel_waits_for_a_link_that_is_down(trading):
     await trading.until(lambda: len(trading.wire.sent) > sent)
     await trading.passes(SECOND)
     assert trading.wire.sent[sent:] == ["cancel 1"], "the other one is filled by now"
+
+
+async def test_an_amend_does_not_become_a_cancel_where_the_link_is_down(trading):
+    trading.place(1)
+    await trading.until(lambda: len(trading.wire.sent) == 1)
+    trading.frame(says(row(words.ACK, 1, venue_order_id=71)))
+    trading.wire.up = False
+    trading.amend(1)
+    await trading.until(lambda: words.CANCEL_REJECT in trading.kinds(1))
+    trading.wire.up = True
+    trading.gateway.on_up("trade")
+    await trading.passes(SECOND)
+    assert trading.wire.sent == ["place 1"]
+    assert trading.gateway.live

@@ -257,6 +257,9 @@ class World:
     def cancel(self, *numbers):
         self._submit(words.CANCEL, "target_order_id", numbers, {})
 
+    def amend(self, *numbers):
+        self._submit(words.AMEND, "target_order_id", numbers, {})
+
     def _submit(self, op, name, numbers, fields):
         rows = np.zeros(len(numbers), INTENT)
         rows["op"], rows[name] = op, [oid(n) for n in numbers]

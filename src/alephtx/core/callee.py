@@ -1,8 +1,12 @@
-"""Kernels as other kernels see them: kept as bitcode, with no machine code of their own.
+"""Kernels as other kernels see them, and as they are entered.
 
 Numba optimises and emits every function it compiles, and again as part of each of its callers. A
-function that is only called needs neither: it joins its caller's module, is expanded or emitted
-there, and is optimised there once. Left out, a cold start is half as long (docs/decisions/0013).
+function that is only called needs neither: it is kept as bitcode, joins its caller's module, is
+expanded or emitted there, and is optimised there once. Left out, a cold start is half as long
+(docs/decisions/0013).
+
+What joins an entry's module is nobody else's: told so, LLVM expands a function that is called once,
+and calls what is left without the words of a View that it does not read (docs/decisions/0029).
 """
 
 from collections.abc import Callable
@@ -81,6 +85,27 @@ class _CalleeCompiler(compiler.Compiler):  # type: ignore[misc]
     def define_pipelines(self) -> Any:
         state = self.state
         state.library = _CalleeLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
+        return super().define_pipelines()
+
+
+class _EntryLibrary(JITCodeLibrary):  # type: ignore[misc]
+    """The machine code of a function that is entered from outside, and of all that it calls."""
+
+    def _optimize_final_module(self) -> None:
+        for function in self._final_module.functions:
+            if not function.is_declaration and function.linkage == llvm.Linkage.linkonce_odr:
+                function.linkage = llvm.Linkage.internal
+        super()._optimize_final_module()
+
+
+class EntryCompiler(compiler.Compiler):  # type: ignore[misc]
+    """Numba's own pipeline, for what Python or an address enters."""
+
+    def define_pipelines(self) -> Any:
+        """Return the pipelines, and give the function a library of ours."""
+        state = self.state
+        state.library = _EntryLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
+        state.library.enable_object_caching()
         return super().define_pipelines()
 
 

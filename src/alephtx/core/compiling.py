@@ -19,10 +19,10 @@ from numba.core.ccallback import CFunc
 from numba.core.registry import cpu_target
 
 from alephtx.core import stored
-from alephtx.core.callee import bind_environments, callee
+from alephtx.core.callee import EntryCompiler, bind_environments, callee
 from alephtx.core.kernel import compiled, listeners
 from alephtx.core.log import logger
-from alephtx.core.quick_flags import be_quick
+from alephtx.core.quick_numba import be_quick
 
 log = logger("kernel")
 be_quick()
@@ -177,7 +177,7 @@ def make_dispatcher(function: Any, options: dict[str, bool | str], directory: Pa
     with _numba_cache(directory / "called"):
         called: Any = callee(function, options)
     with _numba_cache(directory):
-        dispatcher = numba.njit(cache=True, **options)(function)
+        dispatcher = numba.njit(cache=True, pipeline_class=EntryCompiler, **options)(function)
     _compile_once(called, directory, name)
     _compile_once(dispatcher, directory, name, _leaver(function, directory, "python"))
     # What a caller compiles and links against; numba asks the dispatcher that the name is bound to.
@@ -217,7 +217,7 @@ def normal(signature: Any) -> Any:
 def compile_native(function: Any, signature: Any, directory: Path | None) -> tuple[int, Any]:
     """Compile a plain function with one signature; return its address and its owner."""
     options = {"nopython": True, "error_model": "numpy", "_nrt": False}
-    owner: Any = CFunc(function, signature, locals={}, options=options)
+    owner: Any = CFunc(function, signature, {}, options, pipeline_class=EntryCompiler)
     if directory is None:
         owner.compile()
     else:

@@ -16,13 +16,13 @@ from alephtx.core.words import INVERSE
 Rows = np.ndarray[Any, Any]
 
 
+_POWERS = np.array([10**k for k in range(19)], np.int64)
+
+
 @inline_kernel
-def power_of_ten(exponent: Int) -> int:
+def power_of_ten(exponent: Int) -> Int:
     """Return 10^exponent, for 0..18."""
-    power = 1
-    for _ in range(exponent):
-        power *= 10
-    return power
+    return _POWERS[exponent]
 
 
 @inline_kernel

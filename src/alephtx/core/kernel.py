@@ -135,8 +135,11 @@ def _source_of(function: Callable[..., Any]) -> Path | None:
 # Without reference counts: a kernel allocates nothing, and counting the arrays of a namedtuple at
 # every call was most of the order table's time (measured: 4.2 us an order with, 0.6 without).
 # Nothing enters a kernel as a C callback; strategies are, through `address_of`.
+# forceinline is said of every kernel: left unsaid, Numba hands it on from whichever caller is
+# compiled first, and what a cache holds would depend on the order in which it was filled.
 _OPTIONS: dict[str, bool | str] = {
     "nogil": True, "error_model": "numpy", "_nrt": False, "no_cfunc_wrapper": True,
+    "forceinline": False,
 }  # fmt: skip
 
 
@@ -159,15 +162,6 @@ def inline_kernel(function: F) -> F:
     expanded). Each caller grows by it, so not for what is long and has many callers.
     """
     return cast(F, _Kernel(function, {**_OPTIONS, "forceinline": True})) if JIT else function
-
-
-def apart_kernel(function: F) -> F:
-    """Compile a function that is not expanded because an inline one calls it.
-
-    Other kernels are, however large: Numba hands that option on. One that says
-    `atomics.stay_apart()` as well is left alone by LLVM, too.
-    """
-    return cast(F, _Kernel(function, {**_OPTIONS, "forceinline": False})) if JIT else function
 
 
 def kernel_around(function: F, **callees: Callable[..., Any]) -> F:

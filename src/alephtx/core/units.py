@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from alephtx.core.atomics import multiply_wide
+from alephtx.core.atomics import multiply_wide, stay_apart
 from alephtx.core.errors import UnitError
-from alephtx.core.kernel import Int, kernel
+from alephtx.core.kernel import Int, inline_kernel, kernel
+from alephtx.core.words import INVERSE
 
 MONEY_SCALE = 8
 MAX_VALUE = 1 << 62
@@ -80,34 +81,46 @@ def mul_div_checked(a: Int, b: Int, c: Int, rounding: int) -> int:
     if c <= 0:
         return OVERFLOW
     high, low = multiply_wide(a, b)
-    if (high == 0 and low >= 0) or (high == -1 and low < 0 and low != OVERFLOW):
-        negative = low < 0
-        magnitude = -low if negative else low
-        quotient = magnitude // c
-        remainder = magnitude - quotient * c
-    else:
-        negative = high < 0
-        if negative:  # two's complement of the pair
-            low = ~low + 1 if low != 0 else 0
-            high = ~high + (1 if low == 0 else 0)
-        if high < 0 or high >= c:
+    if not ((high == 0 and low >= 0) or (high == -1 and low < 0 and low != OVERFLOW)):
+        return _divide_wide(high, low, c, rounding)
+    negative = low < 0
+    magnitude = -low if negative else low
+    quotient = magnitude // c
+    return _rounded(negative, quotient, magnitude - quotient * c, c, rounding)
+
+
+@kernel
+def _divide_wide(high: Int, low: Int, c: Int, rounding: Int) -> int:
+    """Return a 128-bit product by c; apart, because it is rare and its callers are many."""
+    stay_apart()
+    negative = high < 0
+    if negative:  # two's complement of the pair
+        low = ~low + 1 if low != 0 else 0
+        high = ~high + (1 if low == 0 else 0)
+    if high < 0 or high >= c:
+        return OVERFLOW
+    remainder, quotient = high, 0
+    for shift in range(63, -1, -1):
+        # remainder < c < 2^63, so its double fits 64 bits; compare without the sign.
+        carry = remainder >= (1 << 62)
+        remainder = ((remainder & ((1 << 62) - 1)) << 1) | ((low >> shift) & 1)
+        if carry:
+            remainder = remainder - c + (1 << 62) + (1 << 62)
+            bit = 1
+        elif remainder >= c:
+            remainder -= c
+            bit = 1
+        else:
+            bit = 0
+        if shift == 63 and bit:
             return OVERFLOW
-        remainder, quotient = high, 0
-        for shift in range(63, -1, -1):
-            # remainder < c < 2^63, so its double fits 64 bits; compare without the sign.
-            carry = remainder >= (1 << 62)
-            remainder = ((remainder & ((1 << 62) - 1)) << 1) | ((low >> shift) & 1)
-            if carry:
-                remainder = remainder - c + (1 << 62) + (1 << 62)
-                bit = 1
-            elif remainder >= c:
-                remainder -= c
-                bit = 1
-            else:
-                bit = 0
-            if shift == 63 and bit:
-                return OVERFLOW
-            quotient = (quotient << 1) | bit
+        quotient = (quotient << 1) | bit
+    return _rounded(negative, quotient, remainder, c, rounding)
+
+
+@inline_kernel
+def _rounded(negative: bool, quotient: Int, remainder: Int, c: Int, rounding: Int) -> int:
+    """Return a quotient of magnitudes with its sign, rounded as asked, or OVERFLOW."""
     if remainder != 0:
         if rounding == FLOOR:
             quotient += 1 if negative else 0
@@ -120,7 +133,7 @@ def mul_div_checked(a: Int, b: Int, c: Int, rounding: int) -> int:
     return -quotient if negative else quotient
 
 
-@kernel
+@inline_kernel
 def price_grid(instrument: np.ndarray[Any, Any], price: Int) -> int:
     """Return the step between acceptable prices around a price, in ticks.
 
@@ -129,6 +142,15 @@ def price_grid(instrument: np.ndarray[Any, Any], price: Int) -> int:
     STEPPED_TICK: the step of the band the price is in (binary markets near 0 and 1, options).
     instrument: length-1 INSTRUMENT array.
     """
+    if instrument[0]["tick_rule"] == FIXED_TICK:
+        return instrument[0]["tick_step"]
+    return _varying_grid(instrument, price)
+
+
+@kernel
+def _varying_grid(instrument: np.ndarray[Any, Any], price: Int) -> int:
+    """Return the same where the step depends on the price; apart, for its callers are many."""
+    stay_apart()
     if instrument[0]["tick_rule"] == SIGNIFICANT_FIGURES:
         integer = 1
         for _ in range(instrument[0]["price_scale"]):
@@ -143,12 +165,11 @@ def price_grid(instrument: np.ndarray[Any, Any], price: Int) -> int:
             step *= 10
         return min(step, integer)
     tick = instrument[0]["tick_step"]
-    if instrument[0]["tick_rule"] == STEPPED_TICK:
-        for band in range(TICK_BANDS_MAX):
-            start = instrument[0]["tick_from"][band]
-            if start == 0 or abs(price) < start:
-                break
-            tick = instrument[0]["tick_steps"][band]
+    for band in range(TICK_BANDS_MAX):
+        start = instrument[0]["tick_from"][band]
+        if start == 0 or abs(price) < start:
+            break
+        tick = instrument[0]["tick_steps"][band]
     return tick
 
 
@@ -168,18 +189,25 @@ def round_qty(instrument: np.ndarray[Any, Any], qty: Int) -> int:
     return magnitude if qty >= 0 else -magnitude
 
 
-@kernel
+@inline_kernel
 def notional(instrument: np.ndarray[Any, Any], price: Int, qty: Int, rounding: int) -> int:
     """Return the value of qty lots at price ticks in money of the settle currency, or OVERFLOW.
 
     Linear and spot: price * qty * money_mul / money_div; inverse: qty * money_mul / price (COIN-M's
     value is in the coin). The sign follows qty.
     """
+    if instrument[0]["contract"] != INVERSE and instrument[0]["money_mul"] == 1:
+        return mul_div_checked(price, qty, instrument[0]["money_div"], rounding)
+    return _odd_notional(instrument, price, qty, rounding)
+
+
+@kernel
+def _odd_notional(instrument: np.ndarray[Any, Any], price: Int, qty: Int, rounding: int) -> int:
+    """Return the same of inverse contracts and of odd multipliers; apart, see `_divide_wide`."""
+    stay_apart()
     row = instrument[0]
-    if row["contract"] == 3:  # INVERSE
+    if row["contract"] == INVERSE:
         return mul_div_checked(qty, row["money_mul"], price, rounding)
-    if row["money_mul"] == 1:
-        return mul_div_checked(price, qty, row["money_div"], rounding)
     high, low = multiply_wide(price, qty)
     if not ((high == 0 and low >= 0) or (high == -1 and low < 0)):
         return OVERFLOW

@@ -7,6 +7,7 @@ from alephtx.core.kernel import Int, inline_kernel, kernel
 from alephtx.core.packed import field
 from alephtx.core.ports import Rows
 from alephtx.core.words import (
+    AMEND,
     CANCEL,
     DENY_TABLE_FULL,
     DENY_UNKNOWN_ORDER,
@@ -67,7 +68,12 @@ from alephtx.engine.context import (
 )
 from alephtx.engine.fields import gate_of, table_of, view_for
 from alephtx.engine.leg_lanes import judge_groups, lane_opened
-from alephtx.execution.orders import orders_cancelling, orders_denied, orders_place
+from alephtx.execution.orders import (
+    orders_cancelling,
+    orders_denied,
+    orders_place,
+    orders_replacing,
+)
 from alephtx.matrix.journal import INTENT as INTENT_RECORD
 from alephtx.matrix.journal import journal_append
 from alephtx.matrix.spsc import spsc_push
@@ -179,6 +185,9 @@ def _commit(x: Rows, k: Int) -> int:
         intents[k]["verdict"] = DENY_TABLE_FULL
     target = intents[k]["target_order_id"]
     if op == CANCEL and orders_cancelling(table_of(x), target, now[0]) < 0:
+        intents[k]["verdict"] = DENY_UNKNOWN_ORDER
+    # An order whose last amend or cancel is still on its way is not amended again.
+    if op == AMEND and orders_replacing(table_of(x), target, intents[k]["qty"], now[0]) < 0:
         intents[k]["verdict"] = DENY_UNKNOWN_ORDER
     address = addresses[A_INTENTS] + k * INTENT_BYTES
     kept = journal_append(

@@ -19,7 +19,7 @@ from alephtx.engine.leg_lanes import lane_opened
 from alephtx.engine.opening import take_up
 from alephtx.engine.updates import replay_update
 from alephtx.execution.inbox import FILLS_KEPT_MAX
-from alephtx.execution.orders import orders_cancelling, orders_place
+from alephtx.execution.orders import orders_cancelling, orders_place, orders_replacing
 from alephtx.matrix.journal import BALANCES, COMMAND, EPOCH, Record, read
 from alephtx.matrix.journal import INTENT as INTENT_RECORD
 from alephtx.matrix.journal import UPDATE as UPDATE_RECORD
@@ -105,6 +105,9 @@ def _intent(row: Rows, ctx: Context) -> None:
             lane_opened(ctx.lanes[int(row[0]["strategy"]), underlying], ctx.control, 0)
     elif row[0]["op"] == words.CANCEL:
         orders_cancelling(ctx.table, int(row[0]["target_order_id"]), int(row[0]["ts_intent"]))
+    elif row[0]["op"] == words.AMEND:
+        target, qty = int(row[0]["target_order_id"]), int(row[0]["qty"])
+        orders_replacing(ctx.table, target, qty, int(row[0]["ts_intent"]))
 
 
 def _note(row: Rows, told: Recovered) -> None:

@@ -5,6 +5,8 @@ a cold one it compiles with a line of progress, so that no feeder or engine does
 moves. `python -m alephtx.engine.warm PART..` compiles parts.
 """
 
+import fcntl
+import os
 import subprocess
 import sys
 import tempfile
@@ -48,9 +50,37 @@ def marker(shares: Shares = SHARES) -> Path:
 
 
 def ensure_warm(progress: Callable[[str], None], shares: Shares = SHARES) -> int:
-    """Compile what is not compiled yet; returns how many kernels that were."""
+    """Compile what is not compiled yet; returns how many kernels that were.
+
+    Of processes that start at once one compiles and the others wait for it.
+    """
     if not kernel.JIT or marker(shares).exists():
         return 0
+    with _alone(marker(shares).with_suffix(".lock"), progress):
+        return 0 if marker(shares).exists() else _compile(progress, shares)
+
+
+@contextmanager
+def _alone(lock: Path, progress: Callable[[str], None]) -> Iterator[None]:
+    """Hold a lock that ends with its holder; where none can be had, every kernel has its own."""
+    try:
+        lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:  # no room, or no descriptor
+        yield
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress("waiting for another process, which compiles the kernels")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _compile(progress: Callable[[str], None], shares: Shares) -> int:
     count = 0
     running: list[subprocess.Popen[str]] = []
     try:

@@ -223,7 +223,7 @@ class Outbox:
             return
         timer.cancel()
         del self._pending[request.key]
-        if request.op != words.PLACE:
+        if request.op in (words.CANCEL, words.CANCEL_ALL):
             # A refusal would be answered with another cancel at once, and again, without end.
             self._unsent.update(dict.fromkeys(request.order_ids, request.instrument))
             return

@@ -37,7 +37,7 @@ qty is then the order's whole quantity now.
 
 import numpy as np
 
-from alephtx.core.kernel import Int, apart_kernel, inline_kernel, kernel
+from alephtx.core.kernel import Int, inline_kernel, kernel
 from alephtx.core.words import FOK, GTC, GTD, MAKER, MARKET, POST_ONLY, TAKER
 from alephtx.sim.levels import NO_LEVEL, levels_below, levels_best
 from alephtx.sim.market import on_levels, on_rows, on_top, on_trade
@@ -149,7 +149,7 @@ def _best_own(x: Exchange, i: Int, s: Int) -> Int:
     return (1 - 2 * s) * x.orders[i, s, 0]["price"]
 
 
-@apart_kernel
+@kernel
 def _available(x: Exchange, order: Rows, i: int, other: int, worst: int) -> int:
     """Return the quantity a taker could get at keys not below `worst`."""
     total = 0
@@ -224,7 +224,7 @@ def _decrement(x: Exchange, order: Rows, i: int, other: int, fills: Rows, n: int
     return n
 
 
-@apart_kernel
+@kernel
 def _walk(x: Exchange, order: Rows, i: int, other: int, worst: int, fills: Rows) -> int:
     n = 0
     while order[0]["qty"] > 0 and n + 2 <= fills.shape[0]:

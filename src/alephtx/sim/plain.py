@@ -9,7 +9,7 @@ which does the same for a plain row, in a loop that knows all kinds and is three
 import numpy as np
 
 from alephtx.core.atomics import stay_apart
-from alephtx.core.kernel import Int, apart_kernel, inline_kernel
+from alephtx.core.kernel import Int, inline_kernel, kernel
 from alephtx.core.packed import field
 from alephtx.core.words import DELTA
 from alephtx.sim.bottle import (
@@ -86,7 +86,7 @@ def _run(z: Rows, rows: Rows, i: Int, k: Int, levels: Levels, local: bool) -> In
     return k
 
 
-@apart_kernel
+@kernel
 def plain_rows(z: Rows, i: Int, k: Int) -> int:
     """Take plain rows of TICK from k on into the exchange's book; returns the first it did not.
 
@@ -97,7 +97,7 @@ def plain_rows(z: Rows, i: Int, k: Int) -> int:
     return _run(z, field(z, Z_ROWS + i, TICKS), i, k, levels, local=False)
 
 
-@apart_kernel
+@kernel
 def plain_rows_wide(z: Rows, i: Int, k: Int) -> int:
     """Take plain rows of EVENT; see `plain_rows`."""
     stay_apart()
@@ -105,7 +105,7 @@ def plain_rows_wide(z: Rows, i: Int, k: Int) -> int:
     return _run(z, field(z, Z_ROWS + i, EVENTS), i, k, levels, local=False)
 
 
-@apart_kernel
+@kernel
 def plain_rows_here(z: Rows, i: Int, k: Int) -> int:
     """Take plain rows of TICK into our late copy, which no order of ours is in."""
     stay_apart()
@@ -115,7 +115,7 @@ def plain_rows_here(z: Rows, i: Int, k: Int) -> int:
     return _run(z, field(z, Z_ROWS + i, TICKS), i, k, levels, local=True)
 
 
-@apart_kernel
+@kernel
 def plain_rows_here_wide(z: Rows, i: Int, k: Int) -> int:
     """Take plain rows of EVENT into our late copy."""
     stay_apart()

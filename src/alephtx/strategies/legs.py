@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from alephtx.core.atomics import stay_apart
 from alephtx.core.exposure import base_lots, base_value, middle, quote_value
-from alephtx.core.kernel import Int, inline_kernel
+from alephtx.core.kernel import Int, inline_kernel, kernel
 from alephtx.core.units import FLOOR, NEAREST, OVERFLOW, TRUNCATE, mul_div_checked
 from alephtx.core.view import View
 from alephtx.core.words import INVERSE, UNTRADEABLE_MASK
@@ -43,11 +44,18 @@ def trade_base(view: View, i: Int, price: Int, lots: Int, side: Int) -> Int:
     held, cost = np.int64(view.positions[i]["qty"]), np.int64(view.positions[i]["cost"])
     if view.instruments[i]["contract"] != INVERSE or held * side >= 0:
         return base_value(view.instruments, i, price, lots, NEAREST)
-    closed = min(lots, abs(held))
-    base = mul_div_checked(abs(cost), closed, abs(held), NEAREST)
+    return _closed_base(view.instruments, i, price, lots, abs(held), abs(cost))
+
+
+@kernel
+def _closed_base(instruments: Rows, i: Int, price: Int, lots: Int, held: Int, cost: Int) -> Int:
+    """Return the base of lots that close an inverse position; apart, its callers are many."""
+    stay_apart()
+    closed = min(lots, held)
+    base = mul_div_checked(cost, closed, held, NEAREST)
     if lots == closed or base == OVERFLOW:
         return base
-    rest = base_value(view.instruments, i, price, lots - closed, NEAREST)
+    rest = base_value(instruments, i, price, lots - closed, NEAREST)
     return OVERFLOW if rest == OVERFLOW else base + rest
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numba.core.compiler import Flags
 from numba.core.targetconfig import TargetConfig
 
-from alephtx.core import quick_flags
+from alephtx.core import quick_numba
 
 BOOLEANS = ("enable_pyobject", "no_cpython_wrapper", "nrt", "forceinline", "no_cfunc_wrapper")
 
@@ -29,7 +29,7 @@ def some_flags(draw):
 
 @given(some_flags(), some_flags())
 def test_flags_compare_as_their_listed_options_do(one, other):
-    quick_flags.be_quick()
+    quick_numba.be_quick()
     assert one.values() == listed(one)
     assert (one == other) == (listed(one) == listed(other))
     if one == other:
@@ -38,9 +38,9 @@ def test_flags_compare_as_their_listed_options_do(one, other):
 
 
 def test_a_default_that_is_set_equals_one_that_is_not():
-    quick_flags.be_quick()
+    quick_numba.be_quick()
     one, other = Flags(), Flags()
     one.forceinline = Flags.options["forceinline"].default
     assert one == other
     assert one != "flags"
-    assert TargetConfig.__eq__ is quick_flags._equal
+    assert TargetConfig.__eq__ is quick_numba._equal
