@@ -163,3 +163,83 @@ def test_what_an_object_needs_is_read_from_it_and_other_formats_are_refused():
         module = llvm.parse_assembly(text)
         module.triple = triple
         assert stored.linkage(machine.emit_object(module)) == needs
+
+
+PAIR = (
+    "from alephtx.core.kernel import kernel\nfrom lake.callee import scaled\n\n\n"
+    "@kernel\ndef shared(x):\n    return scaled(x) + 1\n\n\n"
+    "def one(x):\n    return shared(x)\n\n\n"
+    "def two(x, by):\n    return shared(x) // by\n\n\n"
+    "def odd(x):\n    return x.nothing\n"
+)
+TOGETHER = """
+import ctypes, json, sys
+from alephtx.core import kernel
+if sys.argv[1] == "stored":
+    kernel.prefer_stored()
+from lake.pair import odd, one, two
+from lake.callee import scaled
+functions, examples = [one, two], [(7,), (7, 2)]
+if sys.argv[1] == "apart":  # not of one file
+    functions, examples = [one, two, scaled], [(7,), (7, 2), (7,)]
+notes = []
+if sys.argv[1] == "odd":
+    try:
+        kernel.addresses_of([one, odd], [(7,), (7,)])
+    except Exception as error:
+        notes = [type(error).__name__, *error.__notes__]
+found = kernel.addresses_of(functions, examples)
+again = kernel.addresses_of(functions, examples)
+word = ctypes.c_int64
+value = [
+    ctypes.CFUNCTYPE(*[word] * (1 + len(example)))(address)(*example)
+    for (address, _), example in zip(found, examples)
+]
+told = {"value": value, "numba": "numba.core" in sys.modules, "compiled": kernel.compiled}
+told |= {"notes": notes, "same": [a for a, _ in found] == [a for a, _ in again]}
+print(json.dumps(told))
+"""
+
+
+def together(lake, how):
+    return ask(lake, TOGETHER.replace("sys.argv[1]", repr(how)))
+
+
+@pytest.fixture
+def pair(lake):
+    (lake / "pair.py").write_text(PAIR)
+    return lake
+
+
+def test_functions_of_one_file_are_one_module_and_found_by_every_kind_of_process(pair):
+    cold, live, stored_one = (together(pair, how) for how in ("live", "live", "stored"))
+    assert cold["value"] == live["value"] == stored_one["value"] == [22, 11]
+    assert cold["compiled"] == ["pair.one", "pair.shared", "callee.scaled", "pair.two"]
+    assert live["compiled"] == stored_one["compiled"] == []
+    assert (live["numba"], stored_one["numba"]) == (True, False)
+    assert cold["same"]
+    codes = [stored.read(path)[1] for path in files(pair)]
+    assert len(codes) == 2
+    assert codes[0] == codes[1]
+    (pair / "callee.py").write_text(CALLEE.replace("FACTOR = 3", "FACTOR = 5"))
+    assert together(pair, "stored")["value"] == [36, 18]
+
+
+def test_a_lost_or_damaged_half_is_compiled_again(pair):
+    together(pair, "live")
+    first, second = files(pair)
+    first.unlink()
+    assert together(pair, "stored")["value"] == [22, 11]
+    second.write_bytes(second.read_bytes()[:-1])
+    mended = together(pair, "stored")
+    assert (mended["value"], mended["numba"]) == ([22, 11], True)
+
+
+def test_functions_of_two_files_are_compiled_apart(pair):
+    assert together(pair, "apart")["value"] == [22, 11, 21]
+
+
+def test_the_function_that_does_not_compile_is_named(pair):
+    told = together(pair, "odd")
+    assert told["notes"] == ["TypingError", "odd"]
+    assert told["value"] == [22, 11], "the others are as before"

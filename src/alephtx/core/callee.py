@@ -16,6 +16,7 @@ import numba
 from llvmlite import binding as llvm
 from numba.core import caching, compiler
 from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 
 # A callee is entered by kernels alone: unpacking a tuple of sixty arrays from Python takes longer
@@ -79,17 +80,18 @@ class _CalleeLibrary(JITCodeLibrary):  # type: ignore[misc]
         return library
 
 
-class _CalleeCompiler(compiler.Compiler):  # type: ignore[misc]
+class CalleeCompiler(compiler.Compiler):  # type: ignore[misc]
     """Numba's own pipeline, into a library that emits nothing."""
 
     def define_pipelines(self) -> Any:
+        """Return the pipelines, and give the function a library of ours."""
         state = self.state
         state.library = _CalleeLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
         return super().define_pipelines()
 
 
 class _EntryLibrary(JITCodeLibrary):  # type: ignore[misc]
-    """The machine code of a function that is entered from outside, and of all that it calls."""
+    """The machine code of functions that are entered from outside, and of all that they call."""
 
     def _optimize_final_module(self) -> None:
         for function in self._final_module.functions:
@@ -107,6 +109,20 @@ class EntryCompiler(compiler.Compiler):  # type: ignore[misc]
         state.library = _EntryLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
         state.library.enable_object_caching()
         return super().define_pipelines()
+
+
+@global_compiler_lock
+def join(results: list[Any]) -> Any:
+    """Return one library of what `CalleeCompiler` made, entered by the C wrapper of each."""
+    library = _EntryLibrary(cpu_target.target_context.codegen(), results[0].fndesc.qualname)
+    library.enable_object_caching()
+    for result in results:
+        module = result.library._get_module_for_linking().clone()  # noqa: SLF001
+        # LLVM links of a module what is asked for, and what is external.
+        module.get_function(result.fndesc.llvm_cfunc_wrapper_name).linkage = llvm.Linkage.external
+        library._final_module.link_in(module)  # noqa: SLF001
+    library.finalize()
+    return library
 
 
 class _CalleeTarget:
@@ -136,6 +152,6 @@ class _CalleeCache(caching.FunctionCache):  # type: ignore[misc]
 
 def callee(function: Callable[..., Any], options: dict[str, Any]) -> Any:
     """Return the dispatcher that callers of a kernel compile and link against."""
-    dispatcher = numba.njit(pipeline_class=_CalleeCompiler, **{**options, **_OPTIONS})(function)
+    dispatcher = numba.njit(pipeline_class=CalleeCompiler, **{**options, **_OPTIONS})(function)
     dispatcher._cache = _CalleeCache(function)  # noqa: SLF001 - enable_caching has no choice of one
     return dispatcher

@@ -19,7 +19,13 @@ from numba.core.ccallback import CFunc
 from numba.core.registry import cpu_target
 
 from alephtx.core import stored
-from alephtx.core.callee import EntryCompiler, bind_environments, callee
+from alephtx.core.callee import (
+    CalleeCompiler,
+    EntryCompiler,
+    bind_environments,
+    callee,
+    join,
+)
 from alephtx.core.kernel import compiled, listeners
 from alephtx.core.log import logger
 from alephtx.core.quick_numba import be_quick
@@ -214,10 +220,12 @@ def normal(signature: Any) -> Any:
     return sigutils.normalize_signature(signature)
 
 
+_NATIVE = {"nopython": True, "error_model": "numpy", "_nrt": False}
+
+
 def compile_native(function: Any, signature: Any, directory: Path | None) -> tuple[int, Any]:
     """Compile a plain function with one signature; return its address and its owner."""
-    options = {"nopython": True, "error_model": "numpy", "_nrt": False}
-    owner: Any = CFunc(function, signature, {}, options, pipeline_class=EntryCompiler)
+    owner: Any = CFunc(function, signature, {}, _NATIVE, pipeline_class=EntryCompiler)
     if directory is None:
         owner.compile()
     else:
@@ -228,6 +236,45 @@ def compile_native(function: Any, signature: Any, directory: Path | None) -> tup
             owner.compile()
     bind_environments()
     return int(owner.address), owner
+
+
+def compile_together(
+    functions: list[Any], examples: list[tuple[Any, ...]], directory: Path
+) -> list[tuple[int, Any]]:
+    """Compile plain functions of one file as one module; return their addresses and owners.
+
+    Kept and found as `core.stored` has it; nothing where it cannot be. A function that does not
+    compile is named in its error's notes.
+    """
+    signatures = [signature_of(example) for example in examples]
+    shapes = [stored.shape_of_all(one.args, stored.shape_of_type) for one in signatures]
+    if None in shapes or any(function.__closure__ for function in functions):
+        return []
+    with _numba_cache(directory), _locked(directory), _uncollected():
+        found = stored.addresses_at(directory, functions, shapes)
+        if found is not None:  # another process was first
+            return found
+        results = [_as_callee(*pair) for pair in zip(functions, signatures, strict=True)]
+        library = join(results)
+        code = library._get_compiled_object()  # noqa: SLF001 - no public one exists
+        names = [result.fndesc.llvm_cfunc_wrapper_name for result in results]
+        for function, shape, name, result in zip(functions, shapes, names, results, strict=True):
+            path = stored.place(directory, function, "address", str(shape))
+            with suppress(OSError):  # then the next process compiles
+                stored.keep(path, function, name, result.fndesc.env_name, code)
+    bind_environments()
+    return [(int(library.get_pointer_to_function(name)), library) for name in names]
+
+
+def _as_callee(function: Any, signature: Any) -> Any:
+    """Compile a plain function and its C wrapper, for `join`."""
+    _announce(_name(function))
+    owner: Any = CFunc(function, normal(signature), {}, _NATIVE, pipeline_class=CalleeCompiler)
+    try:
+        return owner._compile_uncached()  # noqa: SLF001 - the public one keeps it apart
+    except Exception as error:
+        error.add_note(function.__name__)
+        raise
 
 
 def type_of(intrinsic: Any) -> Any:

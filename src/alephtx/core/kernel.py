@@ -343,6 +343,48 @@ def address_of(function: Callable[..., Any], *examples: Any) -> tuple[int, Any]:
     return native_address(function, signature_of(examples))
 
 
+def addresses_of(
+    functions: list[Callable[..., Any]], examples: list[tuple[Any, ...]]
+) -> list[tuple[int, Any]]:
+    """Compile plain functions, each of such arguments, together; see `native_address`.
+
+    Those of one file become one module: what they share is optimised and emitted once. Where one
+    does not compile, its name is in the error's notes.
+    """
+    functions = [getattr(function, "py_func", function) for function in functions]
+    pairs = list(zip(functions, examples, strict=True))
+    keys = [(function, stored.shape_of_all(example)) for function, example in pairs]
+    if stored.usable() and not all(key in _native for key in keys):
+        _native.update(zip(keys, _together(functions, examples), strict=False))
+    found = []
+    for key, (function, example) in zip(keys, pairs, strict=True):
+        try:
+            found.append(_native.get(key) or address_of(function, *example))
+        except Exception as error:
+            error.add_note(function.__name__)
+            raise
+    return found
+
+
+def _together(
+    functions: list[Callable[..., Any]], examples: list[tuple[Any, ...]]
+) -> list[tuple[int, Any]]:
+    """Return addresses and owners of functions of one file, nothing where they are not of one."""
+    homes = {_source_of(function) for function in functions}
+    home = homes.pop() if len(homes) == 1 else None
+    if home is None:
+        return []
+    directory = cache_directory(home)
+    if _prefer_stored:
+        shapes = [stored.shape_of_all(example) for example in examples]
+        found = stored.addresses_at(directory, functions, shapes)
+        if found is not None:
+            return found
+    from alephtx.core.compiling import compile_together
+
+    return compile_together(functions, examples, directory)
+
+
 def native_address(function: Callable[..., Any], signature: Any) -> tuple[int, Any]:
     """Compile a plain function with one signature and return its address and its owner.
 

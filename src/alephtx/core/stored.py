@@ -221,6 +221,21 @@ def address_at(path: Path, space: dict[str, Any]) -> tuple[int, Any] | None:
     return found and (found[0], found[2])
 
 
+def addresses_at(
+    directory: Path, functions: list[Any], shapes: list[str | None]
+) -> list[tuple[int, Any]] | None:
+    """Load what was kept of several functions; None where one of them is missing."""
+    if None in shapes:
+        return None
+    pairs = list(zip(functions, map(str, shapes), strict=True))
+    places = [place(directory, function, "address", shape) for function, shape in pairs]
+    if not all(path.exists() for path in places):
+        return None
+    wanted = zip(places, functions, strict=True)
+    found = [address_at(path, function.__globals__) for path, function in wanted]
+    return None if None in found else [one for one in found if one is not None]
+
+
 def callable_at(path: Path, function: Any) -> Any:
     """Return a function's entry that Python calls, as Numba would make it; None without one.
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from alephtx.core.errors import PluginError
-from alephtx.core.kernel import JIT, Intrinsic, address_of
+from alephtx.core.kernel import JIT, Intrinsic, address_of, addresses_of
 from alephtx.core.records import EVENT, INTENT, UPDATE
 from alephtx.core.view import View
 
@@ -101,30 +101,34 @@ def compile_strategy(module: ModuleType, view: View, params: Rows, state: Rows) 
     view: the engine's own arrays; their types decide the signature. PluginError when the code is
     not what Numba compiles.
     """
-    addresses, owners = [], []
-    for name in HOOKS:
-        function = getattr(module, name, None)
-        if function is None:
-            addresses.append(0)
-        elif not JIT:
-            address = len(registry) + 1
-            registry[address] = (function, params, state)
-            addresses.append(address)
-        else:
-            address, owner = _compile(module, name, _examples(name, view, params, state))
-            addresses.append(address)
-            owners.append(owner)
-    return Entries(**dict(zip(HOOKS, addresses, strict=True)), owners=tuple(owners))
+    names = [name for name in HOOKS if getattr(module, name, None) is not None]
+    functions = [getattr(module, name) for name in names]
+    if JIT:
+        examples = [_examples(name, view, params, state) for name in names]
+        found = _compile(module, functions, examples)
+    else:
+        found = [_register(function, params, state) for function in functions]
+    known = {name: address for name, (address, _) in zip(names, found, strict=True)}
+    addresses = {name: known.get(name, 0) for name in HOOKS}
+    return Entries(**addresses, owners=tuple(owner for _, owner in found))
 
 
-def _compile(module: ModuleType, name: str, examples: tuple[Any, ...]) -> tuple[int, Any]:
-    """Compile one function; what Numba cannot take is one error that says where."""
+def _register(function: Callable[..., int], params: Rows, state: Rows) -> tuple[int, Any]:
+    address = len(registry) + 1
+    registry[address] = (function, params, state)
+    return address, function
+
+
+def _compile(
+    module: ModuleType, functions: list[Callable[..., int]], examples: list[tuple[Any, ...]]
+) -> list[tuple[int, Any]]:
+    """Compile functions; what Numba cannot take is one error that says where."""
     try:
-        return address_of(getattr(module, name), *examples)
+        return addresses_of(functions, examples)
     except Exception as error:
         if not type(error).__module__.startswith("numba."):
             raise
-        raise not_compiled(module, name, error) from None
+        raise not_compiled(module, error.__notes__[-1], error) from None
 
 
 def not_compiled(module: ModuleType, name: str, error: Exception) -> PluginError:

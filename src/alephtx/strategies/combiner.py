@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from alephtx.core.instruments import Instruments
-from alephtx.core.kernel import Int, inline_kernel
+from alephtx.core.kernel import Int, inline_kernel, kernel
 from alephtx.core.units import OVERFLOW, TRUNCATE, mul_div_checked
 from alephtx.core.view import Needs, View
 from alephtx.core.words import FILL
@@ -186,7 +186,7 @@ def _value(k: Int, view: View, params: Rows, state: Rows) -> float:
     return (middle / state[0]["average"] - 1.0) * 1e4
 
 
-@inline_kernel
+@kernel
 def _hold(view: View, params: Rows, state: Rows, intents: Rows) -> int:
     """Turn the score into a target, mind band and costs, and order what is missing."""
     i = params[0]["instrument"]

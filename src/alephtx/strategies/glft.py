@@ -166,7 +166,7 @@ def _take_trade(event: Rows, view: View, params: Rows, state: Rows) -> None:
     )  # fmt: skip
 
 
-@inline_kernel
+@kernel
 def _quote(view: View, params: Rows, state: Rows, intents: Rows) -> int:
     """Measure the volatility, fit when it is time, and bring both quotes to where they belong."""
     i = params[0]["instrument"]

@@ -19,7 +19,7 @@ import numpy as np
 
 from alephtx.core.exposure import base_lots, middle
 from alephtx.core.instruments import Instruments
-from alephtx.core.kernel import Int, inline_kernel
+from alephtx.core.kernel import Int, inline_kernel, kernel
 from alephtx.core.units import FLOOR, NEAREST, OVERFLOW, mul_div_checked, price_grid, round_price
 from alephtx.core.view import Needs, View
 from alephtx.core.words import (
@@ -133,7 +133,7 @@ def on_stop(view: View, params: Rows, state: Rows, intents: Rows) -> int:
     return n
 
 
-@inline_kernel
+@kernel
 def _keep(view: View, params: Rows, state: Rows, intents: Rows) -> int:
     """Cancel what should not rest, place what should; returns intents written."""
     i = params[0]["instrument"]

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from alephtx.core.instruments import Instruments
-from alephtx.core.kernel import Int, inline_kernel
+from alephtx.core.kernel import Int, inline_kernel, kernel
 from alephtx.core.units import FLOOR, OVERFLOW, mul_div_checked
 from alephtx.core.view import Needs, View
 from alephtx.core.words import FILL
@@ -149,7 +149,7 @@ def on_stop(view: View, params: Rows, state: Rows, intents: Rows) -> int:
     return cancel_all(view, intents)
 
 
-@inline_kernel
+@kernel
 def _follow(view: View, params: Rows, state: Rows, intents: Rows) -> int:
     """Measure, decide what to hold, and order what is missing."""
     i = params[0]["instrument"]
