@@ -60,8 +60,12 @@ check: setup-dev  ## ruff, mypy, import-linter, tidy
 
 peers: $(PEER_NAMES:%=$(PEERS)/%/.ready)  ## what the benches compare with, each in an environment of its own
 
+PEER_PYTHON = $(PYTHON)
+# NautilusTrader wants a Python newer than ours need be.
+$(PEERS)/nautilus/.ready: PEER_PYTHON = $(shell for p in python3.12 python3.13 $(PYTHON); do $$p -c "" 2>/dev/null && echo $$p && break; done)
+
 $(PEERS)/%/.ready: bench/peers/%.txt
-	$(PYTHON) -m venv $(@D)
+	$(PEER_PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install -q -r $<
 	touch $@
 

@@ -70,7 +70,7 @@ def from_decimal(value: Decimal, scale: int) -> int:
     return parse_scaled(format(value, "f"), scale)
 
 
-@kernel
+@inline_kernel
 def mul_div_checked(a: Int, b: Int, c: Int, rounding: int) -> int:
     """Return a * b / c with a 128-bit product, rounded as asked, or OVERFLOW.
 
@@ -85,7 +85,8 @@ def mul_div_checked(a: Int, b: Int, c: Int, rounding: int) -> int:
         return _divide_wide(high, low, c, rounding)
     negative = low < 0
     magnitude = -low if negative else low
-    quotient = magnitude // c
+    # Unsigned: Python's way with negative numbers is six instructions that are never needed.
+    quotient = np.int64(np.uint64(magnitude) // np.uint64(c))
     return _rounded(negative, quotient, magnitude - quotient * c, c, rounding)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from alephtx.core.exposure import middle, power_of_ten
-from alephtx.core.kernel import Int, inline_kernel, kernel
+from alephtx.core.kernel import Int, inline_kernel
 from alephtx.core.units import FLOOR, OVERFLOW, mul_div_checked, notional
 from alephtx.core.view import View
 from alephtx.core.words import DENY_HALTED, DENY_OVERFLOW, INVERSE, PASS
@@ -124,7 +124,7 @@ def check_breakers(firm: Rows, row: Rows) -> tuple[int, int]:
     return PASS, 0
 
 
-@kernel
+@inline_kernel
 def instrument_profit(
     positions: Rows, instruments: Rows, i: Int, mark_ticks: Int, rate_e8: Int
 ) -> int:

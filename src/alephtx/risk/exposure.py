@@ -36,7 +36,7 @@ from alephtx.risk.state import (
 RATE_ONE = 100_000_000
 
 
-@kernel
+@inline_kernel
 def worth(instruments: Rows, i: Int, price: Int, lots: Int, rate_e8: Int) -> int:
     """Return lots as 10^-8 of the reference, rounded up, or OVERFLOW at NO_LIMIT and beyond."""
     if lots == 0:

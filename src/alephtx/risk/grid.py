@@ -3,14 +3,14 @@
 import numpy as np
 
 from alephtx.core.exposure import quote_value
-from alephtx.core.kernel import Int, inline_kernel, kernel
+from alephtx.core.kernel import Int, inline_kernel
 from alephtx.core.units import FLOOR, MAX_VALUE, OVERFLOW, price_grid
 from alephtx.core.view import View
 from alephtx.core.words import DENY_OVERFLOW, DENY_TICK, MARKET, PASS, REDUCE_ONLY, STOP
 from alephtx.risk.state import GateState, Rows
 
 
-@kernel
+@inline_kernel
 def _off_grid(instrument: Rows, intents: Rows, k: Int) -> bool:
     """Tell whether a stop's trigger is no price of its instrument. instrument: INSTRUMENT (1,)."""
     trigger, row = intents[k]["trigger"], instrument[0]
