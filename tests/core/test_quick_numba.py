@@ -1,5 +1,9 @@
 """Numba's flags, compared quickly: the same answers as from listing every option."""
 
+import json
+import subprocess
+import sys
+
 import pytest
 
 pytest.importorskip("numba")
@@ -44,3 +48,19 @@ def test_a_default_that_is_set_equals_one_that_is_not():
     assert one == other
     assert one != "flags"
     assert TargetConfig.__eq__ is quick_numba._equal
+
+
+LEARN = """
+import json, sys
+import alephtx.core.compiling
+from numba.np import arraymath, linalg
+told = ["scipy.linalg" in sys.modules, arraymath._HAVE_BLAS, linalg.ensure_blas.__module__]
+import numba, numpy
+told.append(numba.njit(lambda a: numpy.dot(a, a))(numpy.ones(3)))
+print(json.dumps([*told, "scipy.linalg" in sys.modules]))
+"""
+
+
+def test_linear_algebra_is_imported_by_a_function_that_needs_it_and_not_before():
+    done = subprocess.run([sys.executable, "-c", LEARN], capture_output=True, check=True)
+    assert json.loads(done.stdout) == [False, True, "numba.np.linalg", 3.0, True]

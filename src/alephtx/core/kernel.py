@@ -352,12 +352,12 @@ def addresses_of(
     does not compile, its name is in the error's notes.
     """
     functions = [getattr(function, "py_func", function) for function in functions]
-    pairs = list(zip(functions, examples, strict=True))
-    keys = [(function, stored.shape_of_all(example)) for function, example in pairs]
-    if stored.usable() and not all(key in _native for key in keys):
-        _native.update(zip(keys, _together(functions, examples), strict=False))
+    shapes = [stored.shape_of_all(example) for example in examples]
+    keys = list(zip(functions, shapes, strict=True))
+    if None not in shapes and stored.usable() and not all(key in _native for key in keys):
+        _native.update(zip(keys, _together(functions, examples, shapes), strict=False))
     found = []
-    for key, (function, example) in zip(keys, pairs, strict=True):
+    for key, function, example in zip(keys, functions, examples, strict=True):
         try:
             found.append(_native.get(key) or address_of(function, *example))
         except Exception as error:
@@ -367,7 +367,7 @@ def addresses_of(
 
 
 def _together(
-    functions: list[Callable[..., Any]], examples: list[tuple[Any, ...]]
+    functions: list[Callable[..., Any]], examples: list[tuple[Any, ...]], shapes: list[str | None]
 ) -> list[tuple[int, Any]]:
     """Return addresses and owners of functions of one file, nothing where they are not of one."""
     homes = {_source_of(function) for function in functions}
@@ -376,7 +376,6 @@ def _together(
         return []
     directory = cache_directory(home)
     if _prefer_stored:
-        shapes = [stored.shape_of_all(example) for example in examples]
         found = stored.addresses_at(directory, functions, shapes)
         if found is not None:
             return found
