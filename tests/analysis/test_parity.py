@@ -199,6 +199,7 @@ lines = st.builds(
     order, st.integers(1, 6), st.integers(0, 3_000), st.integers(97, 103),
     side=st.sampled_from((words.BUY, words.SELL)), strategy=st.integers(0, 1),
 )  # fmt: skip
+orders = st.lists(lines, max_size=8, unique_by=lambda one: one.order_id)
 parts = st.builds(
     fill, st.integers(0, 7), st.integers(1, 5), st.integers(97, 103), st.integers(0, 9),
     side=st.sampled_from((words.BUY, words.SELL)), fee=st.integers(-3, 3),
@@ -206,12 +207,19 @@ parts = st.builds(
 )  # fmt: skip
 
 
+def sided(fills, lines):
+    """A venue fills an order on the order's side."""
+    sides = {one.order_id: one.side for one in lines}
+    return [Fill(**{**_fields(one), "side": sides.get(one.order_id, one.side)}) for one in fills]
+
+
 @given(
-    st.lists(lines, max_size=8), st.lists(parts, max_size=8), st.lists(parts, max_size=8),
-    st.lists(lines, max_size=8), st.lists(parts, max_size=8), st.booleans(),
+    orders, st.lists(parts, max_size=8), st.lists(parts, max_size=8),
+    orders, st.lists(parts, max_size=8), st.booleans(),
 )  # fmt: skip
 def test_nothing_is_left_over(ours, was, told, theirs, own, broken):
     """The session less the replay is the sum of all differences, whatever the two did."""
+    was, told, own = sided(was, ours), sided(told, ours), sided(own, theirs)
     session = side(ours, *was)
     mine = {one.order_id for one in ours}
     simulated = side(ours, *(one for one in told if one.order_id in mine))

@@ -97,6 +97,9 @@ class _EntryLibrary(JITCodeLibrary):  # type: ignore[misc]
         for function in self._final_module.functions:
             if not function.is_declaration and function.linkage == llvm.Linkage.linkonce_odr:
                 function.linkage = llvm.Linkage.internal
+                # LLVM's loader takes any function of a name that it has seen for a weak one of that
+                # name, a changed internal one too: a function compiled by `numba.njit` crashed.
+                function.name = f"{function.name}.own"
         super()._optimize_final_module()
 
 
