@@ -243,3 +243,11 @@ def test_the_function_that_does_not_compile_is_named(pair):
     told = together(pair, "odd")
     assert told["notes"] == ["TypingError", "odd"]
     assert told["value"] == [22, 11], "the others are as before"
+
+
+def test_functions_that_print_are_left_to_numba_and_compiled_once(pair):
+    text = PAIR.replace("def one(x):\n", "def one(x):\n    print(x, 'seen')\n")
+    (pair / "pair.py").write_text(text)
+    cold, live, stored_one = (together(pair, how) for how in ("live", "live", "stored"))
+    assert cold["value"] == live["value"] == stored_one["value"] == [22, 11]
+    assert live["compiled"] == stored_one["compiled"] == []

@@ -24,7 +24,7 @@ from numba.core.registry import cpu_target
 _OPTIONS: dict[str, bool] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
-_waiting: dict[str, Any] = {}  # name -> environment of a callee: what `print` shows, for one
+_waiting: dict[str, Any] = {}  # name -> environment: what `print` shows, for one
 
 
 class _Later:
@@ -40,8 +40,13 @@ class _Later:
         return getattr(self._codegen, name)
 
 
+def keep_environment(result: Any) -> None:
+    """Keep that of what an address enters, which Numba gives none: it printed nothing and hung."""
+    _waiting[result.fndesc.env_name] = result.environment
+
+
 def bind_environments() -> None:
-    """Give the machine code compiled last its callees' environments; a callee without one hangs."""
+    """Give the machine code compiled last its environments; a function without one hangs."""
     codegen = cpu_target.target_context.codegen()
     for name, environment in _waiting.items():
         if codegen._engine.is_symbol_defined(name):  # noqa: SLF001 - asking for what is not there kills
@@ -120,6 +125,7 @@ def join(results: list[Any]) -> Any:
     library = _EntryLibrary(cpu_target.target_context.codegen(), results[0].fndesc.qualname)
     library.enable_object_caching()
     for result in results:
+        keep_environment(result)
         module = result.library._get_module_for_linking().clone()  # noqa: SLF001
         # LLVM links of a module what is asked for, and what is external.
         module.get_function(result.fndesc.llvm_cfunc_wrapper_name).linkage = llvm.Linkage.external

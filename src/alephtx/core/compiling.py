@@ -25,6 +25,7 @@ from alephtx.core.callee import (
     bind_environments,
     callee,
     join,
+    keep_environment,
 )
 from alephtx.core.kernel import compiled, listeners
 from alephtx.core.log import logger
@@ -129,6 +130,8 @@ def _leaver(function: Any, directory: Path, kind: str) -> Leave:
     """Return what leaves an entry for processes that load it without Numba; see `core.stored`."""
 
     def leave(signature: Any, result: Any, code: bytes) -> None:
+        if kind == "address":
+            keep_environment(result)
         arguments, _ = sigutils.normalize_signature(signature)
         shape = stored.shape_of_all(arguments, stored.shape_of_type)
         if shape is None or result.environment.consts:
@@ -250,20 +253,42 @@ def compile_together(
     shapes = [stored.shape_of_all(one.args, stored.shape_of_type) for one in signatures]
     if None in shapes or any(function.__closure__ for function in functions):
         return []
+    apart = stored.place(directory, functions[0], "apart", ",".join(map(str, shapes)))
     with _numba_cache(directory), _locked(directory), _uncollected():
+        if apart.exists():  # an earlier process found that they cannot be kept
+            return []
         found = stored.addresses_at(directory, functions, shapes)
         if found is not None:  # another process was first
             return found
         results = [_as_callee(*pair) for pair in zip(functions, signatures, strict=True)]
         library = join(results)
-        code = library._get_compiled_object()  # noqa: SLF001 - no public one exists
         names = [result.fndesc.llvm_cfunc_wrapper_name for result in results]
-        for function, shape, name, result in zip(functions, shapes, names, results, strict=True):
-            path = stored.place(directory, function, "address", str(shape))
-            with suppress(OSError):  # then the next process compiles
-                stored.keep(path, function, name, result.fndesc.env_name, code)
+        with suppress(OSError):  # then the next process compiles
+            if not _keep_together(directory, functions, shapes, results, library):
+                apart.parent.mkdir(parents=True, exist_ok=True)
+                apart.touch()
+                return []
     bind_environments()
     return [(int(library.get_pointer_to_function(name)), library) for name in names]
+
+
+def _keep_together(
+    directory: Path,
+    functions: list[Any],
+    shapes: list[str | None],
+    results: list[Any],
+    library: Any,
+) -> bool:
+    """Keep functions that share their code; False where one of them cannot be."""
+    if any(result.environment.consts for result in results):
+        return False
+    code = library._get_compiled_object()  # noqa: SLF001 - no public one exists
+    for function, shape, result in zip(functions, shapes, results, strict=True):
+        path, told = stored.place(directory, function, "address", str(shape)), result.fndesc
+        entry = told.llvm_cfunc_wrapper_name
+        if not stored.keep(path, function, entry, told.env_name, code):
+            return False
+    return True
 
 
 def _as_callee(function: Any, signature: Any) -> Any:

@@ -123,16 +123,17 @@ def place(directory: Path, function: Any, kind: str, shape: str) -> Path:
     return directory / FOLDER / f"{function.__name__}-{name}.code"
 
 
-def keep(path: Path, function: Any, symbol: str, environment: str, code: bytes) -> None:
+def keep(path: Path, function: Any, symbol: str, environment: str, code: bytes) -> bool:
     """Write an entry; a reader sees all of it or nothing. OSError where the disk refuses.
 
-    Left to Numba: closures, and what reads a callee's environment, as `print` does.
+    False for what is left to Numba: closures, and what reads a callee's environment, as `print`
+    does.
     """
     found = linkage(code)
     if found is None or function.__closure__ is not None:
-        return
+        return False
     if any(name.startswith(ENVIRONMENT) for name in found.used - {environment}):
-        return
+        return False
     needs = sorted(found.undefined)
     front = msgspec.json.encode(Header(symbol, environment, needs))
     payload = struct.pack("<I", len(front)) + front + code
@@ -140,6 +141,7 @@ def keep(path: Path, function: Any, symbol: str, environment: str, code: bytes) 
     draft = path.with_suffix(f".{os.getpid()}.part")
     draft.write_bytes(MAGIC + hashlib.sha256(payload).digest() + payload)
     draft.replace(path)
+    return True
 
 
 def read(path: Path) -> tuple[Header, bytes] | None:
