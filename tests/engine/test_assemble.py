@@ -39,6 +39,16 @@ def test_a_strategy_that_numba_cannot_compile_is_one_error_with_its_place(bench,
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.skipif(not JIT, reason="nothing is compiled")
+@pytest.mark.parametrize("kind", ["f16", "V3"])
+def test_a_state_that_numba_has_no_type_for_is_one_error_too(bench, tmp_path, kind):
+    with pytest.raises(
+        PluginError, match=r"mine\.py: on_start does not compile: .*dtype"
+    ) as raised:
+        place(bench, tmp_path, {'("last_kind", "i8")]': f'("last_kind", "i8"), ("odd", "{kind}")]'})
+    assert "\n" not in str(raised.value)
+
+
 def test_the_step_does_not_enter_a_strategy_that_is_not_compiled(bench, tmp_path):
     """Events are not routed to it and it has no address; `python_strategies` runs it."""
     loaded = place(bench, tmp_path, {"COMPILED = True": "COMPILED = False"})

@@ -27,7 +27,7 @@ from alephtx.core.callee import (
     join,
     keep_environment,
 )
-from alephtx.core.kernel import compiled, listeners
+from alephtx.core.kernel import compiled, listeners, naming
 from alephtx.core.log import logger
 from alephtx.core.quick_numba import be_quick
 
@@ -249,7 +249,10 @@ def compile_together(
     Kept and found as `core.stored` has it; nothing where it cannot be. A function that does not
     compile is named in its error's notes.
     """
-    signatures = [signature_of(example) for example in examples]
+    signatures = []
+    for function, example in zip(functions, examples, strict=True):
+        with naming(function):
+            signatures.append(signature_of(example))
     shapes = [stored.shape_of_all(one.args, stored.shape_of_type) for one in signatures]
     if None in shapes or any(function.__closure__ for function in functions):
         return []
@@ -295,11 +298,8 @@ def _as_callee(function: Any, signature: Any) -> Any:
     """Compile a plain function and its C wrapper, for `join`."""
     _announce(_name(function))
     owner: Any = CFunc(function, normal(signature), {}, _NATIVE, pipeline_class=CalleeCompiler)
-    try:
+    with naming(function):
         return owner._compile_uncached()  # noqa: SLF001 - the public one keeps it apart
-    except Exception as error:
-        error.add_note(function.__name__)
-        raise
 
 
 def type_of(intrinsic: Any) -> Any:

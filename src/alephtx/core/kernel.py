@@ -22,7 +22,8 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from types import FunctionType
@@ -158,8 +159,8 @@ def inline_kernel(function: F) -> F:
     """Compile a small function that is always expanded into its callers.
 
     For helpers that take a View, a table or a gate: a namedtuple of arrays is some hundred words
-    that a call pushes and its callee reads back (measured: the gate's rules 2.3 us called, 0.1 us
-    expanded). Each caller grows by it, so not for what is long and has many callers.
+    that a call pushes and its callee reads back, as many of them as it reads (docs/decisions/0029).
+    Each caller grows by it, so not for what is long and has many callers.
     """
     return cast(F, _Kernel(function, {**_OPTIONS, "forceinline": True})) if JIT else function
 
@@ -358,12 +359,19 @@ def addresses_of(
         _native.update(zip(keys, _together(functions, examples, shapes), strict=False))
     found = []
     for key, function, example in zip(keys, functions, examples, strict=True):
-        try:
+        with naming(function):
             found.append(_native.get(key) or address_of(function, *example))
-        except Exception as error:
-            error.add_note(function.__name__)
-            raise
     return found
+
+
+@contextmanager
+def naming(function: Callable[..., Any]) -> Iterator[None]:
+    """Note in an error which function does not compile."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(function.__name__)
+        raise
 
 
 def _together(
