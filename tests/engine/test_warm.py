@@ -1,11 +1,14 @@
 """Compiling ahead: of those who begin together one compiles, and a lost lock stops nobody."""
 
 import os
+import subprocess
+import sys
 import threading
 
 import pytest
 
 from alephtx.core import kernel
+from alephtx.core.errors import PluginError
 from alephtx.engine import warm
 
 pytestmark = pytest.mark.skipif(not kernel.JIT, reason="nothing is compiled")
@@ -17,7 +20,7 @@ def compiled(tmp_path, monkeypatch):
     monkeypatch.setenv("ALEPHTX_CACHE", str(tmp_path / "cache"))
     names, go = [], threading.Event()
 
-    def compile_some(progress, shares):
+    def compile_some(progress, shares, meanwhile):
         names.append(threading.current_thread().name)
         assert go.wait(30)
         warm.marker(shares).touch()
@@ -65,3 +68,66 @@ def test_without_a_lock_it_compiles_all_the_same(compiled, monkeypatch):
     monkeypatch.setattr(os, "open", no_room)
     assert warm.ensure_warm(lambda line: None) == 7
     assert len(names) == 1
+
+
+# -- processes -----------------------------------------------------------------------------------
+
+
+def test_a_part_that_fails_is_told_and_is_not_taken_for_done(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("ALEPHTX_CACHE", str(tmp_path / "cache"))
+    assert warm.ensure_warm(lambda line: None, (("nothing",),)) == 0
+    assert "KeyError: 'nothing'" in capfd.readouterr().err
+    assert not warm.marker((("nothing",),)).exists()
+
+
+def test_an_error_meanwhile_ends_those_who_compile(tmp_path, monkeypatch):
+    monkeypatch.setenv("ALEPHTX_CACHE", str(tmp_path / "cache"))
+    started, plain = [], subprocess.Popen
+
+    def note(*arguments, **named):
+        started.append(plain(*arguments, **named))
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", note)
+
+    def fail():
+        raise PluginError("a strategy of no use")
+
+    with pytest.raises(PluginError, match="of no use"):
+        warm.ensure_warm(lambda line: None, (("market",), ("twins",)), fail)
+    assert [process.returncode for process in started] == [-15, -15]
+    assert not warm.marker((("market",), ("twins",))).exists()
+
+
+AHEAD = """
+import sys
+from pathlib import Path
+
+from alephtx.core import kernel
+from alephtx.core.config import load_config
+from alephtx.engine import backtest, warm
+from alephtx.engine.market import load_market
+
+config = load_config(Path(sys.argv[1]), mode="paper")
+warm.compile_hooks(config)
+ahead = len(kernel.compiled)
+backtest.place_stages = lambda ctx: []  # others compile those
+test = backtest.Backtest.__new__(backtest.Backtest)
+test.instruments, test._journal, test._remembered = load_market(config).instruments, None, 64
+test._arena = backtest.Arena()
+test._lane(0, config)
+print(ahead, kernel.compiled[ahead:])
+"""
+
+
+def test_hooks_compiled_ahead_are_those_that_a_backtest_enters(tmp_path):
+    root = warm.PACKAGE.parents[1]
+    config = root / "examples" / "grid" / "config.toml"
+    done = subprocess.run(
+        [sys.executable, "-c", AHEAD, str(config)],
+        env={**os.environ, "ALEPHTX_CACHE": str(tmp_path / "cache")},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    count, rest = done.stdout.split(maxsplit=1)
+    assert int(count) > 30
+    assert rest.strip() == "[]"

@@ -29,10 +29,10 @@ def run(options: argparse.Namespace) -> int:
             f"{options.config} has no [backtest]", remedy="add one: docs/backtest.md shows how"
         )
     prefer_stored()
-    from alephtx.engine.warm import REPLAY
+    from alephtx.engine.warm import REPLAY, compile_hooks
     from alephtx.serve.warming import compile_kernels
 
-    compile_kernels(REPLAY)
+    compile_kernels(REPLAY, meanwhile=lambda: compile_hooks(config))
     try:
         directory, summary = _run(config, options)
         return _conclude(directory, summary, options)

@@ -151,6 +151,9 @@ class _CalleeTarget:
 
 
 class _CalleeCacheImpl(caching.CompileResultCacheImpl):  # type: ignore[misc]
+    def reduce(self, data: Any) -> Any:
+        return super().reduce(data._replace(type_annotation=""))  # a text of all its types
+
     def rebuild(self, target_context: Any, payload: Any) -> Any:
         return super().rebuild(_CalleeTarget(target_context), payload)
 

@@ -6,10 +6,12 @@ moves. `python -m alephtx.engine.warm PART..` compiles parts.
 """
 
 import fcntl
+import gc
 import os
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from decimal import Decimal
@@ -21,6 +23,7 @@ from alephtx.core import kernel, words
 from alephtx.core.config_schema import Account, Config, MatrixConfig, Strategy, VenueConfig
 from alephtx.core.instruments import Instrument, Instruments
 from alephtx.core.kernel import PACKAGE, cache_root, toolchain_digest
+from alephtx.core.ports import Rows
 from alephtx.matrix.layout import Geometry
 from alephtx.matrix.shm import Matrix
 
@@ -30,7 +33,7 @@ SHARES: Shares = (("step", "twins"), ("strategies", "feed"))
 """Two processes' parts, which take about as long (measured); a third would only import again."""
 
 
-REPLAY: Shares = (("market",), ("arrivals", "replay"))
+REPLAY: Shares = (("market",), ("arrivals", "replay", "reading"))
 """What backtests need; apart, so that nobody who trades waits for it."""
 
 
@@ -49,15 +52,20 @@ def marker(shares: Shares = SHARES) -> Path:
     return cache_root() / toolchain_digest() / f"{name}-{digest.hexdigest()[:16]}"
 
 
-def ensure_warm(progress: Callable[[str], None], shares: Shares = SHARES) -> int:
+def ensure_warm(
+    progress: Callable[[str], None],
+    shares: Shares = SHARES,
+    meanwhile: Callable[[], None] | None = None,
+) -> int:
     """Compile what is not compiled yet; returns how many kernels that were.
 
-    Of processes that start at once one compiles and the others wait for it.
+    Of processes that start at once one compiles and the others wait for it. meanwhile: what this
+    process can compile itself while others compile the rest; its errors end them.
     """
     if not kernel.JIT or marker(shares).exists():
         return 0
     with _alone(marker(shares).with_suffix(".lock"), progress):
-        return 0 if marker(shares).exists() else _compile(progress, shares)
+        return 0 if marker(shares).exists() else _compile(progress, shares, meanwhile)
 
 
 @contextmanager
@@ -80,35 +88,77 @@ def _alone(lock: Path, progress: Callable[[str], None]) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _compile(progress: Callable[[str], None], shares: Shares) -> int:
-    count = 0
-    running: list[subprocess.Popen[str]] = []
+def _compile(
+    progress: Callable[[str], None], shares: Shares, meanwhile: Callable[[], None] | None
+) -> int:
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-m", "alephtx.engine.warm", *parts],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        for parts in shares
+    ]  # fmt: skip
+    said: list[str] = []
+    tails: list[list[str]] = [[] for _ in running]
+    readers = [
+        threading.Thread(target=_follow, args=(process, tail, said, progress), daemon=True)
+        for process, tail in zip(running, tails, strict=True)
+    ]
     try:
-        for parts in shares:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "alephtx.engine.warm", *parts],
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            )  # fmt: skip
-            running += [process]
-        for process in running:
-            assert process.stdout is not None
-            tail: list[str] = []
-            for line in process.stdout:
-                if line.startswith("compiling "):
-                    count += 1
-                    progress(f"compiling kernels, once per version: {count}  {line[10:].strip()}")
-                else:
-                    tail.append(line)
+        for reader in readers:
+            reader.start()
+        if meanwhile is not None:
+            meanwhile()
+        for process, tail, reader in zip(running, tails, readers, strict=True):
+            reader.join()
             if process.wait() != 0:
                 sys.stderr.writelines(tail[-5:])
-                return count
+                return len(said)
     finally:
-        for process in running:
+        for process, reader in zip(running, readers, strict=True):
             process.terminate()
-            process.communicate()  # closes its pipe and reaps it
+            process.wait()
+            reader.join()
     with suppress(OSError):
         marker(shares).touch()
-    return count
+    return len(said)
+
+
+def _follow(
+    process: "subprocess.Popen[str]",
+    tail: list[str],
+    said: list[str],
+    progress: Callable[[str], None],
+) -> None:
+    """Read what a process says to its end; tail: what else than its progress that was."""
+    assert process.stdout is not None
+    with process.stdout as lines:
+        for line in lines:
+            if line.startswith("compiling "):
+                said.append(line)
+                progress(f"compiling kernels, once per version: {len(said)}  {line[10:].strip()}")
+            else:
+                tail.append(line)
+
+
+def compile_hooks(config: Config) -> None:
+    """Compile the hooks of a config's strategies, without its market, and what reads a run."""
+    from alephtx.engine._call import compile_strategy
+    from alephtx.engine.assemble import lay_out, load_strategy_module
+    from alephtx.engine.context import view_of
+    from alephtx.matrix.inputlog import null_inputs
+    from alephtx.matrix.journal import null_journal
+
+    with tempfile.TemporaryDirectory(prefix="aleph-warm-") as name:
+        folder, table = Path(name), _pair()
+        with _matrix(folder, table) as matrix:
+            ctx, _ = lay_out(_config(folder, {}), table, matrix, null_journal(), null_inputs())
+            for section in config.strategies.values():
+                module = load_strategy_module(section, config.node.plugins)
+                if getattr(module, "COMPILED", True):
+                    params, state = np.zeros(1, module.PARAMS), np.zeros(1, module.STATE)
+                    compile_strategy(module, view_of(ctx, 0), params, state)
+        _reading(folder)
 
 
 def _instrument(venue: str, contract: int, symbol: str) -> Instrument:
@@ -236,17 +286,39 @@ def _arrivals(folder: Path) -> None:
     compile_callee(arrive, (np.zeros(1, np.int64), 0, 0))
 
 
-def _replay(folder: Path) -> None:
-    """Run a market of one message."""
+def _one_row() -> Rows:
     from alephtx.core.records import TICK
-    from alephtx.engine.backtest import Backtest, Tape
-    from alephtx.engine.touches import all_touches
 
-    table, rows = Instruments([_instrument("alpha", words.LINEAR, "BTC-A")]), np.zeros(1, TICK)
+    rows = np.zeros(1, TICK)
     rows["ts_event"] = rows["ts_recv"] = rows["price"] = rows["qty"] = rows["side"] = 1
     rows["kind"], rows["flags"] = words.DELTA, words.LAST_IN_MESSAGE
-    Backtest([_config(folder, {})], table, [Tape(rows)]).run()
-    all_touches(table, [Tape(rows)], None)
+    rows.flags.writeable = False  # as those of a file
+    return rows
+
+
+def _replay(folder: Path) -> None:
+    """Run a market of one message."""
+    from alephtx.engine.backtest import Backtest, Tape
+
+    table = Instruments([_instrument("alpha", words.LINEAR, "BTC-A")])
+    Backtest([_config(folder, {})], table, [Tape(_one_row())]).run()
+
+
+def _reading(folder: Path) -> None:
+    """Compile what looks at a tape before a backtest and reads touches and journal after it."""
+    from alephtx.core.kernel import entry
+    from alephtx.core.records import TOP_ROW
+    from alephtx.engine.tape_check import check_tape
+    from alephtx.engine.touches import pull
+    from alephtx.matrix.journal import Journal, JournalHeader, read
+
+    check_tape(_one_row(), "alpha:BTC-A", None)
+    top = np.zeros(1, TOP_ROW)
+    entry(pull, np.zeros(1, np.int64), 0, top, top, top)
+    header = JournalHeader(node="warm", engine=1, instruments=b"[]", accounts=b"[]")
+    place = folder / "journal"
+    Journal.open(place, header=header, segment_bytes=1 << 16, background=False).close()
+    list(read(place))
 
 
 def _say(name: str) -> None:
@@ -259,7 +331,7 @@ def main(arguments: list[str]) -> int:
     kernel.listeners.append(_say)
     parts = {
         "step": _step, "strategies": _strategies, "feed": _feed, "twins": _twins,
-        "market": _market, "arrivals": _arrivals, "replay": _replay,
+        "market": _market, "arrivals": _arrivals, "replay": _replay, "reading": _reading,
     }  # fmt: skip
     for part in arguments:
         with tempfile.TemporaryDirectory(prefix="aleph-warm-") as folder:
@@ -268,4 +340,7 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    gc.disable()  # trees of live objects, looked through again after each kernel
+    code = main(sys.argv[1:])
+    sys.stdout.flush()
+    os._exit(code)  # giving back what half a minute made takes a second, which somebody waits for
