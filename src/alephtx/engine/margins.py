@@ -95,5 +95,6 @@ def _check(key: str, margin: Margin) -> None:
         for tier in margin.tiers
     ]
     base = Decimal(str(margin.maintenance)), Decimal(str(margin.leverage))
-    for k, _, said, remedy in tier_faults(tiers, *base):
-        raise SimulationError(f"{key}: tier {k} of its margin: {said}", remedy=remedy)
+    for k, name, said, remedy in tier_faults(tiers, *base):
+        which = f"tier {k} of its margin" if name else "its margin"
+        raise SimulationError(f"{key}: {which}: {said}", remedy=remedy)
