@@ -68,7 +68,7 @@ def set_margin(bottle: Bottle, i: int, instrument: Instrument, venue: "Venue") -
     terms[M_LIQUIDATION] = round(margin.liquidation_fee * E8)
     terms[M_TIERS], deduction = len(margin.tiers), 0
     for k, tier in enumerate(margin.tiers):
-        above, before = from_decimal(tier.above, MONEY_SCALE), rate
+        above, before = from_decimal(Decimal(str(tier.above)), MONEY_SCALE), rate
         rate = round(tier.maintenance * E8)
         deduction += above * (rate - before)
         bottle.tiers[i, k] = above, rate, deduction // E8, ceil(E8 / tier.leverage)
@@ -91,7 +91,7 @@ def _check(key: str, margin: Margin) -> None:
             remedy="a position that was just opened would be liquidated: lower one of them",
         )
     tiers = [
-        (tier.above, Decimal(str(tier.maintenance)), Decimal(str(tier.leverage)))
+        (Decimal(str(tier.above)), Decimal(str(tier.maintenance)), Decimal(str(tier.leverage)))
         for tier in margin.tiers
     ]
     base = Decimal(str(margin.maintenance)), Decimal(str(margin.leverage))
