@@ -22,6 +22,9 @@ StopTrigger = Literal["last", "mark"]
 SelfTrade = Literal["none", "newest", "oldest", "both", "decrement"]
 
 WAYS = ("feed", "entry", "cancel", "response")
+TIERS_MAX = 16
+"""Tiers of maintenance above the base; venues have a dozen at most."""
+
 YEARS = range(1970, 2262)
 """Years whose nanoseconds since the epoch fit 64 bits."""
 
@@ -50,12 +53,25 @@ class WaysConfig(msgspec.Struct, frozen=True, kw_only=True):
     response: Latency | None = None
 
 
+class TierConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One of a margin's tiers: what is asked of values above so much of the settle currency."""
+
+    above: Decimal
+    maintenance_bps: Decimal
+    leverage: Decimal
+
+
 class MarginConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """[backtest.margin]: what positions take of an account, the same for every instrument."""
+    """[backtest.margin], [backtest.margins."VENUE:INSTRUMENT"]: what positions take of an account.
+
+    tiers: of larger values, the lowest first. isolated: each position has money of its own.
+    """
 
     leverage: Decimal = Decimal(10)
     maintenance_bps: Decimal = Decimal(50)
     liquidation_fee_bps: Decimal | None = None
+    tiers: tuple[TierConfig, ...] = ()
+    isolated: bool = False
 
 
 class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,11 +81,12 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True):
     catalogue. start, end: moments of UTC (a date is its midnight), start included, end not; "" =
     all. queue, power, whole_fills: as in `sim.queue`. cancel: None = as entry. venues: ways of
     single ones. The rest is as in `engine.tapes.Venue`: balance: what each account begins with in
-    each settle currency, None = nobody asks for margin; filters: orders must pass the instruments'
-    rules; band_bps: and stay that near to the middle; self_trade: whose order goes when two of ours
-    meet; stop_trigger: what STOP orders wait for, the last trade or the mark; depth_levels: made up
-    where a tape has best prices or trades alone; impact_ticks: what a lot of ours taken does to the
-    price; signals: kept with the run, once a second.
+    each settle currency, None = nobody asks for margin; margins: of single instruments, for which
+    `margin` does not hold then; filters: orders must pass the instruments' rules; band_bps: and
+    stay that near to the middle; self_trade: whose order goes when two of ours meet; stop_trigger:
+    what STOP orders wait for, the last trade or the mark; depth_levels: made up where a tape has
+    best prices or trades alone; impact_ticks: what a lot of ours taken does to the price; signals:
+    kept with the run, once a second.
     """
 
     data: Path = "data"
@@ -86,6 +103,7 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True):
     venues: dict[str, WaysConfig] = {}
     balance: Decimal | None = None
     margin: MarginConfig | None = None
+    margins: dict[str, MarginConfig] = {}
     filters: bool = False
     band_bps: Decimal | None = None
     self_trade: SelfTrade = "newest"

@@ -213,6 +213,7 @@ def _dump_backtest(section: BacktestConfig) -> list[str]:
     ways = {name: fields.pop(name) for name in (*WAYS, "margin")}
     for venue, own in fields.pop("venues").items():
         ways |= {f"venues.{_key(venue)}.{name}": getattr(own, name) for name in WAYS}
+    ways |= {f"margins.{_key(key)}": own for key, own in fields.pop("margins").items()}
     lines = _dump_table("[backtest]", fields)
     for name, way in ways.items():
         if way is not None:
@@ -261,6 +262,8 @@ def _value(value: Any, *, pointed: bool = False) -> str:
         return str(value)
     if isinstance(value, list | tuple):
         return f"[{', '.join(_value(item, pointed=pointed) for item in value)}]"
+    if isinstance(value, msgspec.Struct):
+        value = _plain(value)
     if isinstance(value, dict):
         pairs = (f"{_key(k)} = {_value(v, pointed=pointed)}" for k, v in value.items())
         return f"{{{', '.join(pairs)}}}"

@@ -25,6 +25,7 @@ from alephtx.engine import replay as r
 from alephtx.engine.arena import Arena
 from alephtx.engine.assemble import lay_out, place_stages, place_strategies
 from alephtx.engine.context import Rows, pack
+from alephtx.engine.margins import any_isolated
 from alephtx.engine.replay_python import host_python, raising
 from alephtx.engine.tape_check import check_tape
 from alephtx.engine.tapes import (
@@ -131,6 +132,7 @@ class Backtest:
             orders_max=max(16, configs[0].risk.open_orders_max),
             points=points_of(venue, instruments.venues),
             accounts=max(1, *(len(config.accounts) for config in configs)),
+            isolated=any_isolated(venue),
         )  # fmt: skip
         self._rows = [tape.rows for tape in tapes]
         for i, tape in enumerate(tapes):

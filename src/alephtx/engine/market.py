@@ -28,7 +28,8 @@ from alephtx.core.errors import ConfigError, SimulationError
 from alephtx.core.instruments import Instrument, Instruments
 from alephtx.core.ports import Rows
 from alephtx.core.words import CLEAR, LAST_IN_MESSAGE
-from alephtx.engine.tapes import Delay, Margin, Tape, Venue, Ways
+from alephtx.engine.margins import Margin, Tier
+from alephtx.engine.tapes import Delay, Tape, Venue, Ways
 from alephtx.store.damage import DataError
 from alephtx.store.ticks import Ticks, open_ticks, write_ticks
 
@@ -64,20 +65,31 @@ def load_market(config: Config) -> Market:
 
 def venue_of(plan: BacktestConfig) -> Venue:
     """Return how the venues of a [backtest] behave."""
-    margin = plan.margin or MarginConfig()
     return Venue(
         feed=_delay(plan.feed), entry=_delay(plan.entry),
         cancel=None if plan.cancel is None else _delay(plan.cancel), response=_delay(plan.response),
         ways={name: _ways(own) for name, own in plan.venues.items()},
         queue=plan.queue, power=float(plan.power), whole_fills=plan.whole_fills,
         balance=plan.balance, filters=plan.filters, band=float(plan.band_bps or 0) / 10_000,
-        margin=Margin(
-            leverage=float(margin.leverage), maintenance=float(margin.maintenance_bps) / 10_000,
-            liquidation_fee=float(margin.liquidation_fee_bps or 0) / 10_000,
-        ),
+        margin=_margin(plan.margin or MarginConfig()),
+        margins={key: _margin(own) for key, own in plan.margins.items()},
         self_trade=plan.self_trade, stop_trigger=plan.stop_trigger, depth_levels=plan.depth_levels,
         depth_growth=float(plan.depth_growth), impact=float(plan.impact_ticks or 0),
         impact_decay_ns=plan.impact_decay_ns,
+    )  # fmt: skip
+
+
+def _margin(given: MarginConfig) -> Margin:
+    return Margin(
+        leverage=float(given.leverage), maintenance=float(given.maintenance_bps) / 10_000,
+        liquidation_fee=float(given.liquidation_fee_bps or 0) / 10_000, isolated=given.isolated,
+        tiers=tuple(
+            Tier(
+                above=tier.above, maintenance=float(tier.maintenance_bps) / 10_000,
+                leverage=float(tier.leverage),
+            )
+            for tier in given.tiers
+        ),
     )  # fmt: skip
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from decimal import Decimal
 from itertools import pairwise
-from math import ceil
 from typing import Any
 
 import msgspec
@@ -15,6 +14,7 @@ from alephtx.core.ports import Rows
 from alephtx.core.records import EVENT
 from alephtx.core.units import MONEY_SCALE, from_decimal
 from alephtx.core.words import DELTA, MARK, ORDER_ADD, TOP, TRADE
+from alephtx.engine.margins import Margin, set_margin
 from alephtx.engine.tape_check import Seen
 from alephtx.sim.bottle import (
     K_MARK_NS,
@@ -23,9 +23,6 @@ from alephtx.sim.bottle import (
     M_FILTERS,
     M_IMPACT,
     M_IMPACT_NS,
-    M_INITIAL,
-    M_LIQUIDATION,
-    M_MAINTENANCE,
     M_TRIGGER,
     ODD_RULES,
     T_ODD,
@@ -66,17 +63,6 @@ class Ways(msgspec.Struct, frozen=True, kw_only=True):
     entry: Delay | None = None
     cancel: Delay | None = None
     response: Delay | None = None
-
-
-class Margin(msgspec.Struct, frozen=True, kw_only=True):
-    """What a position takes of an account: 1 / leverage of its value; below maintenance it ends.
-
-    maintenance, liquidation_fee: fractions of the value.
-    """
-
-    leverage: float = 10.0
-    maintenance: float = 0.005
-    liquidation_fee: float = 0.0
 
 
 class Venue(msgspec.Struct, frozen=True, kw_only=True):
@@ -192,31 +178,12 @@ def rule(bottle: Bottle, venue: Venue, instruments: Instruments) -> None:
     terms[:, M_IMPACT], terms[:, M_IMPACT_NS] = round(venue.impact * 1e8), venue.impact_decay_ns
     terms[:, M_TRIGGER] = TRIGGER_NAMES[venue.stop_trigger]
     for i, instrument in enumerate(instruments):
-        margin = venue.margins.get(instrument.key, venue.margin)
-        _check_margin(instrument.key, margin)
-        terms[i, M_INITIAL] = ceil(1e8 / margin.leverage)
-        terms[i, M_MAINTENANCE] = round(margin.maintenance * 1e8)
-        terms[i, M_LIQUIDATION] = round(margin.liquidation_fee * 1e8)
+        set_margin(bottle, i, instrument, venue)
     if venue.balance is not None:
-        bottle.cash[:] = from_decimal(venue.balance, MONEY_SCALE)
+        bottle.cash[:, :, : len(instruments.currencies)] = from_decimal(venue.balance, MONEY_SCALE)
         bottle.clock[K_MARK_NS] = venue.margin_every_ns
     if venue.filters or venue.balance is not None:
         bottle.streams[:, T_ODD] |= ODD_RULES
-
-
-def _check_margin(key: str, margin: Margin) -> None:
-    fractions = margin.maintenance, margin.liquidation_fee
-    if not 1 <= margin.leverage <= 1_000 or not all(0 <= part < 1 for part in fractions):
-        raise SimulationError(
-            f"{key}: leverage {margin.leverage}, maintenance {margin.maintenance}, "
-            f"liquidation fee {margin.liquidation_fee}",
-            remedy="leverage is 1 to 1,000, the others are fractions below 1",
-        )
-    if margin.maintenance > 1 / margin.leverage:
-        raise SimulationError(
-            f"{key}: maintenance {margin.maintenance} at leverage {margin.leverage}",
-            remedy="a position that was just opened would be liquidated: lower one of them",
-        )
 
 
 def paths_of(venue: Venue, name: str) -> tuple[tuple[int, Delay], ...]:
