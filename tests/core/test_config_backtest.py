@@ -61,6 +61,10 @@ points_ns = [[1_700_000_000_000_000_000, 5_000], [1_700_000_001_000_000_000, 9_0
 kind = "loaded"
 ratio = 1
 
+[backtest.venues.binance_spot]
+activation_ns = 3_000_000
+amend = "keeps_nothing"
+
 [backtest.venues.binance_spot.cancel]
 kind = "constant"
 delay_ns = 7
@@ -85,6 +89,9 @@ def test_table_is_read_and_written_back():
     assert section.signals == ("vamp", "trade_flow")
     assert section.venues["binance_spot"].cancel.delay_ns == 7
     assert section.venues["binance_spot"].entry is None
+    assert section.venues["binance_spot"].activation_ns == 3_000_000
+    assert section.venues["binance_spot"].activation_of is None
+    assert section.venues["binance_spot"].amend == "keeps_nothing"
     assert section.margin is not None
     second = section.margin.tiers[1]
     assert (second.above, second.maintenance_bps, second.leverage) == (Decimal("250000.5"), 250, 10)

@@ -20,6 +20,11 @@ SignalName = Literal[
 ]  # fmt: skip
 StopTrigger = Literal["last", "mark"]
 SelfTrade = Literal["none", "newest", "oldest", "both", "decrement"]
+Activated = Literal["all", "takers"]
+Amend = Literal["keeps_smaller", "keeps_nothing"]
+
+ACTIVATION_MAX_NS = 3_600_000_000_000
+ActivationNs = Annotated[int, Meta(ge=0, le=ACTIVATION_MAX_NS)]
 
 WAYS = ("feed", "entry", "cancel", "response")
 TIERS_MAX = 16
@@ -45,12 +50,15 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WaysConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """[backtest.venues.NAME]: ways of one venue that take longer or shorter than the others'."""
+    """[backtest.venues.NAME]: what of one venue differs from the others."""
 
     feed: Latency | None = None
     entry: Latency | None = None
     cancel: Latency | None = None
     response: Latency | None = None
+    activation_ns: ActivationNs | None = None
+    activation_of: Activated | None = None
+    amend: Amend | None = None
 
 
 class TierConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +92,8 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True):
     each settle currency, None = nobody asks for margin; margins: of single instruments, for which
     `margin` does not hold then; filters: orders must pass the instruments' rules; band_bps: and
     stay that near to the middle; self_trade: whose order goes when two of ours meet; stop_trigger:
-    what STOP orders wait for, the last trade or the mark; depth_levels: made up where a tape has
+    what STOP orders wait for, the last trade or the mark; activation_ns, activation_of, amend: when
+    orders act and what an amend keeps; depth_levels: made up where a tape has
     best prices or trades alone; impact_ticks: what a lot of ours taken does to the price; signals:
     kept with the run, once a second.
     """
@@ -112,6 +121,9 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True):
     depth_growth: Decimal = Decimal(1)
     impact_ticks: Decimal | None = None
     impact_decay_ns: Annotated[int, Meta(ge=1, le=10**15)] = 10**9
+    activation_ns: ActivationNs = 0
+    activation_of: Activated = "all"
+    amend: Amend = "keeps_smaller"
     signals: Annotated[tuple[SignalName, ...], Meta(min_length=1)] = ("microprice",)
 
 

@@ -210,15 +210,21 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
 def _dump_backtest(section: BacktestConfig) -> list[str]:
     fields = _plain(section)
-    ways = {name: fields.pop(name) for name in (*WAYS, "margin")}
+    tables = {name: _fields(fields.pop(name)) for name in (*WAYS, "margin")}
     for venue, own in fields.pop("venues").items():
-        ways |= {f"venues.{_key(venue)}.{name}": getattr(own, name) for name in WAYS}
-    ways |= {f"margins.{_key(key)}": own for key, own in fields.pop("margins").items()}
+        told = _plain(own)
+        ways = {f"venues.{_key(venue)}.{name}": _fields(told.pop(name)) for name in WAYS}
+        tables |= {f"venues.{_key(venue)}": told, **ways}
+    tables |= {f"margins.{_key(key)}": _plain(own) for key, own in fields.pop("margins").items()}
     lines = _dump_table("[backtest]", fields)
-    for name, way in ways.items():
-        if way is not None:
-            lines += _dump_table(f"[backtest.{name}]", _plain(way))
+    for name, table in tables.items():
+        if any(value is not None for value in table.values()):
+            lines += _dump_table(f"[backtest.{name}]", table)
     return lines
+
+
+def _fields(table: msgspec.Struct | None) -> dict[str, Any]:
+    return {} if table is None else _plain(table)
 
 
 def _plain(table: msgspec.Struct) -> dict[str, Any]:

@@ -75,7 +75,8 @@ def venue_of(plan: BacktestConfig) -> Venue:
         margins={key: _margin(own) for key, own in plan.margins.items()},
         self_trade=plan.self_trade, stop_trigger=plan.stop_trigger, depth_levels=plan.depth_levels,
         depth_growth=float(plan.depth_growth), impact=float(plan.impact_ticks or 0),
-        impact_decay_ns=plan.impact_decay_ns,
+        impact_decay_ns=plan.impact_decay_ns, activation_ns=plan.activation_ns,
+        activation_of=plan.activation_of, amend=plan.amend,
     )  # fmt: skip
 
 
@@ -108,9 +109,10 @@ def _wanted(config: Config) -> list[str]:
 
 
 def _ways(own: WaysConfig) -> Ways:
-    return Ways(**{
-        name: None if (way := getattr(own, name)) is None else _delay(way) for name in WAYS
-    })  # fmt: skip
+    return Ways(
+        **{name: None if (way := getattr(own, name)) is None else _delay(way) for name in WAYS},
+        activation_ns=own.activation_ns, activation_of=own.activation_of, amend=own.amend,
+    )  # fmt: skip
 
 
 def _delay(given: Latency) -> Delay:

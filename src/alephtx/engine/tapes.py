@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from alephtx.core.backtest_schema import ACTIVATION_MAX_NS
 from alephtx.core.errors import SimulationError
 from alephtx.core.instruments import Instrument, Instruments
 from alephtx.core.ports import Rows
@@ -17,8 +18,13 @@ from alephtx.core.words import DELTA, MARK, ORDER_ADD, TOP, TRADE
 from alephtx.engine.margins import Margin, set_margin
 from alephtx.engine.tape_check import Seen
 from alephtx.sim.bottle import (
+    ACTIVATION_NAMES,
+    AMEND_NAMES,
     K_MARK_NS,
     K_STP,
+    M_ACTIVATION_NS,
+    M_ACTIVATION_OF,
+    M_AMEND,
     M_BAND,
     M_FILTERS,
     M_IMPACT,
@@ -57,12 +63,15 @@ class Delay(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ways(msgspec.Struct, frozen=True, kw_only=True):
-    """A venue's own delays; None = as at every venue, cancel: as its entry where that is given."""
+    """A venue's own ways; None = as at every venue, cancel: as its entry where that is given."""
 
     feed: Delay | None = None
     entry: Delay | None = None
     cancel: Delay | None = None
     response: Delay | None = None
+    activation_ns: int | None = None
+    activation_of: str | None = None
+    amend: str | None = None
 
 
 class Venue(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,7 +86,10 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True):
     touch of tapes that have best prices or trades alone, see `sim.depth` (0: none), depth_growth:
     how their sizes grow from one to the next. impact: ticks that a lot of ours taken pushes the
     price we pay, fading by e each impact_decay_ns, see `sim.impact` (0: none).
-    stop_trigger: what STOP orders wait for, last (trade) or mark, see `sim.stops`.
+    stop_trigger: what STOP orders wait for, last (trade) or mark, see `sim.stops`. activation_ns:
+    how long after they came orders act, activation_of: those of all or of takers, see
+    `sim.activation`. amend: what keeps its place in the queue, an order made smaller at its price
+    (keeps_smaller) or none (keeps_nothing).
     """
 
     feed: Delay = Delay(kind="recorded")
@@ -100,6 +112,9 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True):
     impact: float = 0.0
     impact_decay_ns: int = 1_000_000_000
     stop_trigger: str = "last"
+    activation_ns: int = 0
+    activation_of: str = "all"
+    amend: str = "keeps_smaller"
 
 
 def deepened(tape: Tape, seen: Seen, venue: Venue, instrument: Instrument) -> Tape:
@@ -179,11 +194,34 @@ def rule(bottle: Bottle, venue: Venue, instruments: Instruments) -> None:
     terms[:, M_TRIGGER] = TRIGGER_NAMES[venue.stop_trigger]
     for i, instrument in enumerate(instruments):
         set_margin(bottle, i, instrument, venue)
+        _set_orders(bottle, i, instrument.venue, venue)
     if venue.balance is not None:
         bottle.cash[:, :, : len(instruments.currencies)] = from_decimal(venue.balance, MONEY_SCALE)
         bottle.clock[K_MARK_NS] = venue.margin_every_ns
     if venue.filters or venue.balance is not None:
         bottle.streams[:, T_ODD] |= ODD_RULES
+
+
+def _set_orders(bottle: Bottle, i: int, name: str, venue: Venue) -> None:
+    """Lay down when an instrument's orders act and what an amend keeps."""
+    own = venue.ways.get(name, Ways())
+    delay = venue.activation_ns if own.activation_ns is None else own.activation_ns
+    whose, amend = own.activation_of or venue.activation_of, own.amend or venue.amend
+    for said, value, names in (
+        ("activation_of", whose, ACTIVATION_NAMES),
+        ("amend", amend, AMEND_NAMES),
+    ):
+        if value not in names:
+            raise SimulationError(f"{said} {value!r}", remedy=f"one of {', '.join(names)}")
+    if not 0 <= delay <= ACTIVATION_MAX_NS:
+        raise SimulationError(
+            f"activation_ns {delay}", remedy=f"from 0 to {ACTIVATION_MAX_NS:,}, which is an hour"
+        )
+    terms = bottle.terms[i]
+    terms[M_ACTIVATION_NS], terms[M_ACTIVATION_OF] = delay, ACTIVATION_NAMES[whose]
+    terms[M_AMEND] = AMEND_NAMES[amend]
+    if delay:
+        bottle.streams[i, T_ODD] |= ODD_RULES
 
 
 def paths_of(venue: Venue, name: str) -> tuple[tuple[int, Delay], ...]:

@@ -69,7 +69,8 @@ M_INITIAL, M_MAINTENANCE, M_LIQUIDATION, M_BAND, M_FILTERS = 0, 1, 2, 3, 4
 M_IMPACT, M_IMPACT_NS = 5, 6  # ticks a lot x 1e8, 0 = none; see sim.impact
 M_TRIGGER = 7  # what stops wait for
 M_POOL, M_TIERS = 8, 9  # column of `cash` that its positions live on; tiers of its margin
-TERM_WORDS = 10
+M_ACTIVATION_NS, M_ACTIVATION_OF, M_AMEND = 10, 11, 12  # see sim.activation; what an amend keeps
+TERM_WORDS = 13
 
 # Columns of `tiers`: from which value on, then what is asked, see sim.tiers; fractions x 1e8.
 TIER_ABOVE, TIER_RATE, TIER_DEDUCTION, TIER_INITIAL = 0, 1, 2, 3
@@ -77,6 +78,12 @@ TIER_WORDS = 4
 
 TRIGGER_LAST, TRIGGER_MARK = 0, 1
 TRIGGER_NAMES = {"last": TRIGGER_LAST, "mark": TRIGGER_MARK}
+
+OF_ALL, OF_TAKERS = 0, 1
+ACTIVATION_NAMES = {"all": OF_ALL, "takers": OF_TAKERS}
+
+KEEPS_SMALLER, KEEPS_NOTHING = 0, 1
+AMEND_NAMES = {"keeps_smaller": KEEPS_SMALLER, "keeps_nothing": KEEPS_NOTHING}
 
 
 class Bottle(NamedTuple):
