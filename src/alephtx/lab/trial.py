@@ -43,7 +43,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What a set came to. error: why it could not run; then the rest says nothing.
 
     net: P&L after fees, open positions at the middle as heard last, in the settle currency.
-    values: net of each whole period; ratios are made of them. digest: of orders and reports.
+    values: net of each whole period; ratios are made of them. digest: half its `state_hash`.
     """
 
     id: str
@@ -91,12 +91,13 @@ def _run(task: Task) -> list[Outcome]:
     )
     equity = _equities(test, market, task)
     values = np.diff(equity[:-1], axis=0, prepend=0.0)
+    hashes = [int(one, 16) >> 1 for one in test.state_hashes()]
     return [
         _named(
             task, k, net=round(float(equity[-1, k]), MONEY_SCALE),
             values=[round(float(value), MONEY_SCALE) for value in values[:, k]],
             orders=int(lane.ctx.counters[c.C_ORDERS]), fills=int(lane.ctx.counters[c.C_FILLS]),
-            denied=int(lane.ctx.counters[c.C_DENIED]), digest=int(test.bottle.digest[k]),
+            denied=int(lane.ctx.counters[c.C_DENIED]), digest=hashes[k],
         )
         for k, lane in enumerate(test.lanes)
     ]  # fmt: skip
