@@ -27,6 +27,9 @@ ACTIVATION_MAX_NS = 3_600_000_000_000
 ActivationNs = Annotated[int, Meta(ge=0, le=ACTIVATION_MAX_NS)]
 
 WAYS = ("feed", "entry", "cancel", "response")
+POINTS_MAX = 10_000
+"""Of one way's table."""
+
 TIERS_MAX = 16
 """Tiers of maintenance above the base; venues have a dozen at most."""
 
@@ -46,7 +49,7 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True):
     kind: LatencyKind
     delay_ns: Annotated[int, Meta(ge=-(10**12), le=10**12)] = 0
     ratio: Decimal | None = None
-    points_ns: Annotated[tuple[tuple[int, int], ...], Meta(max_length=10_000)] = ()
+    points_ns: Annotated[tuple[tuple[int, int], ...], Meta(max_length=POINTS_MAX)] = ()
 
 
 class WaysConfig(msgspec.Struct, frozen=True, kw_only=True):
