@@ -156,12 +156,13 @@ def lacks_margin(z: Rows, j: Int, x: Exchange, order: Rows) -> bool:
     if terms[M_TIERS] > 0:  # orders that rest on this side may have lifted it to a higher tier
         there = notional(instrument, price, before, CEIL)
         if there != OVERFLOW:
-            there += _resting(x, i, side_index(side), account, instrument)
-    if OVERFLOW in (more, there):
+            resting = _resting(x, i, side_index(side), account, instrument)
+            there = min(there + resting, MAX_VALUE - 1)
+    value = worth(instrument, price, held)
+    if OVERFLOW in (more, there, value):
         return True
     if turned:
-        pool = field(z, Z_CASH, I3)[j, account, terms[M_POOL]]
-        back = max(pool + worth(instrument, price, held), 0)
+        back = max(field(z, Z_CASH, I3)[j, account, terms[M_POOL]] + value, 0)
     need = margin_of_more(z, i, there, more) - back
     return bool(need > equity - initial - margin_of_orders(z, x, account, currency, j))
 
