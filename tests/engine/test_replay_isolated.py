@@ -180,6 +180,20 @@ def test_turning_needs_what_the_pool_does_not_give_back(balance, kind):
 
 
 @pytest.mark.kernel
+@pytest.mark.parametrize(("balance", "kind"), [("135.93", w.REJECT), ("135.94", w.ACK)])
+def test_an_order_that_rests_to_turn_it_holds_what_it_may_open(balance, kind):
+    """20 asked at 103 leave it short 1,151: 115.1, less 82.8 of the pool; a bid of 100 takes 10."""
+    lines = [
+        BOUGHT,
+        {**PLACE, "at": 6, "side": SELL, "price": 103, "qty": 20},
+        {**PLACE, "at": 7, "side": BUY, "price": 100, "qty": 1},
+    ]
+    said = told(play(market(), lines, venue=asking(balance)), 0, "kind", "tag")
+    assert (w.ACK, 2) in said
+    assert (kind, 3) in said
+
+
+@pytest.mark.kernel
 def test_one_position_is_cross_and_the_other_isolated():
     """Each falls alone, and is closed alone; then both."""
     table = table_of({}, OTHER)

@@ -38,7 +38,7 @@ def answers(lines, margin, balance):
 
 @pytest.mark.kernel
 def test_an_order_into_a_tier_of_less_leverage_needs_more_margin():
-    """Long 4 takes 40.4 at 101; 5 are in the tier: a quarter of 505. Binance refuses with -2027."""
+    """Long 4 takes 40.4 at 101; 5 are in the tier: a quarter of 505. Binance: -2027."""
     five = [{**TAKE, "at": 5, "side": BUY, "qty": 5}]
     assert answers(five, STEP, 126) == [(w.REJECT, 1, w.REASON_INSUFFICIENT)]
     assert answers(five, STEP, 127) == [(w.ACK, 1, 0)]

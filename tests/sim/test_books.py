@@ -15,9 +15,9 @@ from alephtx.engine.margins import Margin
 from alephtx.engine.tapes import Venue, rule
 from alephtx.sim import bottle as b
 from alephtx.sim.flight import flight_next, flight_take
-from alephtx.sim.lane import say_fills
+from alephtx.sim.lane import exchange_of, say_fills
 from alephtx.sim.levels import Levels, levels_set
-from alephtx.sim.margin import look_at_margins, pay_funding
+from alephtx.sim.margin import lacks_margin, look_at_margins, pay_funding
 from alephtx.sim.state import FILLED_ROW
 from tests.engine.replaying import table_of
 
@@ -47,6 +47,11 @@ def fund(z, i):
 @kernel
 def look(z):
     return look_at_margins(z)
+
+
+@kernel
+def lacks(z):
+    return lacks_margin(z, 0, exchange_of(z, 0), field(z, b.Z_ORDER, b.ONE_ORDER))
 
 
 @kernel
@@ -293,6 +298,26 @@ def test_an_isolated_position_is_what_margin_and_entry_price_say(script):
         near = Fraction(40, E8)
         assert abs(Fraction(books.cash(), E8) - pair.cash) <= near
         assert abs(Fraction(books.pool(LINEAR), E8) - pair.pool()) <= near
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize(
+    ("price", "qty", "wanted"),
+    [
+        (100, 1, False),
+        (100, 10**6, True),
+        (1 << 40, 1 << 40, True),
+        (1 << 61, 1, True),
+        (1, 1 << 62, True),
+        (0, 1, True),
+    ],
+)
+@pytest.mark.parametrize("i", [CROSS, LINEAR])
+def test_an_order_beyond_money_is_never_carried(i, price, qty, wanted):
+    books, order = Books(), {"order_id": 1, "side": 1, "type": w.LIMIT, "tif": w.GTC}
+    for name, value in {**order, "instrument": i, "price": price, "qty": qty}.items():
+        books.bottle.order[0][name] = value
+    assert bool(lacks(books.z)) == wanted
 
 
 def test_a_value_beyond_money_ends_the_run():

@@ -79,11 +79,12 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True):
 
     ways: of venues, by name, that are slower or quicker than the rest.
     balance: what each account begins with in each settle currency; None: nobody asks for margin.
-    margin: of every instrument that `margins` does not name by its key. margin_every_ns: how often
-    the venue looks at margins. filters: orders must pass the instruments' grid, sizes and least
-    value; band: and stay within this fraction of the middle (0: no band). self_trade: none, newest,
-    oldest, both or decrement, as `sim.matching` has them. depth_levels: levels made up behind the
-    touch of tapes that have best prices or trades alone, see `sim.depth` (0: none), depth_growth:
+    margin: of every instrument that `margins` does not name by its key, see `engine.margins`.
+    margin_every_ns: how often the venue looks at margins. filters: orders must pass the
+    instruments' grid, sizes and least value; band: and stay within this fraction of the middle (0:
+    no band). self_trade: none, newest, oldest, both or decrement, as `sim.matching` has them.
+    depth_levels: levels made up behind the touch of tapes that have best prices or trades alone,
+    see `sim.depth` (0: none), depth_growth:
     how their sizes grow from one to the next. impact: ticks that a lot of ours taken pushes the
     price we pay, fading by e each impact_decay_ns, see `sim.impact` (0: none).
     stop_trigger: what STOP orders wait for, last (trade) or mark, see `sim.stops`. activation_ns:

@@ -109,17 +109,24 @@ def _resting(x: Exchange, i: int, s: int, account: int, instrument: Rows) -> int
 @kernel
 def margin_of_orders(z: Rows, x: Exchange, account: Int, currency: Int, j: Int) -> int:
     """Return what open orders may add to the initial margin: per instrument the worse side."""
-    instruments = field(z, Z_INSTRUMENTS, INSTRUMENTS)
-    held, total = field(z, Z_HELD, I3)[j, account], 0
+    instruments, terms = field(z, Z_INSTRUMENTS, INSTRUMENTS), field(z, Z_TERMS, I2)
+    held, cash = field(z, Z_HELD, I3)[j, account], field(z, Z_CASH, I3)[j, account]
+    total = 0
     for i in range(held.shape[0]):
         if x.live[i, 0] + x.live[i, 1] == 0 or instruments[i]["settle"] != currency:
             continue
-        mark = mark_of(z, i)
-        now = notional(instruments[i : i + 1], mark, held[i], NEAREST) if mark > 0 else 0
-        bids = _resting(x, i, 0, account, instruments[i : i + 1])
-        asks = _resting(x, i, 1, account, instruments[i : i + 1])
-        worse = max(abs(now + bids), abs(now - asks), abs(now)) - abs(now)
-        total += margin_of_more(z, i, abs(now), worse)
+        instrument, mark, most = instruments[i : i + 1], mark_of(z, i), 0
+        now = notional(instrument, mark, held[i], NEAREST) if mark > 0 else 0
+        pool = terms[i, M_POOL]
+        for s in range(2):
+            after = now + (1 - 2 * s) * _resting(x, i, s, account, instrument)
+            if pool != currency and ((now > 0 and after < 0) or (now < 0 and after > 0)):
+                back = max(cash[pool] + worth(instrument, mark, held[i]), 0)
+                most = max(most, margin_of_more(z, i, 0, abs(after)) - back)
+            else:
+                more = max(abs(after) - abs(now), 0)
+                most = max(most, margin_of_more(z, i, abs(now), more))
+        total += most
     return total
 
 
@@ -149,12 +156,13 @@ def lacks_margin(z: Rows, j: Int, x: Exchange, order: Rows) -> bool:
     if terms[M_TIERS] > 0:  # orders that rest on this side may have lifted it to a higher tier
         there = notional(instrument, price, before, CEIL)
         if there != OVERFLOW:
-            there += _resting(x, i, side_index(side), account, instrument)
-    if OVERFLOW in (more, there):
+            resting = _resting(x, i, side_index(side), account, instrument)
+            there = min(there + resting, MAX_VALUE - 1)
+    value = worth(instrument, price, held)
+    if OVERFLOW in (more, there, value):
         return True
     if turned:
-        pool = field(z, Z_CASH, I3)[j, account, terms[M_POOL]]
-        back = max(pool + worth(instrument, price, held), 0)
+        back = max(field(z, Z_CASH, I3)[j, account, terms[M_POOL]] + value, 0)
     need = margin_of_more(z, i, there, more) - back
     return bool(need > equity - initial - margin_of_orders(z, x, account, currency, j))
 

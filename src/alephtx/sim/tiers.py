@@ -8,7 +8,7 @@ above its floor, maintenance is value x rate(k) - deduction(k), where deduction(
 
 The initial fraction is the greater of 1 / leverage set and 1 / leverage of the tier, of the whole
 value. A position that grows into a tier of lower leverage than the one set needs more initial
-margin, as at Hyperliquid; Binance refuses the order (-2027).
+margin: a choice. Binance refuses such an order (-2027); Hyperliquid's pages do not say.
 """
 
 from alephtx.core.kernel import Int, kernel
