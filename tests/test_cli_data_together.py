@@ -82,6 +82,27 @@ def test_a_queue_is_simulated_on_a_book_and_trades_of_two_files(tmp_path):
     assert together > fills_of(alephtx(tmp_path, "backtest", "c.toml"))  # nobody prints in a book
 
 
+@pytest.mark.parametrize("exchange", ["polymarket", "tardis"])
+def test_a_backtest_runs_on_a_key_that_another_names(tmp_path, exchange):
+    """A slug in lower case, and a venue whose name in the file has a hyphen."""
+    source, key = STORE / "polymarket_quotes_20260712.parquet", "polymarket:usgcc-aliens-12-31-2026"
+    if exchange == "tardis":
+        source, key = tmp_path / "quotes.csv", KEY
+        source.write_text(
+            "exchange,symbol,timestamp,local_timestamp,ask_amount,ask_price,bid_price,bid_amount\n"
+            + "".join(
+                f"binance-futures,BTCUSDT,{1706659200000000 + n},{1706659200000001 + n},1,"
+                f"100.{5 + n % 3},100.1,2\n" for n in range(0, 90_000_000, 1_000_000)
+            )
+        )  # fmt: skip
+    told(tmp_path, "import", source)
+    venue, _, symbol = key.partition(":")
+    text = CONFIG.replace(KEY, key).replace("binance_usdm", venue).replace("BTCUSDT", symbol)
+    text = text.replace('qty_base = "0.01"', 'qty_base = "1"').replace('"0.1"', '"10"')
+    (tmp_path / "c.toml").write_text(text.replace(f'"{venue}:{venue}', f'"{venue}'))
+    assert "digest" in alephtx(tmp_path, "backtest", "c.toml")
+
+
 def test_both_orders_hold_every_row_of_both_files(tmp_path):
     told(tmp_path, "import", BOOK, TRADES)
     rows = np.concatenate(list(Catalogue(tmp_path / "data").scan(KEY)))
