@@ -338,7 +338,7 @@ def lean_minute_quotes(folder):
                   "0,1,9,0.5,17205.01,0.00531,2,9,1,17206.77,0.00416\n"
                   "60000,1,9,0.5,17221.63,0.003284,,,,,")  # fmt: skip
     minute = 60 * SECOND
-    return Case(path, "lean", "bybit:BTCUSDT", DAY, [
+    return Case(path, "lean", "bybit_spot:BTCUSDT", DAY, [
         (w.TOP, 1, "17205.01", "0.00531", minute), (w.TOP, -1, "17206.77", "0.00416", minute),
         (w.TOP, 1, "17221.63", "0.003284", 2 * minute), (w.TOP, -1, "0", "0", 2 * minute),
     ], text=False)  # fmt: skip

@@ -25,12 +25,12 @@ Environment = Literal["twin", "testnet", "mainnet"]
 
 CURRENCY = r"[A-Z0-9][A-Z0-9._-]{0,23}"
 NAME = r"^[a-z][a-z0-9_]{0,31}$"
-INSTRUMENT_KEY = r"^[a-z][a-z0-9_]{0,31}:[A-Z0-9][A-Z0-9._:/@-]{0,47}$"
+INSTRUMENT_KEY = r"^[a-z][a-z0-9_]{0,31}:[A-Za-z0-9@][A-Za-z0-9._:/@-]{0,95}$"
 
 POOL = r"^(rediss?://[A-Za-z0-9.:\[\]-]+(/\d+)?|file:/.+)$"
 
 Text = Annotated[str, Meta(min_length=1, max_length=255)]
-Symbol = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:/@-]{1,48}$")]
+Symbol = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:/@-]{1,96}$")]
 InstrumentKey = Annotated[str, Meta(pattern=INSTRUMENT_KEY)]
 Reference = Annotated[str, Meta(max_length=1024)]
 

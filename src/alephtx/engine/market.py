@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 FOLDER = ".replay"
 """Where a catalogue keeps the replay files made of it; may be deleted at any time."""
+STREAMS = b"2"
+"""How a catalogue's files become a stream: another number when that changes."""
 
 
 class Market(NamedTuple):
@@ -137,7 +139,7 @@ def _open(plan: BacktestConfig, key: str) -> Ticks:
 
 def _from_catalogue(catalogue: "Catalogue", key: str) -> Ticks:
     """Return an instrument's stream as a replay file, made when the catalogue has changed."""
-    instrument, digest = catalogue.instrument(key), hashlib.sha256()
+    instrument, digest = catalogue.instrument(key), hashlib.sha256(STREAMS)
     for path in catalogue.files(key):
         stat = path.stat()
         digest.update(
