@@ -1,6 +1,7 @@
 """`alephtx data`: what market data there is, whether it is sound, and its ways in and out."""
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     from alephtx.store.reading import Options
 
 Advance = Callable[[int, int], None]
+FORMATS = ("raw", "databento", "lean", "tardis", "binance_dump", "bybit_dump", "bitstamp",
+           "lobster", "lob_parquet", "polymarket", "itch", "columns")  # fmt: skip
+"""Names of the importers, which are imported only when they are used."""
+PERIOD = re.compile(r"([1-9]\d{0,5})(s|m|h|d)")
+SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +59,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_reading(action: argparse.ArgumentParser) -> None:
-    action.add_argument("--format", default="", metavar="NAME", help="instead of finding out")
+    action.add_argument("--format", default="", metavar="NAME",
+                        help=f"instead of finding out: {', '.join(FORMATS)}")  # fmt: skip
     action.add_argument("--venue", default="", help="where the file does not say")
     action.add_argument("--symbol", default="", help="where the file does not say")
     action.add_argument("--only", action="append", default=[], metavar="SYMBOL",
@@ -67,9 +74,17 @@ def _add_reading(action: argparse.ArgumentParser) -> None:
     action.add_argument("--instrument", type=Path, metavar="FILE",
                         help="its rules as JSON, as `export --json` prints them")  # fmt: skip
     action.add_argument("--column", action="append", default=[], metavar="OURS=THEIRS",
-                        help="format columns: which is which; may be repeated")  # fmt: skip
+                        help="format columns: which is which; may be repeated. Ours: time, recv, "
+                        "symbol; price, qty, side, level, is_snapshot; bid, ask, bid_qty, ask_qty; "
+                        "open, high, low, close, volume; rate, next")  # fmt: skip
     action.add_argument("--time-unit", default="", choices=("", "s", "ms", "us", "ns"),
                         help="format columns: the unit of times")  # fmt: skip
+    action.add_argument("--stamp", default="", choices=("", "start", "end"),
+                        help="format columns: what the time of a bar is")  # fmt: skip
+    action.add_argument("--period", default="", metavar="1m",
+                        help="format columns: how long a bar is: 30s, 1m, 8h, 1d")  # fmt: skip
+    action.add_argument("--round", action="store_true", dest="round_off",
+                        help="format columns: round what is finer than the scales")  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> int:
@@ -139,7 +154,7 @@ def _check(options: argparse.Namespace) -> int:
 
     with _progress("checking") as started:
         advance = started(options.path.name)
-        check = Check(importers(), _options(options, anonymous=True), options.format, advance)
+        check = Check(importers(), _options(options, anonymous=True), _format(options), advance)
         found = check.run(options.path)
     say(found, as_json=options.json, lines=_checked)
     return CONFIG if options.strict and not found.sound else OK
@@ -186,7 +201,7 @@ def _import(options: argparse.Namespace) -> int:
     with _progress("importing") as started:
         for path in _files(options.paths):
             try:
-                importer = choose(path, known, options.format)
+                importer = choose(path, known, _format(options))
                 sinks = _sinks(options, path)
                 done.append(import_file(path, importer, given, sinks, started(path.name)))
             except ConfigError as error:
@@ -267,8 +282,22 @@ def _options(given: argparse.Namespace, *, anonymous: bool = False) -> "Options"
         instrument=instrument, venue=given.venue, symbol=given.symbol, date=given.date,
         price_scale=given.price_scale, qty_scale=given.qty_scale, only=tuple(given.only),
         columns={ours: theirs for ours, _, theirs in pairs}, time_unit=given.time_unit,
+        stamp=given.stamp, period_ns=_period_ns(given.period), round_off=given.round_off,
         anonymous=anonymous,
     )  # fmt: skip
+
+
+def _period_ns(text: str) -> int:
+    """Return how long a bar is, 0 when nobody said."""
+    found = PERIOD.fullmatch(text)
+    if text and found is None:
+        raise ConfigError(f"--period {text} is no length of a bar", remedy="such as 1m, 8h or 1d")
+    return int(found[1]) * SECONDS[found[2]] * 1_000_000_000 if found else 0
+
+
+def _format(given: argparse.Namespace) -> str:
+    """Return the format that was named; named columns are columns."""
+    return str(given.format or ("columns" if given.column else ""))
 
 
 # -- export ----------------------------------------------------------------------------------

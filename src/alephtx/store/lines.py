@@ -112,8 +112,13 @@ def line_blocks(path: Path, reading: Reading) -> Iterator[tuple[int, bytes]]:
     note says so.
     """
     number, parts, size = 1, [], 0
-    broken = reading.damages.count
-    for piece in pieces_of(path, reading):
+    pieces = pieces_of(path, reading)
+    while True:
+        told = reading.damages.count  # those that read the rows tell of damages, too
+        piece = next(pieces, None)
+        if piece is None:
+            broken = reading.damages.count > told
+            break
         parts.append(piece)
         size += len(piece)
         if size < BLOCK_BYTES:
@@ -133,7 +138,7 @@ def line_blocks(path: Path, reading: Reading) -> Iterator[tuple[int, bytes]]:
         yield number, whole[:cut]
         number += whole.count(b"\n", 0, cut)
     rest = whole[cut:]
-    if rest and reading.damages.count == broken:
+    if rest and not broken:
         if not packing(path):  # what is packed has checksums
             reading.note("the last row has no line end; if the file was cut, it may be incomplete")
         yield number, rest + b"\n"
