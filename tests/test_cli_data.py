@@ -81,7 +81,7 @@ def test_a_folder_is_imported_with_one_bad_file_in_it(folder, capsys):
     (folder / "in" / "cut.ticks").write_bytes(b"ALEPHTIX")
     code, found = told(capsys, "check", "in")
     assert (code, found["damaged"], found["damages"][0]["file"]) == (0, 1, "cut.ticks")
-    assert found["notes"] == ["bad.gz: of no format that is known here"]
+    assert found["notes"] == ["bad.gz is of no format that is known here"]
     assert found["rows"] > 9_000
 
 

@@ -11,6 +11,7 @@ from alephtx.store.importing import Nowhere, Stream, choose, import_file
 from alephtx.store.reading import Importer, Options, Rows
 from alephtx.store.review import Review
 from alephtx.store.ticks import is_ticks, open_ticks
+from alephtx.store.unknown import why_unknown
 
 
 class Checked(msgspec.Struct, kw_only=True):
@@ -94,13 +95,22 @@ class Check:
             if self._known(file):
                 self._guard(file, lambda file=file: self._file(file))  # type: ignore[misc]
             else:
-                self._notes.append(f"{file.name}: of no format that is known here")
+                self._unknown(file)
         if not keys and not files:
             raise DataError(f"{path} is empty", remedy="alephtx data import fills it")
 
     def _known(self, path: Path) -> bool:
         ours = is_ticks(path) or (path.suffix == ".parquet" and is_part(path))
         return ours or bool(self._name) or any(one.sniff(path) for one in self._importers)
+
+    def _unknown(self, path: Path) -> None:
+        """Tell of a file that is of no format; one that is broken is damage."""
+        found = why_unknown(path)
+        if found.broken:
+            self._damaged += 1
+            self._damages.append(Damage(path.name, 0, "", found.problem))
+        else:
+            self._notes.append(f"{path.name} {found.problem}")
 
     def _guard(self, path: Path, look: Callable[[], None]) -> None:
         """Go on with the next where one of many cannot be read."""

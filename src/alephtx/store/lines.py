@@ -70,12 +70,12 @@ def _unpacked(name: str, pieces: Iterator[bytes]) -> Iterator[bytes]:
 def pieces_of(path: Path, reading: Reading) -> Iterator[bytes]:
     """Yield a file's unpacked bytes; a damage is told to the reading and ends them."""
     name = packing(path)
+    done = 0
     try:
         if name == ".zip":
             yield from _zip_member(path, reading)
             return
         with path.open("rb") as file:
-            done = 0
 
             def raw() -> Iterator[bytes]:
                 nonlocal done
@@ -88,7 +88,8 @@ def pieces_of(path: Path, reading: Reading) -> Iterator[bytes]:
 
             yield from _unpacked(name, raw()) if name else raw()
     except _ERRORS as error:
-        reading.damaged(0, "", f"not readable any further: {error}")
+        where = f" at byte {done:,} of {reading.size:,}" if name and done else ""
+        reading.damaged(0, "", f"not readable any further{where}: {error}")
     reading.advance(reading.size, reading.size)
 
 
