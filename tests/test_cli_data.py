@@ -117,7 +117,22 @@ def test_damage_is_told_and_strict_ends_with_3(folder, capsys):
         (["import", RECORDING, "--instrument", "none"], "none: no instrument"),
         (["import", RECORDING, "--column", "price"], "--column price is not OURS=THEIRS"),
         (["export", "toy:X", "--to", "a.ticks"], "no data of toy:X in data. there is: none"),
-        (["ls", "--sql", "SELECT"], "DuckDB: "),
+        (["export", "toy:X", "--to", "a.ticks", "--first", "foo"], "--first foo is not a date"),
+        (
+            ["export", "toy:X", "--to", "a.ticks", "--last", "20240808"],
+            "--last 20240808 is not a date. such as 2024-08-08",
+        ),
+        (
+            ["export", "toy:X", "--to", "a.ticks", "--first", "2024-08-09", "--last", "2024-08-08"],
+            "--last 2024-08-08 is before --first 2024-08-09",
+        ),
+        (["ls", "--data", "none"], "none is not there. --data names the catalogue's folder"),
+        (["ls", "--data", RECORDING], "is a file, not a folder"),
+        (["ls", "--data", ".", "--sql", "SELECT"], "DuckDB: "),
+        (["ls", "--data", ".", "--sql", ""], "--sql takes one SELECT; this is nothing"),
+        (["ls", "--data", ".", "a:*", "--sql", "SELECT 1"], "a question takes no patterns"),
+        (["ls", "--data", ".", "a:*"], "no instrument matches 'a:*'. there is: none"),
+        (["import", "none", "--period", "1y"], "--period 1y is no length of a bar. such as 1m"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(folder, capsys, words, said):
@@ -136,6 +151,7 @@ def test_an_export_of_no_known_kind_is_refused(folder, capsys):
 
 
 def test_lines_for_a_person(folder, capsys):
+    (folder / "data").mkdir()
     assert cli.main(["data", "ls"]) == 0
     assert capsys.readouterr().out == "nothing\n"
     cli.main(["data", "import", str(RECORDING)])

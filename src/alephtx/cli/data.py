@@ -8,12 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alephtx.cli import CONFIG, OK, say
+from alephtx.cli import CONFIG, OK, data_list, say
 from alephtx.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from alephtx.core.instruments import Instrument
-    from alephtx.store.catalogue import Entry
     from alephtx.store.checking import Checked
     from alephtx.store.importing import Imported, Sink
     from alephtx.store.reading import Options
@@ -34,7 +33,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     ls = actions.add_parser("ls", help="list the catalogue")
-    ls.add_argument("--sql", metavar="QUERY", help="ask DuckDB instead; the table is events")
+    data_list.arguments(ls)
     check = actions.add_parser("check", help="say what a file or folder is worth")
     check.add_argument("path", type=Path, help="a replay file, a catalogue, any file to import")
     bring = actions.add_parser("import", help="read foreign files into the catalogue")
@@ -93,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
         from alephtx.core import kernel
 
         kernel.listeners.append(_tell_compiling)
-    actions = {"ls": _ls, "check": _check, "import": _import, "export": _export}
+    actions = {"ls": data_list.run, "check": _check, "import": _import, "export": _export}
     return actions[options.action](options)
 
 
@@ -104,45 +103,6 @@ def _tell_compiling(name: str) -> None:
     told = f"compiling kernels, once per version: {len(compiled)}  {name}"
     sys.stderr.write(f"\r\x1b[K{told[:78]}\r")
     sys.stderr.flush()
-
-
-# -- ls --------------------------------------------------------------------------------------
-
-
-def _ls(options: argparse.Namespace) -> int:
-    from alephtx.store.catalogue import Catalogue
-
-    catalogue = Catalogue(options.data)
-    if options.sql:
-        found = catalogue.sql(options.sql)
-        names, rows = found.columns, found.fetchall()
-        told = [dict(zip(names, row, strict=True)) for row in rows]
-        cells = [[str(cell) for cell in row] for row in rows]
-        say(told, as_json=options.json, lines=lambda _: _columns([names, *cells]))
-        return OK
-    say(catalogue.entries(), as_json=options.json, lines=_listed)
-    return OK
-
-
-def _listed(entries: "list[Entry]") -> list[str]:
-    head = ["instrument", "date", "rows", "messages", "files", "MB", "seconds"]
-    rows = [
-        [f"{e.venue}:{e.instrument}", e.date, f"{e.rows:,}", f"{e.messages:,}", str(e.files),
-         f"{e.bytes / 1e6:.1f}", f"{(e.last_ns - e.first_ns) / 1e9:,.1f}"]
-        for e in entries
-    ]  # fmt: skip
-    return _columns([head, *rows]) if rows else ["nothing"]
-
-
-def _columns(rows: list[list[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.rjust(width) if cell[:1].isdigit() or cell[:1] == "-" else cell.ljust(width)
-            for cell, width in zip(row, widths, strict=True)
-        ).rstrip()
-        for row in rows
-    ]
 
 
 # -- check -----------------------------------------------------------------------------------
