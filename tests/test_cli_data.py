@@ -92,6 +92,18 @@ def test_a_table_of_nobody_can_be_checked_but_not_imported(folder, capsys):
     assert "give --venue and --symbol" in complaint(capsys, "import", "a.csv")[1]
 
 
+def test_trades_without_a_side_are_told(folder, capsys):
+    (folder / "a.csv").write_text("date,last\n2018-08-12 00:00:19,681008.0\n")
+    (folder / "b.csv").write_text("date,last,side\n2018-08-12 00:00:19,681008.0,buy\n")
+    for name, count in (("a.csv", 1), ("b.csv", 0)):
+        code, found = told(capsys, "check", name)
+        assert (code, found["sideless"]) == (0, count)
+        assert found["streams"][0]["report"]["sideless"] == count
+        assert cli.main(["data", "check", name]) == cli.OK
+        said = "sideless   1 trades do not say who took" in capsys.readouterr().out
+        assert said == bool(count)
+
+
 def test_damage_is_told_and_strict_ends_with_3(folder, capsys):
     lines = gzip.decompress(RECORDING.read_bytes()).splitlines(keepends=True)
     lines.insert(9, b"17 rubbish\n")

@@ -131,6 +131,11 @@ def _checked(found: "Checked") -> list[str]:
         f"silent     {found.silent:,} stretches of a second or more",
         f"damaged    {found.damaged:,}",
     ]
+    if found.sideless:
+        told.append(
+            f"sideless   {found.sideless:,} trades do not say who took: where no book and no best "
+            "prices stand beside them, a backtest has no market to trade on"
+        )
     for stream in found.streams[:20]:
         clocks = stream.report.clocks
         offsets = (

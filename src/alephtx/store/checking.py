@@ -17,7 +17,8 @@ from alephtx.store.unknown import why_unknown
 class Checked(msgspec.Struct, kw_only=True):
     """What was found. The first figures are of all streams together.
 
-    damaged: places that cannot be read; span_ns: from the first to the last ts_recv of all.
+    sideless: trades that do not say who took; damaged: places that cannot be read; span_ns: from
+    the first to the last ts_recv of all.
     """
 
     path: str
@@ -29,6 +30,7 @@ class Checked(msgspec.Struct, kw_only=True):
     span_ns: int
     silent: int
     back: int
+    sideless: int
     damaged: int
     streams: list[Stream]
     damages: list[Damage]
@@ -79,6 +81,7 @@ class Check:
             - min((r.first_ns for r in reports), default=0),
             silent=sum(r.clocks.silent for r in reports),
             back=back,
+            sideless=sum(r.sideless for r in reports),
             damaged=self._damaged,
             streams=self._streams,
             damages=self._damages,
