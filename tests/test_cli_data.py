@@ -8,6 +8,7 @@ import pytest
 
 from alephtx import cli
 from alephtx.store.ticks import open_ticks
+from tests.test_cli import alephtx
 
 GOLDEN = Path(__file__).parent / "golden"
 RECORDING = GOLDEN / "binance" / "usdm_btcusdt_20240808.gz"
@@ -90,6 +91,31 @@ def test_a_table_of_nobody_can_be_checked_but_not_imported(folder, capsys):
     code, found = told(capsys, "check", "a.csv")
     assert (code, found["rows"], found["streams"][0]["instrument"]) == (0, 1, "unknown:unknown")
     assert "give --venue and --symbol" in complaint(capsys, "import", "a.csv")[1]
+
+
+def test_tables_of_named_columns_go_in_as_a_user_names_them(folder):
+    (folder / "bars.csv").write_text(
+        "Day;O;H;L;C\n2024-01-31;10;12.5;9;11\n2024-02-01;11;9;11;11\n"
+    )
+    (folder / "ns.csv").write_text("ts,px\n1723161255088169167,5.25\n")
+    names = [f"--column={name}" for name in ("time=Day", "open=O", "high=H", "low=L", "close=C")]
+    place = ["--venue", "toy", "--symbol", "AB", "--json"]
+
+    def ran(*words):
+        said = alephtx("data", "import", *words, *place, folder=folder)
+        assert "Traceback" not in said.stderr
+        return said.returncode, json.loads(said.stdout)[0] if said.stdout else said.stderr
+
+    code, one = ran("bars.csv", *names, "--stamp", "start", "--period", "1d")
+    assert (code, one["format"], one["rows"], one["damaged"]) == (0, "columns", 4, 1)
+    assert one["damages"][0]["problem"] == "below low"
+    day = 1_706_745_600_000_000_000  # 2024-02-01: when the bar of the day before had ended
+    assert one["streams"][0]["report"]["first_ns"] == day
+    code, line = ran("bars.csv", *names)
+    assert (code, line.strip().endswith("--stamp end, or --stamp start --period 1m")) == (3, True)
+    code, one = ran("ns.csv", "--column=time=ts", "--column=price=px")
+    assert (code, one["damaged"]) == (0, 0)
+    assert one["streams"][0]["report"]["first_ns"] == 1_723_161_255_088_169_167
 
 
 def test_trades_without_a_side_are_told(folder, capsys):

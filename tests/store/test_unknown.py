@@ -54,7 +54,7 @@ def test_parquet_and_tables_of_no_format_name_their_columns(tmp_path):
     assert "its columns: when, what. name them: --column time=" in said(path)
     path = tmp_path / "a.csv"
     path.write_text("Date;SP500\n1990-01-02;359.69\n")
-    assert "no format that is known here; its columns: Date, SP500" in said(path)
+    assert "no format that is known here; its columns: Date, SP500. name them: " in said(path)
     path.write_text(";".join(f"c{k}" for k in range(99)) + "\n")
     assert "c19 and 79 more" in said(path)
 

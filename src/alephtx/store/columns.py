@@ -192,12 +192,9 @@ def hash_of(word: str) -> int:
 def header_of(path: Path, separator: str = ",") -> list[str]:
     """Return the fields of a file's first line, none when it has no line."""
     lines = first_lines(path, 1)
-    return fields_of(lines[0].lstrip("\ufeff"), separator) if lines else []
-
-
-def fields_of(line: str, separator: str) -> list[str]:
-    """Return the fields of a line without blanks and quotes around them."""
-    return [field.strip().strip('"') for field in line.split(separator)]
+    return [name.strip().strip('"') for name in lines[0].lstrip("\ufeff").split(separator)] if (
+        lines
+    ) else []  # fmt: skip
 
 
 def separator_of(path: Path) -> str:

@@ -11,6 +11,7 @@ from alephtx.store.reading import Reading
 from alephtx.store.tables import parquet_names
 
 _PARQUET = b"PAR1"
+_NAME = "name them: --column time=... --column price=..."
 _COLUMNS_SHOWN = 20
 LOOKED_AT = 256 << 20
 """Bytes that are unpacked to see whether a file is whole: a second."""
@@ -47,9 +48,11 @@ def why_unknown(path: Path) -> Unknown:
     if path.suffix == ".parquet":
         return Unknown("is named .parquet, and is none: it begins with other bytes",
                        "is it packed, or another file's answer?", broken=True)  # fmt: skip
-    shown = _columns(path)
+    names = [] if b"\0" in head_of(path, 1 << 12) else header_of(path, separator_of(path))
+    if len(names) > 1:
+        return Unknown(f"is of no format that is known here; its columns: {_named(names)}", _NAME)
     return Unknown(
-        f"is of no format that is known here{shown}",
+        "is of no format that is known here",
         "alephtx data import --help lists them; --format columns takes any table",
     )
 
@@ -80,7 +83,7 @@ def _of_parquet(path: Path, size: int, end: bytes) -> Unknown:
                        "fetch it again", broken=True)  # fmt: skip
     return Unknown(
         "is Parquet of no format that is known here; its columns: " + _named(parquet_names(path)),
-        "name them: --column time=... --column price=...",
+        _NAME,
     )
 
 
@@ -93,14 +96,6 @@ def _footer_problem(path: Path) -> str:
     except (pa.ArrowException, OSError, ValueError) as error:
         return str(error)[:200]
     return ""
-
-
-def _columns(path: Path) -> str:
-    """Return what the first line names, where it looks like a table's."""
-    if b"\0" in head_of(path, 1 << 12):
-        return ""
-    names = header_of(path, separator_of(path))
-    return f"; its columns: {_named(names)}" if len(names) > 1 else ""
 
 
 def _named(names: list[str]) -> str:

@@ -156,7 +156,7 @@ class Bars(_InOrder):
         options = reading.options
         if options.stamp not in ("start", "end") and not options.anonymous:
             raise DataError(
-                f"{reading.path}: is the time of a bar its start or its end?",
+                f"{reading.path}: nobody said whether the time of a bar is its start or its end",
                 remedy="--stamp end, or --stamp start --period 1m",
             )
         if options.stamp == "start" and options.period_ns < 1:
