@@ -1,6 +1,7 @@
 """`export`: a stream of the catalogue, or a replay file, as one file of another kind."""
 
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import msgspec
@@ -23,6 +24,7 @@ class Exported(msgspec.Struct, frozen=True):
 
 def export(key: str, data: Path, to: Path, first: str = "", last: str = "") -> Exported:
     """Write an instrument's stream to a .ticks, .parquet or .csv file."""
+    _check_days(first, last)
     instrument, chunks = _source(key, data, first, last)
     if to.suffix == ".ticks":
         return Exported(str(to), write_ticks(to, instrument, chunks).count, instrument)
@@ -31,8 +33,26 @@ def export(key: str, data: Path, to: Path, first: str = "", last: str = "") -> E
     raise DataError(f"{to}: no kind of file that is known", remedy="use .ticks, .parquet or .csv")
 
 
+def _check_days(first: str, last: str) -> None:
+    """Refuse what is no date; DataError names the option."""
+    for name, day in (("--first", first), ("--last", last)):
+        try:
+            written = date.fromisoformat(day).isoformat() if day else ""
+        except ValueError:
+            written = None
+        if written != day:
+            raise DataError(f"{name} {day} is not a date", remedy="such as 2024-08-08")
+    if first and last and last < first:
+        raise DataError(f"--last {last} is before --first {first}", remedy="the earlier one first")
+
+
 def _source(key: str, data: Path, first: str, last: str) -> tuple[Instrument, Iterator[Rows]]:
     if Path(key).is_file() and is_ticks(Path(key)):
+        if first or last:
+            raise DataError(
+                f"{key} is a replay file, which is exported whole",
+                remedy="leave --first and --last out, or export from a catalogue",
+            )
         ticks = open_ticks(Path(key))
         ticks.verify()
         return ticks.instrument, ticks.events()

@@ -16,6 +16,7 @@ from alephtx.store.catalogue import Catalogue, StreamWriter, source_id
 from alephtx.store.damage import Damage, DataError
 from alephtx.store.reading import Importer, Options, Reading, Rows
 from alephtx.store.review import Report, Review
+from alephtx.store.unknown import why_unknown
 
 OPEN_MAX = 64
 """Streams of one file that are written at once; a file with more is told in turns."""
@@ -116,10 +117,7 @@ def choose(path: Path, importers: Sequence[Importer], name: str = "") -> Importe
     for importer in importers:
         if importer.sniff(path):
             return importer
-    raise DataError(
-        f"{path} is of no format that is known here",
-        remedy="alephtx data import --help lists them; --format columns takes any table",
-    )
+    raise why_unknown(path).error(path)
 
 
 def import_file(

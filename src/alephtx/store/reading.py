@@ -24,8 +24,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What the user says about a file that it does not say itself; empty = find out.
 
     instrument: its rules, whole. date: YYYY-MM-DD, for formats that count from midnight. columns:
-    our name of a column -> the file's, for `columns`. only: native symbols to take of a file that
-    holds many. anonymous: a file may be of no venue or symbol, for those who only look at it.
+    our name of a column -> the file's, for `columns`; stamp: whether a bar's time is its "start" or
+    "end", period_ns: how long it is; round_off: take what is finer than the scales, rounded. only:
+    native symbols to take of a file that holds many. anonymous: a file may be of no venue or
+    symbol, for those who only look at it.
     """
 
     instrument: Instrument | None = None
@@ -36,6 +38,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     qty_scale: int = -1
     columns: dict[str, str] = {}
     time_unit: str = ""
+    stamp: str = ""
+    period_ns: int = 0
+    round_off: bool = False
     only: tuple[str, ...] = ()
     anonymous: bool = False
 

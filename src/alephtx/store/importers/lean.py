@@ -17,7 +17,6 @@ import numpy as np
 
 from alephtx.core import words
 from alephtx.core.instruments import Instrument
-from alephtx.core.records import EVENT
 from alephtx.store import rowmaking
 from alephtx.store.columns import PRICES, SIZES, Batch, Column, Table
 from alephtx.store.damage import DataError
@@ -132,23 +131,13 @@ def _rows(
             fields = [np.maximum(batch[name], 0) for name in names]
             yield instrument, rowmaking.tops(event + MINUTE_NS, 0, *fields)
         elif what == ("minute", "trade"):
-            yield instrument, _bars(event + MINUTE_NS, batch)
+            prices, volume = [batch[name] for name in _BARS], np.maximum(batch["volume"], 0)
+            yield instrument, rowmaking.bars(event + MINUTE_NS, 0, prices, volume)
         elif what == ("tick", "trade"):
             nothing = np.zeros(len(batch), np.int64)
             yield instrument, rowmaking.trades(event, 0, batch["price"], batch["size"], nothing)
         else:
             yield instrument, rowmaking.tops(event, 0, *_carried(batch, sides))
-
-
-def _bars(event: Rows, batch: Batch) -> Rows:
-    rows = np.zeros(4 * len(batch), EVENT)
-    rows["kind"], rows["ts_event"] = words.BAR, np.repeat(event, 4)
-    rows["flags"] = words.EXCHANGE_CLOCK
-    for at, name in enumerate(_BARS):
-        rows["price"][at::4] = batch[name]
-    rows["qty"][3::4] = np.maximum(batch["volume"], 0)
-    rows["flags"][3::4] |= words.LAST_IN_MESSAGE
-    return rows
 
 
 def _carried(batch: Batch, sides: list[int]) -> list[Rows]:
