@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alephtx.cli import OK, say
+from alephtx.core.clock import MachineClock
+from alephtx.core.errors import SimulationError
 
 if TYPE_CHECKING:
     from alephtx.lab.ranking import Judged, Verdict
     from alephtx.lab.sweep import Advance, Found, Tried
+
+    Failed = list[tuple[dict[str, bool | int | str], str]]
 
 SHOWN = 10
 
@@ -59,33 +63,55 @@ def run(options: argparse.Namespace) -> int:
         print(f"alephtx: stopped; {folder} keeps what ended, --resume goes on", file=sys.stderr)
         raise
     say(found, as_json=options.json, lines=_lines)
+    if found.failed and found.failed == found.sets:
+        raise SimulationError(f"all {found.sets} sets failed; the first: {found.first_error}")
     return OK
 
 
 @contextmanager
 def _progress() -> "Iterator[Advance]":
-    """Show sets done and the time left on a terminal; nothing elsewhere."""
+    """Show sets done, their rate and the time left on a terminal; nothing elsewhere."""
     if not sys.stderr.isatty():
         yield lambda done, known: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress
 
-    bar = Progress("sets", BarColumn(), MofNCompleteColumn(), "left", TimeRemainingColumn(),
+    bar = Progress("sets", BarColumn(), MofNCompleteColumn(), "{task.fields[pace]}",
                    console=Console(stderr=True), transient=True)  # fmt: skip
+    clock = MachineClock()
+    begun: list[tuple[int, int]] = []
     with bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, known: bar.update(task, completed=done, total=known)
+        task = bar.add_task("", total=None, pace="")
+
+        def advance(done: int, known: int) -> None:
+            begun[:] = begun or [(done, clock.monotonic())]  # sets kept from before took no time
+            pace = _pace(done - begun[0][0], known - done, clock.monotonic() - begun[0][1])
+            bar.update(task, completed=done, total=known, pace=pace)
+
+        yield advance
+
+
+def _pace(ran: int, left: int, took_ns: int) -> str:
+    """Say how quickly sets run and how long those that are known of will take."""
+    if not ran or not took_ns:
+        return ""
+    minutes, seconds = divmod(round(left * took_ns / ran / 1e9), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{ran * 1e9 / took_ns:.3g} sets/s, {hours}:{minutes:02}:{seconds:02} left"
 
 
 def _lines(found: "Found") -> list[str]:
-    lines = [f"{found.name}: {found.ran} sets run, {found.kept} kept from before, {found.folder}"]
+    failed = f"{found.failed} failed, " if found.failed else ""
+    lines = [
+        f"{found.name}: {found.ran} sets run, {found.kept} kept from before, {failed}{found.folder}"
+    ]
     if found.damaged:
         lines.append(f"{found.damaged} damaged lines of results were not believed and ran again")
     if found.whole is not None:
         lines += _verdict(found.whole, found.objective)
     if found.folds:
-        lines += ["", *_folds(found.folds)]
+        lines += ["", *_folds(found.folds), *_failed_folds(found.folds)]
         lines.append(
             f"sum of nets: in sample {found.in_net:,.2f}, out of sample {found.out_net:,.2f}"
         )
@@ -98,6 +124,7 @@ def _verdict(verdict: "Verdict", objective: str) -> list[str]:
     lines += [_row(row) for row in verdict.rows[:SHOWN]]
     if len(verdict.rows) > SHOWN:
         lines.append(f"... and {len(verdict.rows) - SHOWN} more (--json)")
+    lines += _failures(verdict.failed)
     lines.append(
         f"{verdict.trials} trials of {verdict.periods} periods; by luck alone the best would have "
         f"a Sharpe ratio of {_number(verdict.luck)} a period"
@@ -107,10 +134,24 @@ def _verdict(verdict: "Verdict", objective: str) -> list[str]:
     else:
         lines.append(f"probability of overfitting: {verdict.overfitting:.0%}; the best of one half "
                      f"loses money in the other in {verdict.loss:.0%} of splits")  # fmt: skip
-    lines += [f"failed: {_params(params)}: {error}" for params, error in verdict.failed[:SHOWN]]
-    if len(verdict.failed) > SHOWN:
-        lines.append(f"... and {len(verdict.failed) - SHOWN} more failed (--json)")
     return lines
+
+
+def _failures(failed: "Failed") -> list[str]:
+    """Return the rows of sets that could not run."""
+    blank = f"{'failed':>14} {'-':>9} {'-':>9} {'-':>8}{'-':>5}{'-':>4} {'-':>8}"
+    lines = [f"{blank}  {_params(params)}: {error}" for params, error in failed[:SHOWN]]
+    if len(failed) > SHOWN:
+        lines.append(f"... and {len(failed) - SHOWN} more failed (--json)")
+    return lines
+
+
+def _failed_folds(tried: "list[Tried]") -> list[str]:
+    """Return what could not run in the trainings, each set once."""
+    found = {_params(params): error for one in tried for params, error in one.in_sample.failed}
+    lines = [f"failed in sample: {params}: {error}" for params, error in found.items()]
+    more = [f"... and {len(lines) - SHOWN} more failed (--json)"] if len(lines) > SHOWN else []
+    return lines[:SHOWN] + more
 
 
 def _row(row: "Judged") -> str:

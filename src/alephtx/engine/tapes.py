@@ -35,7 +35,7 @@ from alephtx.sim.bottle import (
     TRIGGER_NAMES,
     Bottle,
 )
-from alephtx.sim.depth import calibrate, deepen
+from alephtx.sim.depth import deepen
 from alephtx.sim.latency import CANCEL, ENTRY, FEED, RESPONSE
 from alephtx.sim.latency import NAMES as LATENCIES
 from alephtx.sim.queue import NAMES as QUEUES
@@ -140,7 +140,7 @@ def deepened(tape: Tape, seen: Seen, venue: Venue, instrument: Instrument) -> Ta
     wide["price"] = tape.base + rows["price"].astype(np.int64) * tape.unit
     wide["qty"] = rows["qty"].astype(np.int64) * tape.qty_unit
     step = max(1, from_decimal(instrument.tick_size, instrument.price_scale))
-    return Tape(deepen(wide, calibrate(wide, levels, step=step, growth=growth)))
+    return Tape(deepen(wide, levels, step=step, growth=growth))
 
 
 def check_queue(venue: Venue, keys: Sequence[str], seen: Sequence[Seen]) -> None:
