@@ -186,3 +186,19 @@ def test_moments_in_other_zones_are_the_same_moments():
         "2024-08-08T12",
     ]
     assert all(moment_ns(a) == moment_ns(b) for a, b in pairwise(same))
+
+
+@pytest.mark.parametrize(
+    ("said", "remedy"),
+    [("vampp", "did you mean vamp?"), ("trade_flows", "did you mean trade_flow")],
+)
+def test_a_signal_that_is_nearly_one_is_named(said, remedy):
+    (finding,) = findings(f'{GOOD}[backtest]\nsignals = ["microprice", "{said}"]\n')
+    assert finding.key == "backtest.signals[1]"
+    assert finding.problem == f"'{said}' is not a choice"
+    assert finding.remedy.startswith(remedy)
+
+
+def test_signals_that_are_no_words_are_refused():
+    for text in ('"vamp"', "[1]", "[[]]", "{}"):
+        assert mistakes(f"{GOOD}[backtest]\nsignals = {text}\n")
