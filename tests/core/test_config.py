@@ -411,3 +411,9 @@ def judge(text):
         assert error.findings
     else:
         assert parse_config(config.dump(), "c.toml", {}) == config
+
+
+@pytest.mark.parametrize("text", ["", "# nothing yet\n", "[venues]\n"])
+def test_a_config_without_a_venue_is_told_once(text):
+    (finding,) = findings(text)
+    assert (finding.key, finding.problem) == ("venues", "no venue")

@@ -258,3 +258,19 @@ def test_mistakes_in_margins_are_named(table, line, key, said):
     at = f"backtest.{table}.{key}".replace('"', "'")
     about = [str(finding) for finding in findings(text) if finding.key == at]
     assert any(said in found for found in about), [str(one) for one in findings(text)]
+
+
+@pytest.mark.parametrize(
+    ("said", "remedy"),
+    [("vampp", "did you mean vamp?"), ("trade_flows", "did you mean trade_flow")],
+)
+def test_a_signal_that_is_nearly_one_is_named(said, remedy):
+    (finding,) = findings(f'{GOOD}[backtest]\nsignals = ["microprice", "{said}"]\n')
+    assert finding.key == "backtest.signals[1]"
+    assert finding.problem == f"'{said}' is not a choice"
+    assert finding.remedy.startswith(remedy)
+
+
+def test_signals_that_are_no_words_are_refused():
+    for text in ('"vamp"', "[1]", "[[]]", "{}"):
+        assert mistakes(f"{GOOD}[backtest]\nsignals = {text}\n")

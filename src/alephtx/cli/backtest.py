@@ -100,7 +100,6 @@ class _Bar:
             )
             self._progress = Progress(text, TimeRemainingColumn(), console=Console(stderr=True))
             self._progress.start()
-            self._task = self._progress.add_task("", total=None, rate="")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -116,8 +115,9 @@ class _Bar:
 
     def show(self, rows: int, total: int) -> None:
         """Take how far it is."""
-        if self._progress is not None:
-            speed = self._progress.tasks[0].speed or 0.0
-            self._progress.update(
-                self._task, completed=rows, total=total, rate=f"{speed / 1e6:.1f} M rows/s"
-            )
+        if self._progress is None:
+            return
+        if self._task is None:  # before, nobody knows how many rows there are
+            self._task = self._progress.add_task("", total=total, rate="")
+        speed = self._progress.tasks[0].speed or 0.0
+        self._progress.update(self._task, completed=rows, rate=f"{speed / 1e6:.1f} M rows/s")

@@ -138,8 +138,6 @@ class _Reader:
         many = {"venues": VenueConfig, "accounts": Account, "strategies": Strategy}
         for name, kind in many.items():
             made[name] = self._named(name, raw.get(name, {}), kind)
-        if "venues" not in raw:
-            self.find((), "no venue", "add a table such as [venues.binance_spot]")
         self.raw = raw
         return None if self.findings else Config(**made, path=str(Path(self.path).absolute()))
 
@@ -228,10 +226,12 @@ class _Reader:
         if kind is Decimal or kind == Decimal | None:
             return self._amount(at, value, signed=str(at[-1]).endswith("_bps"))
         if typing.get_origin(kind) is typing.Literal:
-            choices = [str(choice) for choice in typing.get_args(kind)]
-            if value not in choices:
-                self.find(at, f"{shown(value, at)} is not a choice", near(value, choices))
+            self._choose(at, value, kind)
             return value
+        if (words := _choices_in(kind)) is not None and isinstance(value, list):
+            fit = [self._choose((*at, k), one, words) for k, one in enumerate(value)]
+            if not all(fit):
+                return None
         try:
             made = msgspec.convert(value, kind)
         except msgspec.ValidationError as error:
@@ -242,6 +242,13 @@ class _Reader:
         if isinstance(made, str) and looks_like_secret(made):
             self._refuse_literal(at)
         return made
+
+    def _choose(self, at: Key, value: Any, kind: Any) -> bool:
+        """Say whether a value is one of a Literal's; a mistake is noted, with what is near."""
+        choices = [str(choice) for choice in typing.get_args(kind)]
+        if value not in choices:
+            self.find(at, f"{shown(value, at)} is not a choice", near(value, choices))
+        return value in choices
 
     def _tables(self, at: Key, value: Any, kind: type[Any]) -> dict[str, Any]:
         """Return the tables of a scope, such as [risk.strategies.NAME]."""
@@ -388,6 +395,14 @@ def _struct_in(kind: Any) -> type[Any] | None:
         if isinstance(one, type) and issubclass(one, msgspec.Struct):
             return one
     return None
+
+
+def _choices_in(kind: Any) -> Any:
+    """Return the Literal that a list's items are of; None for other types."""
+    if typing.get_origin(kind) is typing.Annotated:
+        kind = typing.get_args(kind)[0]
+    items = typing.get_args(kind) if typing.get_origin(kind) is tuple else ()
+    return items[0] if items and typing.get_origin(items[0]) is typing.Literal else None
 
 
 def _exact(text: str) -> Decimal:
