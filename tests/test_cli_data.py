@@ -118,6 +118,20 @@ def test_tables_of_named_columns_go_in_as_a_user_names_them(folder):
     assert one["streams"][0]["report"]["first_ns"] == 1_723_161_255_088_169_167
 
 
+def test_bars_and_rates_of_one_table_stand_beside_each_other(folder, capsys):
+    (folder / "a.csv").write_text(
+        "time,open,high,low,close,rate\n2024-01-31,10,12,9,11,0.0001\n2024-02-01,11,12,9,11,0.0002\n"
+    )
+    words = ["import", "a.csv", "--venue", "toy", "--symbol", "AB"]
+    rates = [*words, "--column", "time=time", "--column", "rate=rate"]
+    bars = [*words, "--stamp", "start", "--period", "1d"]
+    named = [f"--column={name}={name}" for name in ("time", "open", "high", "low", "close")]
+    for again in (bars, rates, rates, [*bars, *named]):
+        assert told(capsys, *again)[0] == 0
+    query = "SELECT kind, count(*) AS n FROM events GROUP BY kind ORDER BY kind"
+    assert told(capsys, "ls", "--sql", query)[1] == [{"kind": 7, "n": 2}, {"kind": 11, "n": 8}]
+
+
 def test_trades_without_a_side_are_told(folder, capsys):
     (folder / "a.csv").write_text("date,last\n2018-08-12 00:00:19,681008.0\n")
     (folder / "b.csv").write_text("date,last,side\n2018-08-12 00:00:19,681008.0,buy\n")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from alephtx.core.instruments import Instrument
     from alephtx.store.checking import Checked
     from alephtx.store.importing import Imported, Sink
-    from alephtx.store.reading import Options
+    from alephtx.store.reading import Importer, Options
 
 Advance = Callable[[int, int], None]
 FORMATS = ("raw", "databento", "lean", "tardis", "binance_dump", "bybit_dump", "bitstamp",
@@ -167,7 +167,7 @@ def _import(options: argparse.Namespace) -> int:
         for path in _files(options.paths):
             try:
                 importer = choose(path, known, _format(options))
-                sinks = _sinks(options, path)
+                sinks = _sinks(options, path, _portion(importer, path, given))
                 done.append(import_file(path, importer, given, sinks, started(path.name)))
             except ConfigError as error:
                 if len(options.paths) == 1 and options.paths[0] == path:
@@ -190,7 +190,13 @@ def _files(paths: list[Path]) -> list[Path]:
     return found
 
 
-def _sinks(options: argparse.Namespace, path: Path) -> "Callable[[Instrument], Sink]":
+def _portion(importer: "Importer", path: Path, given: "Options") -> str:
+    from alephtx.store.importers.columns_map import ColumnsMap
+
+    return importer.portion(path, given) if isinstance(importer, ColumnsMap) else ""
+
+
+def _sinks(options: argparse.Namespace, path: Path, portion: str) -> "Callable[[Instrument], Sink]":
     if options.ticks is not None:
         from alephtx.store.ticks import TickSink
 
@@ -204,7 +210,7 @@ def _sinks(options: argparse.Namespace, path: Path) -> "Callable[[Instrument], S
     from alephtx.store.catalogue import Catalogue
     from alephtx.store.importing import into_catalogue
 
-    return into_catalogue(Catalogue(options.data), path)
+    return into_catalogue(Catalogue(options.data), path, portion)
 
 
 def _brought(done: "list[Imported]") -> list[str]:

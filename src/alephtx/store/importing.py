@@ -4,6 +4,7 @@ A damage costs the rows it is in and nothing else: what was read before it, and 
 format lets a reader find its place again, is handed on.
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -162,7 +163,15 @@ def import_file(
     )  # fmt: skip
 
 
-def into_catalogue(catalogue: Catalogue, path: Path) -> Callable[[Instrument], StreamWriter]:
-    """Return what makes sinks that write a source's streams into a catalogue."""
+def into_catalogue(
+    catalogue: Catalogue, path: Path, portion: str = ""
+) -> Callable[[Instrument], StreamWriter]:
+    """Return what makes sinks that write a source's streams into a catalogue.
+
+    portion: which part of the file it is, where that may be imported beside others, see
+    `ColumnsMap.portion`.
+    """
     source = source_id(path)
+    if portion:
+        source = hashlib.blake2b(f"{source} {portion}".encode(), digest_size=8).hexdigest()
     return lambda instrument: catalogue.writer(instrument, source, path.name)

@@ -68,6 +68,14 @@ class ColumnsMap:
         named = _guessed(_names(path))
         return "time" in named and _kind_of(named) is not None
 
+    def portion(self, path: Path, options: Options) -> str:
+        """Name what is taken of a table that may give something else, too, "" for all it gives.
+
+        Bars and funding rates of one file are two sources: neither replaces the other.
+        """
+        kind = _kind_of(options.columns)
+        return "" if kind is None or kind == _kind_of(_guessed(_names(path))) else kind
+
     def read(self, path: Path, reading: Reading) -> Stream:
         """Yield the messages in the order of the file."""
         kind, named = _named(path, reading.options, _names(path))

@@ -103,7 +103,7 @@ def _time_column(name: str, cells: Sequence[str], unit: str) -> Column:
     DECIMAL of scale 0 without a unit: whole numbers, each as its size says.
     """
     written = sum("-" in cell[1:] or ":" in cell for cell in cells)
-    if 2 * written > len(cells):
+    if written and 2 * written >= len(cells):
         return Column(name, ISO)
     wholes = sorted(len(cell.partition(".")[0].lstrip("+-")) for cell in cells)
     digits = wholes[len(wholes) // 2] if wholes else 19
