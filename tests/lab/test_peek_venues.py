@@ -16,6 +16,7 @@ from alephtx.engine.market import Market
 from alephtx.engine.tapes import Margin
 from alephtx.lab.futures import FUTURES, other_future, wide
 from alephtx.lab.peek import look
+from alephtx.sim.depth import deepen
 from alephtx.store.ticks import open_ticks
 from alephtx.testing.synthetic import synthetic
 from tests.engine.replaying import LOOSE, MS
@@ -125,6 +126,33 @@ def test_no_model_of_a_venue_looks_ahead(name):
     assert looked.found is None, looked.found
     assert looked.decisions > 20
     assert looked.reports > 20
+
+
+def whole_tape(rows, levels, *, step=1, growth=1.0):
+    """Make up depth that grows with the average of the whole tape, as a venue must not."""
+    usual = float(rows["qty"].mean())
+    return deepen(rows, levels, step=step, growth=growth * (0.5 + usual / (usual + 10_000)))
+
+
+@slow
+@pytest.mark.parametrize("knows", [False, True])
+@pytest.mark.parametrize("name", ["depth_tops", "depth_trades"])
+def test_depth_made_up_is_of_what_was_seen_so_far(name, knows, monkeypatch):
+    """Fills that go beyond the touch tell how much lies there: before the cut always the same."""
+    if knows:
+        monkeypatch.setattr("alephtx.engine.tapes.deepen", whole_tape)
+    opened, terms = CASES[name]
+    table, tapes = opened()
+    config = maker(table)
+    sweeper = Strategy(
+        use=str(Path(__file__).parent / "peeking" / "sweeps.py"),
+        instruments=config.strategies["maker"].instruments, accounts=("main",),
+        own={"qty": 30_000},
+    )  # fmt: skip
+    config = msgspec.structs.replace(config, strategies={"sweeper": sweeper})
+    looked = look(config, Market(table, tapes, Venue(**terms), 0), cuts=2)
+    assert looked.reports > 2 * looked.decisions  # several fills each
+    assert (looked.found is not None) == knows
 
 
 def knowing(tape, seen, venue, instrument):
