@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alephtx.cli import OK, say
+from alephtx.cli import CONFIG, OK, say
 from alephtx.core.clock import MachineClock
 from alephtx.core.errors import SimulationError
 
 if TYPE_CHECKING:
+    from alephtx.lab.peek import Looked
     from alephtx.lab.ranking import Judged, Verdict
     from alephtx.lab.sweep import Advance, Found, Tried
 
@@ -34,6 +35,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     sweep.add_argument("--out", type=Path, metavar="FOLDER",
                        help="results; default: sweeps/NAME among the runs")  # fmt: skip
     sweep.add_argument("--json", action="store_true", help="as one JSON value")
+    peek = actions.add_parser("peek", help="look for decisions that know what comes later")
+    peek.add_argument("config", nargs="?", default="config.toml", help="one with [backtest]")
+    peek.add_argument("--cuts", type=_count, default=6, metavar="N",
+                      help="moments from which on the market is changed; default: 6")  # fmt: skip
+    peek.add_argument("--seed", type=int, default=1, metavar="N", help="of the moments; default: 1")
+    peek.add_argument("--json", action="store_true", help="as one JSON value")
 
 
 def _count(text: str) -> int:
@@ -44,7 +51,52 @@ def _count(text: str) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Do the one action there is; what ran before Ctrl-C is kept."""
+    """Do one of the actions."""
+    return _peek(options) if options.action == "peek" else _sweep(options)
+
+
+def _peek(options: argparse.Namespace) -> int:
+    """Look for look-ahead; exit code 3 where something knew what comes later."""
+    from alephtx.core.config import load_config
+    from alephtx.engine.warm import REPLAY, compile_hooks
+    from alephtx.lab.peek import look
+    from alephtx.serve.warming import compile_kernels
+
+    config = load_config(options.config, mode="paper")
+    compile_kernels(REPLAY, meanwhile=lambda: compile_hooks(config))
+    looked = look(config, cuts=options.cuts, seed=options.seed)
+    say(looked, as_json=options.json, lines=_looked)
+    return OK if looked.found is None else CONFIG
+
+
+def _looked(looked: "Looked") -> list[str]:
+    """Return what a check of look-ahead says."""
+    head = (
+        f"{looked.decisions:,} decisions and {looked.reports:,} reports on the recorded market; "
+        f"{len(looked.cuts)} cuts (seed {looked.seed})"
+    )
+    found = looked.found
+    if found is None:
+        return [head, "no look-ahead found: nothing before a cut changed with what came after it"]
+    if not looked.repeats:
+        known = f"strategy {found.strategy} does not repeat itself: the same market again, and"
+    elif found.kind == "file":
+        known = f"strategy {found.strategy} reads a recording of the market that it trades:"
+    elif found.kind == "report":
+        known = f"the simulated venue knew what came later (strategy {found.strategy}'s order):"
+    else:
+        known = f"strategy {found.strategy} knew what came later:"
+    return [
+        head,
+        f"CAUGHT: {known}",
+        f"  at {found.at_ns} ns, market changed from {found.cut_ns} ns on ({found.future})",
+        f"  as recorded: {found.recorded}",
+        f"  otherwise:   {found.otherwise}",
+    ]
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    """Run a sweep; what ran before Ctrl-C is kept."""
     import os
 
     from alephtx.lab.plan import load_sweep
