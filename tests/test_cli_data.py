@@ -50,6 +50,9 @@ def test_a_recording_goes_in_and_comes_out(folder, capsys):
     assert told(capsys, "check", "out.ticks")[1]["span_ns"] == found["span_ns"]
     for name in ("out.parquet", "out.csv"):
         assert told(capsys, "export", "out.ticks", "--to", name)[1]["rows"] == one["rows"]
+        again = told(capsys, "check", name)[1]
+        assert (again["rows"], again["damaged"]) == (one["rows"], 0)
+        assert again["streams"][0]["report"] == found["streams"][0]["report"]
     assert len((folder / "out.csv").read_text().splitlines()) == one["rows"] + 1
     code, rows = told(capsys, "ls", "--sql", "SELECT count(*) AS n FROM events")
     assert rows == [{"n": one["rows"]}]
@@ -221,9 +224,10 @@ def test_a_given_instrument_rules(folder, capsys):
     capsys.readouterr()
     _, wrote = told(capsys, "export", KEY, "--to", "a.ticks")
     wrote["instrument"]["taker_fee"] = "0.0001"
-    (folder / "rules.json").write_text(json.dumps(wrote["instrument"]))
-    code, (one,) = told(
-        capsys, "import", RECORDING, "--instrument", "rules.json", "--ticks", "ticks"
-    )
-    assert code == 0
-    assert str(open_ticks(Path(one["streams"][0]["files"][0])).instrument.taker_fee) == "0.0001"
+    for rules in (wrote["instrument"], wrote):  # alone, or all that export prints
+        (folder / "rules.json").write_text(json.dumps(rules))
+        code, (one,) = told(
+            capsys, "import", RECORDING, "--instrument", "rules.json", "--ticks", "ticks"
+        )
+        assert code == 0
+        assert str(open_ticks(Path(one["streams"][0]["files"][0])).instrument.taker_fee) == "0.0001"

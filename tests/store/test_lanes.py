@@ -117,6 +117,16 @@ def test_only_files_of_the_book_lose_it_where_they_do_not_join(catalogue):
     ]  # fmt: skip
 
 
+def test_a_source_that_tells_a_book_on_its_second_day_only_has_no_gap(catalogue):
+    """Found by the test that takes what went out in again."""
+    both = [rows_at(words.TRADE, 10), rows_at(words.DELTA, MIDNIGHT + 10)]
+    write(catalogue, "a", numbered(np.concatenate(both)))
+    assert words.GAP not in scanned(catalogue)["kind"]
+    write(catalogue, "b", rows_at(words.DELTA, 2 * MIDNIGHT))
+    write(catalogue, "t", rows_at(words.TRADE, MIDNIGHT + 10))
+    assert scanned(catalogue)["kind"].tolist().count(words.GAP) == 1
+
+
 def test_sources_of_other_scales_meet_on_the_finest(catalogue):
     from decimal import Decimal
 

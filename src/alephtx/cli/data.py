@@ -181,10 +181,11 @@ def _import(options: argparse.Namespace) -> int:
 
 
 def _files(paths: list[Path]) -> list[Path]:
+    from alephtx.store.importing import files_in
+
     found: list[Path] = []
     for path in paths:
-        inside = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-        found += inside
+        found += files_in(path) if path.is_dir() else [path]
     if not found:
         raise ConfigError(f"no file in {', '.join(map(str, paths))}", remedy="name files")
     return found
@@ -236,10 +237,8 @@ def _options(given: argparse.Namespace, *, anonymous: bool = False) -> "Options"
     if given.instrument is not None:
         import msgspec
 
-        from alephtx.core.instruments import Instrument
-
         try:
-            instrument = msgspec.json.decode(given.instrument.read_bytes(), type=Instrument)
+            instrument = _rules(given.instrument.read_bytes())
         except (OSError, msgspec.MsgspecError) as error:
             raise ConfigError(
                 f"{given.instrument}: no instrument: {error}", remedy="export --json prints one"
@@ -269,6 +268,16 @@ def _period_ns(text: str) -> int:
 def _format(given: argparse.Namespace) -> str:
     """Return the format that was named; named columns are columns."""
     return str(given.format or ("columns" if given.column else ""))
+
+
+def _rules(text: bytes) -> "Instrument":
+    """Return an instrument's rules, alone or as part of all that `export --json` prints."""
+    import msgspec
+
+    from alephtx.core.instruments import Instrument
+
+    whole = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    return msgspec.json.decode(whole.get("instrument", text), type=Instrument)
 
 
 # -- export ----------------------------------------------------------------------------------

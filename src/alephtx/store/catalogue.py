@@ -55,7 +55,7 @@ GROUP_ROWS = 1 << 18
 VERSION = "1"
 _SCHEMA = pa.schema([(name, pa.from_numpy_dtype(EVENT[name])) for name in COLUMNS])
 _STEADY = ("ts_event", "ts_recv", "seq")  # grow by little: stored as differences
-_INSTRUMENT, _PART = b"alephtx.instrument", b"alephtx.part"
+INSTRUMENT_MARK, _PART = b"alephtx.instrument", b"alephtx.part"
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,7 +103,7 @@ class _Draft:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.path = folder / f".{os.getpid()}-{int(first['ts_recv'])}.part"
-        schema = _SCHEMA.with_metadata({_INSTRUMENT: msgspec.json.encode(instrument)})
+        schema = _SCHEMA.with_metadata({INSTRUMENT_MARK: msgspec.json.encode(instrument)})
         self._writer = pq.ParquetWriter(
             self.path, schema, compression="zstd", use_dictionary=["kind", "side", "flags"],
             column_encoding=dict.fromkeys(_STEADY, "DELTA_BINARY_PACKED"),
@@ -383,7 +383,7 @@ def read_part(path: Path) -> tuple[Instrument, Part]:
     try:
         metadata = pq.read_metadata(path).metadata or {}
         return (
-            msgspec.json.decode(metadata[_INSTRUMENT], type=Instrument),
+            msgspec.json.decode(metadata[INSTRUMENT_MARK], type=Instrument),
             msgspec.json.decode(metadata[_PART], type=Part),
         )
     except (pa.ArrowException, OSError, msgspec.MsgspecError) as error:

@@ -7,7 +7,7 @@ import msgspec
 
 from alephtx.store.catalogue import Catalogue, is_part, read_part, read_rows
 from alephtx.store.damage import Damage, DataError
-from alephtx.store.importing import Nowhere, Stream, choose, import_file
+from alephtx.store.importing import Nowhere, Stream, choose, files_in, import_file
 from alephtx.store.reading import Importer, Options, Rows
 from alephtx.store.review import Review
 from alephtx.store.ticks import is_ticks, open_ticks
@@ -93,7 +93,7 @@ class Check:
         keys = catalogue.listed()
         for key in keys:
             self._guard(path, lambda key=key: self._review(key, catalogue.scan(key)))  # type: ignore[misc]
-        files = [] if keys else sorted(p for p in path.rglob("*") if p.is_file())
+        files = [] if keys else files_in(path)
         for file in files:
             if self._known(file):
                 self._guard(file, lambda file=file: self._file(file))  # type: ignore[misc]

@@ -7,9 +7,10 @@ from pathlib import Path
 import msgspec
 
 from alephtx.core.instruments import Instrument
-from alephtx.store.catalogue import COLUMNS, Catalogue
+from alephtx.store.catalogue import COLUMNS, INSTRUMENT_MARK, Catalogue
 from alephtx.store.damage import DataError
 from alephtx.store.frames import to_arrow
+from alephtx.store.importers.own import rules_of
 from alephtx.store.reading import Rows
 from alephtx.store.ticks import is_ticks, open_ticks, write_ticks
 
@@ -61,13 +62,16 @@ def _source(key: str, data: Path, first: str, last: str) -> tuple[Instrument, It
 
 
 def _write_table(to: Path, instrument: Instrument, chunks: Iterator[Rows]) -> int:
-    """Write columns of ticks, lots and ns; the rules are in a Parquet file's metadata."""
+    """Write columns of ticks, lots and ns.
+
+    The rules are in a Parquet file's metadata, and beside a CSV.
+    """
     import pyarrow as pa
     from pyarrow import csv
     from pyarrow import parquet as pq
 
     draft = to.with_name(f".{to.name}.part")
-    rules = {b"alephtx.instrument": msgspec.json.encode(instrument)}
+    rules = {INSTRUMENT_MARK: msgspec.json.encode(instrument)}
     writer = None
     count = 0
     try:
@@ -84,6 +88,10 @@ def _write_table(to: Path, instrument: Instrument, chunks: Iterator[Rows]) -> in
         if writer is None:
             raise DataError("there is no row to export", remedy="alephtx data ls shows the days")
         writer.close()
+        if to.suffix == ".csv":
+            draft_rules = draft.with_name(f"{draft.name}.rules")
+            draft_rules.write_bytes(msgspec.json.format(rules[INSTRUMENT_MARK]) + b"\n")
+            draft_rules.replace(rules_of(to))
         draft.replace(to)
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"cannot write {to}: {error}", remedy="is its folder there?") from None

@@ -15,6 +15,7 @@ from alephtx.core.instruments import Instrument
 from alephtx.store.arrange import Arranger
 from alephtx.store.catalogue import Catalogue, StreamWriter, source_id
 from alephtx.store.damage import Damage, DataError
+from alephtx.store.importers.own import RULES, Own
 from alephtx.store.reading import Importer, Options, Reading, Rows
 from alephtx.store.review import Report, Review
 from alephtx.store.unknown import why_unknown
@@ -75,12 +76,25 @@ class Nowhere:
         """Forget nothing."""
 
 
+class _AsIs:
+    """Hands on a stream that was arranged before, as `Arranger` hands on what it arranged."""
+
+    counts = dict.fromkeys(("recv_back", "late", "estimated", "unfit"), 0)
+
+    def push(self, rows: Rows) -> list[Rows]:
+        return [rows]
+
+    def finish(self) -> list[Rows]:
+        return []
+
+
 class _Way:
     """One stream on its way from the importer to its sink."""
 
-    def __init__(self, instrument: Instrument, sink: Sink) -> None:
+    def __init__(self, instrument: Instrument, sink: Sink, *, arranged: bool) -> None:
         self.instrument, self.sink = instrument, sink
-        self.arranger, self.review = Arranger(), Review()
+        self.arranger = _AsIs() if arranged else Arranger()
+        self.review = Review()
 
     def push(self, rows: Rows) -> None:
         for chunk in self.arranger.push(rows):
@@ -103,6 +117,13 @@ class _Way:
             instrument=self.instrument.key, report=self.review.report(),
             mended=self.arranger.counts, files=files,
         )  # fmt: skip
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Return the files below a folder that may be data: not the rules that stand beside a CSV."""
+    return sorted(
+        path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(RULES)
+    )
 
 
 def choose(path: Path, importers: Sequence[Importer], name: str = "") -> Importer:
@@ -143,7 +164,9 @@ def import_file(
             if way is None:
                 if len(ways) >= OPEN_MAX:
                     done.append(ways.pop(next(iter(ways))).finish(reading))
-                way = ways[instrument.key] = _Way(instrument, sink(instrument))
+                way = ways[instrument.key] = _Way(
+                    instrument, sink(instrument), arranged=isinstance(importer, Own)
+                )
             way.push(rows)
         while ways:
             done.append(ways.pop(next(iter(ways))).finish(reading))

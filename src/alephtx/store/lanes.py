@@ -7,6 +7,7 @@ refused: nobody can say which of them is right.
 """
 
 import shlex
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -152,17 +153,21 @@ def _mark_gaps(pieces: list[Piece], lanes: list[Lane]) -> None:
 
     Where some hold a book only those count, else those of best prices, else all of them.
     """
-    held = 0
-    for lane in lanes:
-        held |= lane.holds
-    level = BOOK if held & BOOK else TOPS if held & TOPS or len(lanes) > 1 else -1
-    before: Piece | None = None
+    held, told = 0, defaultdict[str, int](int)
     for piece in pieces:
-        piece.deaf = level != -1 and bool(held & level) and not piece.holds & level
+        held |= piece.holds
+        told[piece.part.source] |= piece.holds
+    level = BOOK if held & BOOK else TOPS if held & TOPS or len(lanes) > 1 else -1
+    before = ""  # the source that told the book last
+    reached: dict[str, int] = {}
+    for piece in pieces:
+        source, number = piece.part.source, piece.part.number
+        piece.deaf = level != -1 and bool(held & level) and not told[source] & level
         if level == -1 or piece.holds & level:
-            joins = piece.part.number == 0 if before is None else _follows(piece, before)
-            piece.gap = not joins
-            before = piece
+            joins = number == 0 if source not in reached else reached[source] == number - 1
+            piece.gap = not joins or before not in ("", source)
+            before = source
+        reached[source] = number
 
 
 def factors(instrument: Instrument, finer: Instrument) -> tuple[int, int]:
