@@ -39,10 +39,14 @@ def run(options: argparse.Namespace) -> int:
     from alephtx.serve.warming import compile_kernels
 
     session = read_session(find_run(options.run, options.runs))
-    compile_kernels(REPLAY)
-    from alephtx.engine.parity.compare import compare
+    try:
+        compile_kernels(REPLAY)
+        from alephtx.engine.parity.compare import compare
 
-    found = compare(session, options.queue)
+        found = compare(session, options.queue)
+    except KeyboardInterrupt:
+        print("alephtx: interrupted; the replays were discarded", file=sys.stderr)
+        raise
     say(found, as_json=options.json, lines=lambda it: lines(it, whole=options.all))
     sys.stdout.flush()
     return 0

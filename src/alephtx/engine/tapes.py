@@ -15,7 +15,7 @@ from alephtx.core.ports import Rows
 from alephtx.core.records import EVENT
 from alephtx.core.units import MONEY_SCALE, from_decimal
 from alephtx.core.words import DELTA, MARK, ORDER_ADD, TOP, TRADE
-from alephtx.engine.tape_check import Seen
+from alephtx.engine.tape_check import Feed, Seen
 from alephtx.sim.bottle import (
     K_MARK_NS,
     K_STP,
@@ -228,6 +228,24 @@ def paths_of(venue: Venue, name: str) -> tuple[tuple[int, Delay], ...]:
         (FEED, own.feed or venue.feed), (ENTRY, entry), (CANCEL, cancel),
         (RESPONSE, own.response or venue.response),
     )  # fmt: skip
+
+
+def feeds_of(
+    venue: Venue, instruments: Instruments, tapes: Sequence[Tape], *, stated: bool
+) -> list[Feed]:
+    """Return how the tape of each instrument is heard; stated: in a config's [backtest]."""
+    found = []
+    for instrument in instruments:
+        feed = dict(paths_of(venue, instrument.venue))[FEED]
+        own = (venue.ways.get(instrument.venue) or Ways()).feed is not None
+        place = f"backtest.venues.{instrument.venue}.feed" if own else "backtest.feed"
+        same = [
+            tape.rows for tape, other in zip(tapes, instruments, strict=True)
+            if dict(paths_of(venue, other.venue))[FEED] is feed
+        ]  # fmt: skip
+        shift_ns = feed.ns if feed.kind == "recorded" else None
+        found.append(Feed(shift_ns, place if stated else "", same))
+    return found
 
 
 def check_venue(venue: Venue, names: Sequence[str]) -> None:
