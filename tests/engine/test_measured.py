@@ -1,5 +1,6 @@
 """What a run is measured by: costs against the tape's own trades, amends, and one clock for all."""
 
+import msgspec
 import numpy as np
 import pytest
 from pyarrow import parquet
@@ -198,3 +199,25 @@ def test_clocks_that_differ_are_mended_by_what_the_error_says(folder, tmp_path, 
     )  # fmt: skip
     mended = f'{config_text()}[backtest.feed]\nkind = "recorded"\ndelay_ns = {needed:_}\n'
     run_of(tmp_path, mended, "mended")
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_one_remedy_mends_all_tapes_that_are_heard_alike(tmp_path, capsys, own):
+    rows, instrument = events(1_000)
+    other = msgspec.structs.replace(instrument, key="synthetic:ETH-USDT-PERP", symbol="ETHUSDT")
+    for one, lack in ((instrument, 1_500_000), (other, 7_200_000)):
+        rows["ts_recv"] = rows["ts_event"] - lack
+        write_ticks(tmp_path / f"{one.symbol}.ticks", one, rows)
+    tapes = f'tapes = {{ "{KEY}" = "BTCUSDT.ticks", "{other.key}" = "ETHUSDT.ticks" }}'
+    text = config_text(tapes)
+    text += (
+        text[text.index("[strategies.maker]") :].replace("maker]", "other]").replace("BTC", "ETH")
+    )
+    place = "backtest.venues.synthetic.feed" if own else "backtest.feed"
+    stated = f'[{place}]\nkind = "recorded"\ndelay_ns = {{}}\n'
+    (tmp_path / "c.toml").write_text(text + stated.format(500_000))
+    assert main(["backtest", str(tmp_path / "c.toml")]) == CONFIG
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "row 0 would be heard 1,000,000 ns before it was sent" in line
+    assert line.endswith(f"and delay_ns = 8_000_000 in [{place}]")
+    run_of(tmp_path, text + stated.format(8_000_000), "mended")

@@ -234,17 +234,21 @@ def feeds_of(
     venue: Venue, instruments: Instruments, tapes: Sequence[Tape], *, stated: bool
 ) -> list[Feed]:
     """Return how the tape of each instrument is heard; stated: in a config's [backtest]."""
+    delays = {name: dict(paths_of(venue, name))[FEED] for name in instruments.venues}
+    places = {
+        name: f"backtest.venues.{name}.feed"
+        if venue.ways.get(name, Ways()).feed
+        else "backtest.feed"
+        for name in instruments.venues
+    }
+    heard: dict[str, list[Rows]] = {}
+    for tape, instrument in zip(tapes, instruments, strict=True):
+        heard.setdefault(places[instrument.venue], []).append(tape.rows)
     found = []
     for instrument in instruments:
-        feed = dict(paths_of(venue, instrument.venue))[FEED]
-        own = (venue.ways.get(instrument.venue) or Ways()).feed is not None
-        place = f"backtest.venues.{instrument.venue}.feed" if own else "backtest.feed"
-        same = [
-            tape.rows for tape, other in zip(tapes, instruments, strict=True)
-            if dict(paths_of(venue, other.venue))[FEED] is feed
-        ]  # fmt: skip
-        shift_ns = feed.ns if feed.kind == "recorded" else None
-        found.append(Feed(shift_ns, place if stated else "", same))
+        delay, place = delays[instrument.venue], places[instrument.venue]
+        shift_ns = delay.ns if delay.kind == "recorded" else None
+        found.append(Feed(shift_ns, place if stated else "", heard[place]))
     return found
 
 
