@@ -223,7 +223,7 @@ def test_an_interrupted_backtest_says_so_and_leaves_nothing(tmp_path):
     tape_file(tmp_path, 100_000)
     write_config(tmp_path, config_text(), GOES_ON)
     code, shown = on_terminal(
-        "backtest", "c.toml", folder=tmp_path, watch=interrupt_at("it goes")
+        "backtest", "c.toml", folder=tmp_path, hands=interrupt_at("it goes")
     )  # fmt: skip
     assert code == INTERRUPTED
     assert "alephtx: interrupted; the run was discarded" in shown
@@ -241,7 +241,7 @@ def test_so_does_one_that_still_compiles(tmp_path, words_of, said):
     tape_file(tmp_path, 100)
     write_config(tmp_path, config_text())
     code, shown = on_terminal(
-        *words_of, folder=tmp_path, watch=interrupt_at("compiling kernels"),
+        *words_of, folder=tmp_path, hands=interrupt_at("compiling kernels"),
         ALEPHTX_CACHE=str(tmp_path / "cache"),
     )  # fmt: skip
     assert code == INTERRUPTED

@@ -38,8 +38,8 @@ def run(options: argparse.Namespace) -> int:
     from alephtx.engine.warm import REPLAY
     from alephtx.serve.warming import compile_kernels
 
-    session = read_session(find_run(options.run, options.runs))
     try:
+        session = read_session(find_run(options.run, options.runs))
         compile_kernels(REPLAY)
         from alephtx.engine.parity.compare import compare
 
