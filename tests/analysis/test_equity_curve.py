@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alephtx.analysis.attribution import attribute
-from alephtx.analysis.equity_curve import equity_curve
+from alephtx.analysis.equity_curve import equity_curve, period_ns
 from alephtx.core import words as w
 from tests.analysis.market import fills, instrument, quotes
 
@@ -45,3 +45,9 @@ def test_equity_ends_at_the_total_of_the_attribution(rows, kind, step):
     total = float(attribute(contract, deals, market).total)
     assert found.ts[-1] == 100
     assert found.equity[-1] == pytest.approx(total, abs=1e-7, rel=1e-9)
+
+
+def test_periods_are_seconds_and_coarser_in_years():
+    second, year = 10**9, 366 * 86_400
+    for seconds, period in ((0, 1), (1, 1), (100_000, 1), (100_001, 2), (year, 317)):
+        assert period_ns(5, 5 + seconds * second) == period * second

@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from alephtx.analysis.mids import mid_at
 from alephtx.analysis.tearsheet import Options, Run, tear_sheet
 from alephtx.analysis.transaction_cost import MarketTrades
 from alephtx.core import words as w
@@ -43,7 +44,8 @@ def run():
     vamp = market.mid - np.where(np.arange(len(ts)) // 2 % 2, -1, 1)  # it knew
     return Run(
         instrument(), deals, table, market, funding=(at[:2], np.array([5_000, -2_000])),
-        vamp=vamp, trades=MarketTrades(at, price, deals.qty), amends=4,
+        vamp=mid_at(at, market.ts, vamp, before=True).mid, vamp_levels=5,
+        trades=[MarketTrades(at, price, deals.qty)], amends=4,
     )  # fmt: skip
 
 
@@ -127,7 +129,9 @@ def test_future_changes_no_past_figure(run):
     """Shift all mids after the last horizon of the first fills: their rows stay."""
     cut = 200 * SECOND
     first = run.fills.ts + 60 * SECOND <= cut
-    kept = run._replace(fills=type(run.fills)(*(column[first] for column in run.fills)))
+    kept = run._replace(
+        fills=type(run.fills)(*(column[first] for column in run.fills)), vamp=run.vamp[first]
+    )
     shift = np.where(run.quotes.ts > cut, 777, 0)
     moved = run.quotes._replace(bid=run.quotes.bid + shift, ask=run.quotes.ask + shift)
     before, after = tear_sheet(kept, OPTIONS), tear_sheet(kept._replace(quotes=moved), OPTIONS)

@@ -46,7 +46,7 @@ def test_vwap_is_of_the_trades_while_the_order_lived():
                     "ts_end": 60})  # fmt: skip
     public = trades((9, 5000, 99), (10, 1000, 3), (60, 1004, 1), (61, 5000, 99))
     found = order_costs(table, fills((20, 1, 1002, 10, 0, 1, 7)), MARKET, end_ns=90,
-                        lot_value=LOT, trades=public)  # fmt: skip
+                        lot_value=LOT, trades=[public])  # fmt: skip
     assert found.vwap[0] == 1001
     assert found.vwap_bps[0] == pytest.approx(1 / 1001 * 1e4)
 
@@ -89,14 +89,15 @@ def test_inverse_fees_are_not_known_and_say_so():
 @given(
     st.lists(st.tuples(st.integers(0, 30), st.integers(1, 10**6), st.integers(1, 10**6)),
              min_size=1, max_size=20),
-    st.integers(1, 30), st.integers(0, 30),
+    st.integers(1, 30), st.integers(0, 30), st.integers(0, 20),
 )  # fmt: skip
-def test_vwap_is_the_sum_over_the_trades(rows, begin, length):
+def test_vwap_is_the_sum_over_the_trades_in_however_many_parts(rows, begin, length, cut):
     rows = sorted(rows)
     table = orders(
         {"order_id": 1, "side": 1, "qty": 1, "ts_intent": begin, "ts_end": begin + length}
     )
-    found = order_costs(table, fills(), MARKET, end_ns=90, lot_value=LOT, trades=trades(*rows))
+    parts = [trades(*part) for part in (rows[:cut], rows[cut:]) if part]
+    found = order_costs(table, fills(), MARKET, end_ns=90, lot_value=LOT, trades=iter(parts))
     seen = [(p, q) for ts, p, q in rows if begin <= ts <= begin + length]
     right = sum(p * q for p, q in seen) / sum(q for _, q in seen) if seen else math.nan
     assert found.vwap[0] == pytest.approx(right, rel=1e-9, nan_ok=True)

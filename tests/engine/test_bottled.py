@@ -10,7 +10,6 @@ import pytest
 from pyarrow import parquet
 
 from alephtx.cli import CONFIG, OK, main
-from alephtx.engine import bottled
 from alephtx.engine.rundir import RunDirectory
 from tests.engine.bottling import KEY, config_text, tape_file
 
@@ -130,13 +129,6 @@ def test_summary_is_json_without_surprises(ran):
     text = ran.summary.read_text()
     assert msgspec.json.decode(text)["alarms"] == []
     assert "NaN" not in text
-
-
-def test_periods_of_a_tear_sheet_are_seconds_and_coarser_in_years():
-    second, year = bottled.SECOND, 366 * 86_400
-    for seconds, period in ((0, 1), (1, 1), (100_000, 1), (100_001, 2), (year, 317)):
-        assert bottled._step_ns(np.array([5, 5 + seconds * second])) == period * second
-    assert bottled._step_ns(np.zeros(0, np.int64)) == second
 
 
 def test_the_signals_that_are_asked_for_are_kept_and_shown(folder):

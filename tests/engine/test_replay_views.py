@@ -244,7 +244,7 @@ def test_tapes_that_would_be_read_wrongly_are_refused(market):
     refused(strange, "row 7 is of kind 14, which is not simulated")
     refused(falls, "ts_event falls to 5")
     refused(unheard, "ts_recv falls to")
-    refused(heard_early, "row 0 would be heard 998000000 ns before it was sent.*feed=Delay")
+    refused(heard_early, "row 0 would be heard 998,000,000 ns before it was sent.*feed=Delay")
     rows = market[0][:100].copy()
     heard_early(rows)
     mended = Venue(feed=Delay(kind="recorded", ns=10**9))

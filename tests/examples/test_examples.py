@@ -12,8 +12,11 @@ import pytest
 
 from alephtx.core.config import load_config
 from alephtx.core.kernel import JIT
+from alephtx.core.words import TRADE
 from alephtx.engine.bottled import run_backtest
+from alephtx.engine.market import load_market
 from alephtx.engine.rundir import RunDirectory
+from alephtx.serve.backtest_compare import compare
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = sorted(path.parent.name for path in EXAMPLES.glob("*/config.toml"))
@@ -46,14 +49,61 @@ def ran(name, folder, **own):
     return run_backtest(config, RunDirectory.create(folder, "example", config.dump()))
 
 
+@pytest.fixture(scope="module", params=NAMES)
+def example(request, tmp_path_factory):
+    """The name of an example, its run, and the run's summary."""
+    folder = tmp_path_factory.mktemp(request.param)
+    summary = ran(request.param, folder)
+    return request.param, RunDirectory((folder / "latest").resolve()), summary
+
+
 @slow
-@pytest.mark.parametrize("name", NAMES)
-def test_a_page_states_what_the_run_comes_to(name, tmp_path):
-    summary = ran(name, tmp_path)
+def test_a_page_states_what_the_run_comes_to(example):
+    name, _, summary = example
     assert {key: summary[key] for key in STATED} == blocks(name)[0]
     assert summary["fills"] > 0
     assert summary["denied"] == 0
     assert summary["alarms"] == []
+    assert summary["notes"] == []
+
+
+@slow
+def test_a_comparison_says_what_the_tear_sheets_say(example):
+    """One clock, one set of periods: not a digit apart."""
+    _, run, _ = example
+    sheets = json.loads((run.path / "sheets.json").read_text())
+    found, sides = compare([run, run])
+    assert found.notes == []
+    for key, sheet in sheets.items():
+        if not sheet["activity"]["fills"]:
+            continue
+        causes = sides[0].causes[f"{key} {sheet['currency']}"]
+        for name, amount in causes.items():
+            said = Decimal(sheet["attribution"][name])
+            assert amount == (-said if name == "fees" else said)
+    for currency, falls in found.drawdown.items():
+        settled = [sheet for sheet in sheets.values() if sheet["currency"] == currency]
+        ends = sum(Decimal(sheet["attribution"]["total"]) for sheet in settled)
+        assert sides[0].curves[currency][1][-1] == pytest.approx(float(ends), abs=1e-6)
+        if len(settled) > 1:  # a curve of their sum has no sheet
+            continue
+        (ratio,) = [one for one in found.ratios[0] if one.currency == currency]
+        returns = settled[0]["returns"]
+        assert falls == [returns["drawdown"]] * 2
+        assert [ratio.first, ratio.this] == [returns["sharpe"]] * 2
+        assert (ratio.periods, ratio.step_ns) == (returns["periods"], returns["step_ns"])
+
+
+@slow
+def test_a_sheet_holds_orders_against_the_trades_of_the_tape(example):
+    name, run, _ = example
+    config = load_config(EXAMPLES / name / "config.toml", mode="paper")
+    market = load_market(config)
+    sheets = json.loads((run.path / "sheets.json").read_text())
+    for k, instrument in enumerate(market.instruments):
+        rows = market.tapes[k].rows
+        traded = sheets[instrument.key]["activity"]["fills"] and (rows["kind"] == TRADE).any()
+        assert (sheets[instrument.key]["costs"]["vwap_bps"] is not None) is bool(traded)
 
 
 @slow

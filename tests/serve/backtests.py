@@ -16,12 +16,13 @@ DRAWS = 50
 
 
 def market_of(rows, seconds, seed=5, at=618_000):
-    """Return a touch that wanders: ts_ns, bid, bid_qty, ask, ask_qty."""
+    """Return a touch that wanders, heard as soon as the venue says it."""
     random = np.random.default_rng(seed)
     ts = START + np.sort(random.integers(0, seconds * SECOND, rows))
     bid = at + np.cumsum(random.integers(-3, 4, rows))
     return {
-        "ts_ns": ts, "bid": bid, "bid_qty": random.integers(1, 90, rows),
+        "ts_ns": ts, "ts_venue_ns": ts, "known": np.ones(rows, np.int8),
+        "bid": bid, "bid_qty": random.integers(1, 90, rows),
         "ask": bid + random.integers(1, 6, rows), "ask_qty": random.integers(1, 90, rows),
     }  # fmt: skip
 

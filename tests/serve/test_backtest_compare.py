@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from alephtx import cli
+from alephtx.analysis.sharpe import sharpe
 from alephtx.engine.outside import find_run
 from alephtx.serve import backtest_compare, backtest_compared
-from alephtx.serve.backtest_compare import compare, probability_better, ratio
+from alephtx.serve.backtest_compare import _merged, compare, probability_better, ratio
 from tests.serve.backtests import busy_backtest
 from tests.serve.pages import Page
 from tests.serve.runs import CONFIG, KEYS, PERP, SECOND, START, busy_run
@@ -136,10 +137,15 @@ def test_only_shared_time_counts():
     assert ratio("USDT", empty, this).reason == "the runs share no time"
 
 
-def test_long_runs_are_paired_in_longer_periods():
-    found = ratio("USDT", curve(np.arange(9_000.0)), curve(np.ones(9_000)))
-    assert found.step_ns == 5 * SECOND - SECOND // 2
-    assert found.periods <= backtest_compare.PERIODS_MAX
+def test_long_runs_keep_their_periods_and_are_drawn_in_longer_ones():
+    gains = np.random.default_rng(4).normal(0.01, 1, 9_000)
+    found = ratio("USDT", curve(gains), curve(gains[::-1]))
+    assert (found.step_ns, found.periods) == (SECOND, 9_000)
+    assert found.first == sharpe(np.diff(curve(gains)[1]))
+    assert found.better is not None
+    drawn = _merged(np.arange(9_000.0))
+    assert len(drawn) == 1_800 <= backtest_compare.PERIODS_MAX
+    assert drawn[:2].tolist() == [0 + 1 + 2 + 3 + 4, 5 + 6 + 7 + 8 + 9]
 
 
 def test_live_run_is_compared_as_far_as_its_files_allow(base):

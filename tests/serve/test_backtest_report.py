@@ -22,7 +22,7 @@ from tests.serve.backtests import (
     write_backtest,
 )
 from tests.serve.pages import Page
-from tests.serve.runs import CONFIG, INSTRUMENTS, KEYS, PERP, SECOND, SPOT, busy_run
+from tests.serve.runs import CONFIG, INSTRUMENTS, KEYS, PERP, SECOND, SPOT, START, busy_run
 
 EVIL = '"></script><img src=x onerror=alert(1)><!--<script>&amp;\u2028'
 
@@ -166,6 +166,34 @@ def test_damaged_market_data_counts_as_none(tmp_path):
     notes = page_of(run).notes()
     assert f"no market data of {KEYS[SPOT]}" in notes
     assert f"no market data of {KEYS[PERP]}; its 6 fills" in notes
+
+
+def test_a_run_of_an_earlier_version_says_that_its_clocks_differ(tmp_path):
+    run = busy_backtest(tmp_path, rows=400, seconds=60, count=8, summary={"funding": {"USDT": "1"}})
+    path = run.path / "market" / f"{PERP}.parquet"
+    market = read_backtest(run).market(PERP)
+    save(path, {name: market[name] for name in ("ts_ns", "bid", "bid_qty", "ask", "ask_qty")})
+    page = page_of(run)
+    assert (
+        f"{PERP}.parquet is of an earlier version: its prices stand when we heard" in page.notes()
+    )
+    assert "funding.parquet is missing: funding is not in the equity" in page.notes()
+    assert page.data["prices"][0]["total"] == 6
+
+
+def test_funding_is_in_the_equity(tmp_path):
+    run = busy_backtest(tmp_path, rows=400, seconds=60, count=8)
+    before = equity_of(read_backtest(run))["USDT"][1]
+    paid = {"instrument": [PERP, SPOT + 5], "ts": [START, START], "received": [250_000_000, 9]}
+    save(run.path / "funding.parquet", paid)
+    after = equity_of(read_backtest(run))["USDT"][1]
+    assert after[-1] - before[-1] == pytest.approx(2.5)
+
+
+def test_alarms_and_notes_of_the_run_stand_at_the_top(tmp_path):
+    told = {"alarms": ["strategy x stopped"], "notes": ["fees of y are not known"]}
+    run = busy_backtest(tmp_path, rows=400, seconds=60, count=8, summary=told)
+    assert page_of(run).notes().startswith("strategy x stoppedfees of y are not known")
 
 
 def test_hostile_names_stay_text(tmp_path):

@@ -12,12 +12,21 @@ from alephtx.analysis.tables import Column, Fills, Quotes
 from alephtx.core.instruments import Instrument
 from alephtx.core.units import MONEY_SCALE
 
+SECOND_NS = 1_000_000_000
+PERIODS_MAX = 100_000
+"""Of a run's returns: a day has 86,400 seconds, and years of them would fill the memory."""
+
 
 class Curve(NamedTuple):
     """ts: int64 ns (n,); equity: float64 (n,), settle currency, NaN before the first known mid."""
 
     ts: Column
     equity: Column
+
+
+def period_ns(begin: int, end: int) -> int:
+    """Return the period of returns between two times: a second, or more where that is long."""
+    return max(1, -(-(end - begin) // (PERIODS_MAX * SECOND_NS))) * SECOND_NS
 
 
 def value_of(instrument: Instrument, ticks: Column, lots: Column) -> Column:

@@ -89,6 +89,7 @@ class Story:
         self.funding: list[tuple[int, int, int]] = []  # instrument, ns, received in 10^-8
         self.denied: Counter[tuple[int, int]] = Counter()  # (strategy, verdict)
         self.intents: Counter[int] = Counter()  # by op
+        self.amends: Counter[int] = Counter()  # of an instrument's orders, past the gate
         self.updates: Counter[int] = Counter()  # by kind
         self.resyncs: Counter[int] = Counter()  # by account
         self.duplicates = 0  # fills heard of twice
@@ -129,6 +130,8 @@ class Story:
             if order is not None and not order.ts_cancel:
                 order.ts_cancel = row["ts_intent"]
             return
+        if op == words.AMEND:
+            self.amends[row["instrument"]] += 1
         if op != words.PLACE:
             return
         if row["instrument"] >= self.instruments:

@@ -7,6 +7,7 @@ Pure: the same columns and options give the same sheet, bootstrap included.
 """
 
 import math
+from collections.abc import Iterable
 from decimal import Decimal, localcontext
 from typing import NamedTuple
 
@@ -57,8 +58,9 @@ YEAR_NS = 31_557_600 * 10**9
 class Run(NamedTuple):
     """What happened in one instrument; all stamps of one clock.
 
-    funding: (ts, money of 10^-8 received). vamp: VAMP in ticks after every quote, or any price to
-    be held against where the market went. trades: public ones, for the VWAP. amends: how many.
+    funding: (ts, money of 10^-8 received). vamp: VAMP in ticks just before every fill, or any price
+    to be held against where the market went; vamp_levels: of how many levels a side at most, 1 is
+    the microprice. trades: public ones in parts, for the VWAP. amends: how many.
     """
 
     instrument: Instrument
@@ -67,7 +69,8 @@ class Run(NamedTuple):
     quotes: Quotes
     funding: tuple[Column, Column] | None = None
     vamp: Column | None = None
-    trades: MarketTrades | None = None
+    vamp_levels: int = 0
+    trades: Iterable[MarketTrades] = ()
     amends: int = 0
 
 
@@ -147,7 +150,7 @@ class TearSheet(msgspec.Struct, frozen=True, kw_only=True):
     """A run in one instrument. horizons: at exactly 5, 30 and 60 s; curve: the full one.
 
     turnover: in the quote currency. alignment: of `vamp` at our fills with the move after, one a
-    horizon; empty without it.
+    horizon; empty without it. vamp_levels: of how many levels a side that was at most.
     """
 
     instrument: str
@@ -159,6 +162,7 @@ class TearSheet(msgspec.Struct, frozen=True, kw_only=True):
     horizons: list[Horizon]
     curve: list[Horizon]
     alignment: list[Alignment]
+    vamp_levels: int
     activity: Activity
     queue: QueueTime
     inventory: Inventory
@@ -197,7 +201,7 @@ def tear_sheet(run: Run, options: Options | None = None) -> TearSheet:
         instrument=instrument.key, currency=instrument.settle, begin_ns=begin, end_ns=end,
         turnover=turnover, edge=_edge(fills, edges, weights),
         horizons=[row for row in curve if row.horizon_ns in HORIZONS_NS], curve=curve,
-        alignment=_alignment(run, options, mid_met),
+        alignment=_alignment(run, options, mid_met), vamp_levels=run.vamp_levels,
         activity=activity(run.orders, fills, amends=run.amends),
         queue=queue_time(run.orders, fills, end), inventory=inventory(fills, begin, end),
         attribution=attribute(
@@ -257,8 +261,7 @@ def _alignment(run: Run, options: Options, mid_met: Column) -> list[Alignment]:
     if run.vamp is None:
         return []
     fills, quotes = run.fills, run.quotes
-    vamp = mid_at(fills.ts, quotes.ts, run.vamp, before=True, age_max_ns=options.age_max_ns).mid
-    x = toward(fills.side, vamp, mid_met)
+    x = toward(fills.side, run.vamp, mid_met)
     found = []
     for horizon in HORIZONS_NS:
         later = mid_at(fills.ts + horizon, quotes.ts, quotes.mid, age_max_ns=options.age_max_ns)

@@ -16,6 +16,7 @@ Finance 43(1), 1988).
 """
 
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgspec
@@ -66,10 +67,11 @@ def order_costs(
     *,
     end_ns: int,
     lot_value: float,
-    trades: MarketTrades | None = None,
+    trades: Iterable[MarketTrades] = (),
 ) -> OrderCosts:
     """Return what every order cost. end_ns: the data's end, where orders still open are judged.
 
+    trades: the public ones in parts, each of which is looked at once, so that years of them fit.
     lot_value: money of one lot at one tick, to turn fees of 10^-8 into bps: contract value x
     10^-(price scale + qty scale); NaN for inverse contracts, whose fees are then not known.
     """
@@ -100,20 +102,23 @@ def order_costs(
     )  # fmt: skip
 
 
-def _vwap(trades: MarketTrades | None, begin: Column, end: Column) -> Column:
+def _vwap(trades: Iterable[MarketTrades], begin: Column, end: Column) -> Column:
     """Return the VWAP of the trades of [begin, end], NaN where there are none."""
-    if trades is None or len(trades.ts) == 0:
-        return np.full(len(begin), math.nan)
-    base = int(trades.price[0])  # sums of differences keep their digits
-    qty = trades.qty.astype(float)
-    lots = np.concatenate([[0.0], np.cumsum(qty)])
-    worth = np.concatenate([[0.0], np.cumsum(qty * (trades.price - base))])
-    first = np.searchsorted(trades.ts, begin, side="left")
-    last = np.maximum(np.searchsorted(trades.ts, end, side="right"), first)
-    volume = lots[last] - lots[first]
-    away = np.divide(worth[last] - worth[first], volume,
-                     out=np.full(len(begin), math.nan), where=volume > 0)  # fmt: skip
-    return base + away
+    volume, worth = np.zeros(len(begin)), np.zeros(len(begin))
+    base: int | None = None  # sums of differences keep their digits
+    for part in trades:
+        if not len(part.ts):
+            continue
+        base = int(part.price[0]) if base is None else base
+        qty = part.qty.astype(float)
+        lots = np.concatenate([[0.0], np.cumsum(qty)])
+        paid = np.concatenate([[0.0], np.cumsum(qty * (part.price - base))])
+        first = np.searchsorted(part.ts, begin, side="left")
+        last = np.maximum(np.searchsorted(part.ts, end, side="right"), first)
+        volume += lots[last] - lots[first]
+        worth += paid[last] - paid[first]
+    away = np.divide(worth, volume, out=np.full(len(begin), math.nan), where=volume > 0)
+    return (base or 0) + away
 
 
 def sum_costs(costs: OrderCosts, orders: Orders) -> Costs:

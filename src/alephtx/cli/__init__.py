@@ -58,7 +58,7 @@ exit codes:
   0    done
   1    internal error (a bug: please report it)
   2    wrong usage
-  3    config, plugin, run directory, matrix or port that cannot be used
+  3    config, plugin, run directory, matrix or port that cannot be used; a strategy that failed
   4    a venue refused, or could not be reached
   5    stopped by the risk gate or the kill switch
   6    our books and the venue's differ

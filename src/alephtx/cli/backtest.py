@@ -3,11 +3,15 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from alephtx.cli import CONFIG, OK
 from alephtx.core.config import Config, load_config
 from alephtx.core.errors import ConfigError
 from alephtx.core.kernel import prefer_stored
+
+if TYPE_CHECKING:
+    from alephtx.engine.rundir import RunDirectory
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,45 +33,67 @@ def run(options: argparse.Namespace) -> int:
             f"{options.config} has no [backtest]", remedy="add one: docs/backtest.md shows how"
         )
     prefer_stored()
+    from alephtx.engine.rundir import RunDirectory
     from alephtx.engine.warm import REPLAY, compile_hooks
     from alephtx.serve.warming import compile_kernels
 
-    compile_kernels(REPLAY, meanwhile=lambda: compile_hooks(config))
+    directory: RunDirectory | None = None
     try:
-        directory, summary = _run(config, options)
-        return _conclude(directory, summary, options)
+        compile_kernels(REPLAY, meanwhile=lambda: compile_hooks(config))
+        # Not the node's own name: no engine may take up what a killed backtest leaves.
+        name = f"{config.node.name}.backtest"
+        directory = RunDirectory.create(Path(config.node.runs), name, config.dump())
+        return _conclude(directory, _run(config, directory, options), options)
     except BrokenPipeError:
         raise  # whoever read the output closed it
+    except KeyboardInterrupt:
+        print(f"alephtx: interrupted; {_fate(directory)}", file=sys.stderr)
+        raise
     except OSError as error:
         raise ConfigError(
-            f"the run below {config.node.runs} cannot be written: {error.strerror or error}",
+            f"the run below {config.node.runs} cannot be written: {error.strerror or error}; "
+            f"{_fate(directory)}",
             remedy="make room, or set node.runs to a folder of yours",
         ) from error
 
 
-def _run(config: Config, options: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
-    """Run into a fresh directory, which goes again if that fails."""
-    from alephtx.engine.bottled import run_backtest
-    from alephtx.engine.rundir import RunDirectory
+def _fate(directory: "RunDirectory | None") -> str:
+    """Say what became of a run that was not told to its end."""
+    if directory is None:
+        return "nothing was run"
+    if directory.ended:
+        return f"{directory.path} is kept, though not all of it was written"
+    return "the run was discarded"
 
-    # Not the node's own name: no engine may take up what a killed backtest leaves.
-    name = f"{config.node.name}.backtest"
-    directory = RunDirectory.create(Path(config.node.runs), name, config.dump())
+
+def _run(config: Config, directory: "RunDirectory", options: argparse.Namespace) -> dict[str, Any]:
+    """Run into a fresh directory, which goes again unless there is a run to keep."""
+    from alephtx.engine.bottled import run_backtest
+
     directory.claim()
-    ended = False
+    ours = False
     try:
         with _Bar(quiet=options.json) as bar:
-            summary = run_backtest(config, directory, bar.show, bar.say)
-        ended = True
+            summary: dict[str, Any] = run_backtest(config, directory, bar.show, bar.say)
+    except (KeyboardInterrupt, OSError):
+        raise
+    except BaseException:
+        ours = bar.said  # a mistake of ours after the run: the journal tells what it was
+        raise
     finally:
-        if ended:
+        if ours or directory.ended:
             directory.release()
         else:
             directory.discard()
-    return directory, summary
+        if ours:
+            print(f"alephtx: {directory.path} is kept, with its journal", file=sys.stderr)
+    return summary
 
 
-def _conclude(directory: Any, summary: dict[str, Any], options: argparse.Namespace) -> int:
+def _conclude(
+    directory: "RunDirectory", summary: dict[str, Any], options: argparse.Namespace
+) -> int:
+    """Write and print what the run came to; exit code 3 where a strategy went wrong in it."""
     import msgspec
 
     from alephtx.serve import backtest_report, backtest_summary
@@ -78,14 +104,14 @@ def _conclude(directory: Any, summary: dict[str, Any], options: argparse.Namespa
         print(msgspec.json.encode(summary).decode())
     else:
         backtest_summary.show(directory)
-    return 0
+    return CONFIG if summary["counters"]["strategy_errors"] else OK
 
 
 class _Bar:
     """Rows done, rate and time left, on a terminal."""
 
     def __init__(self, *, quiet: bool) -> None:
-        self.silent = quiet
+        self.silent, self.said = quiet, False
         self.quiet = quiet or not sys.stderr.isatty()
         self._progress: Any = None
         self._task: Any = None
@@ -107,7 +133,8 @@ class _Bar:
             self._progress.stop()
 
     def say(self, line: str) -> None:
-        """Print a line on the way."""
+        """Print what the run came to, as soon as it has run."""
+        self.said = True
         if self._progress is not None:
             self._progress.stop()
         if not self.silent:

@@ -48,13 +48,17 @@ def run(options: argparse.Namespace) -> int:
     from alephtx.engine.warm import REPLAY
     from alephtx.serve.warming import compile_kernels
 
-    session = read_session(find_run(options.run, options.runs))
-    if options.ways:
-        return _ways(session, options.start)
-    compile_kernels(REPLAY)
-    from alephtx.engine.parity.compare import compare
+    try:
+        session = read_session(find_run(options.run, options.runs))
+        if options.ways:
+            return _ways(session, options.start)
+        compile_kernels(REPLAY)
+        from alephtx.engine.parity.compare import compare
 
-    found = compare(session, options.queue)
+        found = compare(session, options.queue)
+    except KeyboardInterrupt:
+        print("alephtx: interrupted; the replays were discarded", file=sys.stderr)
+        raise
     say(found, as_json=options.json, lines=lambda it: lines(it, whole=options.all))
     sys.stdout.flush()
     return 0

@@ -139,6 +139,14 @@ def _check_hooks(plugin: Any, said: str) -> None:
             )
 
 
+def raised_at(module: ModuleType, hook: str, error: BaseException) -> str:
+    """Return file:line of a plugin's own innermost frame; where it has none, of the hook itself."""
+    code = getattr(getattr(module, hook, None), "__code__", None)
+    file = Path(str(module.__file__))
+    lines = _lines_in(error, file) or [getattr(code, "co_firstlineno", 1)]
+    return f"{file}:{lines[-1]}"
+
+
 def _group(group: str) -> str:
     short = group.removeprefix(PREFIX)
     if short not in GROUPS:

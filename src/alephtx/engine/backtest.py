@@ -28,7 +28,7 @@ from alephtx.engine.context import Rows, pack
 from alephtx.engine.margins import any_isolated
 from alephtx.engine.replay_python import host_python, raising
 from alephtx.engine.state_hash import inputs_hash, lane_hash
-from alephtx.engine.tape_check import check_tape
+from alephtx.engine.tape_check import Seen, check_tape
 from alephtx.engine.tapes import (
     Delay,
     Tape,
@@ -37,6 +37,7 @@ from alephtx.engine.tapes import (
     check_queue,
     check_venue,
     deepened,
+    feeds_of,
     paths_of,
     points_of,
     rule,
@@ -47,7 +48,7 @@ from alephtx.matrix.journal_append import null_journal
 from alephtx.matrix.layout import Geometry
 from alephtx.risk.state import STOPS
 from alephtx.sim import bottle as b
-from alephtx.sim.latency import FEED, L_AT, L_COUNT, L_DELAY, L_FIRST, L_KIND, L_RATIO_E6
+from alephtx.sim.latency import L_AT, L_COUNT, L_DELAY, L_FIRST, L_KIND, L_RATIO_E6
 from alephtx.sim.latency import NAMES as LATENCIES
 from alephtx.sim.levels import SPAN
 from alephtx.sim.queue import FIFO, Q_FILL, Q_POWER_E6, Q_QUEUE
@@ -107,17 +108,16 @@ class Backtest:
             )
         venue = venue or Venue()
         check_venue(venue, instruments.venues)
-        tapes, seen = list(tapes), []
-        for i, instrument in enumerate(instruments):
-            feed = dict(paths_of(venue, instrument.venue))[FEED]
-            shift_ns = feed.ns if feed.kind == "recorded" else None
-            first = check_tape(tapes[i].rows, instrument.key, shift_ns)
+        tapes, seen = list(tapes), list[Seen]()
+        feeds = feeds_of(venue, instruments, tapes, stated=configs[0].backtest is not None)
+        for i, (instrument, feed) in enumerate(zip(instruments, feeds, strict=True)):
+            first = check_tape(tapes[i].rows, instrument.key, feed)
             whole = deepened(tapes[i], first, venue, instrument)
             same = whole is tapes[i]
-            seen.append(first if same else check_tape(whole.rows, instrument.key, shift_ns))
+            seen.append(first if same else check_tape(whole.rows, instrument.key, feed))
             tapes[i] = whole
         check_queue(venue, [instrument.key for instrument in instruments], seen)
-        self.instruments = instruments
+        self.instruments, self.seen = instruments, seen
         self._batch, self._journal, self._start_ns = batch_rows, journal, start_ns
         self._remembered = remembered or (REMEMBERED_BY_MANY if len(configs) > MANY else REMEMBERED)
         self._arena = Arena()

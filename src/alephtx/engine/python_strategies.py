@@ -20,6 +20,7 @@ from alephtx.core.clock import Clock
 from alephtx.core.config_schema import Config
 from alephtx.core.instruments import Instruments
 from alephtx.core.log import logger
+from alephtx.core.plugins import raised_at
 from alephtx.core.records import EVENT, INTENT, UPDATE
 from alephtx.engine import context as c
 from alephtx.engine.assemble import Engine, Loaded, lay_out
@@ -242,8 +243,9 @@ class PythonStrategies:
 
     def _fail(self, strategy: Loaded, hook: str, error: Exception) -> None:
         """End a strategy for good, with its orders."""
-        log.error("strategy_failed", strategy=strategy.name, hook=hook, error=repr(error))
-        self.alarms.append(f"strategy {strategy.name} stopped: {hook} raised {error!r}")
+        at = raised_at(strategy.module, hook, error)
+        log.error("strategy_failed", strategy=strategy.name, hook=hook, error=repr(error), at=at)
+        self.alarms.append(f"strategy {strategy.name} stopped: {hook} raised {error!r} at {at}")
         self._running.pop(strategy.index, None)
         self._engine.ctx.strategies[strategy.index, c.S_ENABLED] = 0
         view = self._views[strategy.index]

@@ -20,6 +20,7 @@ import numpy as np
 from alephtx.core import words
 from alephtx.core.kernel import JIT, Int
 from alephtx.core.log import logger
+from alephtx.core.plugins import raised_at
 from alephtx.core.ports import Rows
 from alephtx.core.records import INTENT
 from alephtx.core.view import View
@@ -121,10 +122,11 @@ class ReplayedPython:
 
     def _fail(self, hook: str, error: Exception) -> int:
         """End the strategy for good, with its orders; returns the rows of cancels."""
-        name = self._loaded.name
-        log.error("strategy_failed", strategy=name, hook=hook, error=repr(error))
-        self._alarms.append(f"strategy {name} stopped: {hook} raised {error!r}")
+        name, at = self._loaded.name, raised_at(self._loaded.module, hook, error)
+        log.error("strategy_failed", strategy=name, hook=hook, error=repr(error), at=at)
+        self._alarms.append(f"strategy {name} stopped: {hook} raised {error!r} at {at}")
         self._ended = True
+        self._ctx.counters[c.C_STRATEGY_ERRORS] += 1
         self._ctx.strategies[self._loaded.index, c.S_ENABLED] = 0
         return self._cancel_all()
 

@@ -1,16 +1,18 @@
 """The signals of a run, a line a second: the market runs once more, for them alone."""
 
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from alephtx.core.config_schema import Account, Config, Strategy, VenueConfig
-from alephtx.core.instruments import Instruments
+from alephtx.core.instruments import Instrument, Instruments
 from alephtx.core.ports import Rows
 from alephtx.engine import recorder
 from alephtx.engine.backtest import Backtest
 from alephtx.engine.tapes import Tape, Venue
+from alephtx.engine.touches import market_alone, nobodys_risk
 
 Columns = dict[str, Rows]
 
@@ -28,16 +30,21 @@ def record_signals(
     ]
 
 
-def _record(only: Instruments, tape: Tape, venue: Venue, names: tuple[str, ...]) -> Columns:
-    venue_name, key = only[0].venue, only[0].key
-    use = Strategy(use=str(Path(recorder.__file__)), instruments=(key,), accounts=("none",))
-    config = Config(
-        venues={venue_name: VenueConfig(symbols=(only[0].symbol,))},
-        accounts={"none": Account(venue=venue_name)},
+def config_of(instrument: Instrument, module: ModuleType) -> Config:
+    """Return a config in which a strategy of ours looks at one market and trades nothing."""
+    use = Strategy(
+        use=str(Path(str(module.__file__))), instruments=(instrument.key,), accounts=("none",)
+    )
+    return Config(
+        venues={instrument.venue: VenueConfig(symbols=(instrument.symbol,))},
+        accounts={"none": Account(venue=instrument.venue)},
+        risk=nobodys_risk(instrument),
         strategies={"record": use},
     )
-    ways = {name: way for name, way in venue.ways.items() if name == venue_name}
-    alone = _market_alone(venue, ways)
+
+
+def _record(only: Instruments, tape: Tape, venue: Venue, names: tuple[str, ...]) -> Columns:
+    config, alone = config_of(only[0], recorder), market_alone(venue, only[0])
     test = Backtest([config], only, [tape], venue=alone, batch_rows=recorder.LINES // 2)
     state = test.lanes[0].strategies[0].state[0]
     ts: list[Rows] = []
@@ -55,11 +62,3 @@ def _record(only: Instruments, tape: Tape, venue: Venue, names: tuple[str, ...])
     whole = np.concatenate([np.zeros((0, len(recorder.NAMES))), *said])
     columns: dict[str, Any] = {"ts_ns": np.concatenate([np.zeros(0, np.int64), *ts])}
     return columns | {name: whole[:, recorder.NAMES.index(name)] for name in names}
-
-
-def _market_alone(venue: Venue, ways: dict[str, Any]) -> Venue:
-    """Return a venue as it tells of its market; what it does with orders asks for nothing here."""
-    return Venue(
-        feed=venue.feed, ways=ways, depth_levels=venue.depth_levels,
-        depth_growth=venue.depth_growth,
-    )  # fmt: skip

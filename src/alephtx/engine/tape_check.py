@@ -1,5 +1,6 @@
 """Look at every row of a tape once before it is replayed; refuse what would be read wrongly."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +38,8 @@ def _mask(*kinds: int) -> int:
 BY_ORDER = _mask(ORDER_ADD, ORDER_CHANGE, ORDER_DELETE, ORDER_FILL)
 LEVELS = _mask(DELTA, TRADE, TOP, CLEAR, GAP, SEQ, FUNDING, MARK, INDEX, STATUS, BAR, LIQUIDATION)
 """What is simulated: of TICK rows, and beside it order by order of EVENT rows."""
+
+MILLISECOND, PART_ROWS = 1_000_000, 1 << 20
 
 FINE, STRANGE, EVENT_FALLS, RECV_FALLS, EARLY = 0, 1, 2, 3, 4
 
@@ -100,16 +103,25 @@ def look(rows: Rows, allowed: Int, shift_ns: Int, out: Rows) -> int:
     return FINE
 
 
-def check_tape(rows: Rows, key: str, shift_ns: int | None) -> Seen:
-    """Refuse a tape that would be read wrongly; SimulationError names the row and the remedy.
+class Feed(NamedTuple):
+    """How a tape's venue is heard, for what is to be said of it.
 
-    shift_ns: of a recorded feed; None: the recorded receive stamps do not count.
+    shift_ns: added to recorded receive stamps; None: they do not count. place: the table of the
+    config that says so, empty without a config. tapes: the rows of all tapes that it says it of.
     """
+
+    shift_ns: int | None
+    place: str = ""
+    tapes: Sequence[Rows] = ()
+
+
+def check_tape(rows: Rows, key: str, feed: Feed) -> Seen:
+    """Refuse a tape that would be read wrongly; SimulationError names the row and the remedy."""
     if rows.dtype not in (TICK, EVENT):
         raise SimulationError(f"{key}: rows of {rows.dtype}", remedy="use TICK or EVENT rows")
     allowed = LEVELS if rows.dtype == TICK else LEVELS | BY_ORDER
     out = np.zeros(3, np.int64)
-    wrong = look(rows, allowed, -(1 << 62) if shift_ns is None else shift_ns, out)
+    wrong = look(rows, allowed, -(1 << 62) if feed.shift_ns is None else feed.shift_ns, out)
     if wrong == FINE:
         return Seen(int(out[0]), int(out[1]))
     k = int(out[2])
@@ -120,13 +132,35 @@ def check_tape(rows: Rows, key: str, shift_ns: int | None) -> Seen:
             remedy="leave such rows out, or cut the tape there",
         )
     if wrong == EARLY:
-        early = int(row["ts_event"]) - int(row["ts_recv"]) - (shift_ns or 0)
-        raise SimulationError(
-            f"{key}: row {k} would be heard {early} ns before it was sent",
-            remedy='the clocks differ: give feed=Delay(kind="recorded", ns=what is missing)',
-        )
+        raise _early(rows, key, k, feed)
     name = "ts_event" if wrong == EVENT_FALLS else "ts_recv"
     raise SimulationError(
         f"{key}: {name} falls to {int(row[name])} at row {k}",
         remedy="`alephtx data import` puts messages in order",
     )
+
+
+def _early(rows: Rows, key: str, k: int, feed: Feed) -> SimulationError:
+    """Return what is wrong with clocks that differ, and the least that mends all of the tapes."""
+    shift = feed.shift_ns or 0
+    early = int(rows[k]["ts_event"]) - int(rows[k]["ts_recv"]) - shift
+    most = _lack_ns(rows)
+    needed = max(most, *(_lack_ns(others) for others in feed.tapes), 0)
+    needed = -(-needed // MILLISECOND) * MILLISECOND
+    say = f'set kind = "recorded" and delay_ns = {needed:_} in [{feed.place}]'
+    call = f'give feed=Delay(kind="recorded", ns={needed})'
+    return SimulationError(
+        f"{key}: row {k} would be heard {early:,} ns before it was sent, and of all rows one "
+        f"{most - shift:,} ns: the clocks differ",
+        remedy=say if feed.place else call,
+    )
+
+
+def _lack_ns(rows: Rows) -> int:
+    """Return how much earlier than sent a row was heard at most; below 0 where none was."""
+    most = -(1 << 62)
+    for first in range(0, len(rows), PART_ROWS):
+        part = rows[first : first + PART_ROWS]
+        lack = (part["ts_event"] - part["ts_recv"])[part["flags"] & TICK_EXCHANGE == 0]
+        most = max(most, int(lack.max(initial=most)))
+    return most

@@ -16,7 +16,7 @@ from alephtx.core.records import EVENT
 from alephtx.core.units import MONEY_SCALE, from_decimal
 from alephtx.core.words import DELTA, MARK, ORDER_ADD, TOP, TRADE
 from alephtx.engine.margins import Margin, set_margin
-from alephtx.engine.tape_check import Seen
+from alephtx.engine.tape_check import Feed, Seen
 from alephtx.sim.bottle import (
     ACTIVATION_NAMES,
     AMEND_NAMES,
@@ -234,6 +234,28 @@ def paths_of(venue: Venue, name: str) -> tuple[tuple[int, Delay], ...]:
         (FEED, own.feed or venue.feed), (ENTRY, entry), (CANCEL, cancel),
         (RESPONSE, own.response or venue.response),
     )  # fmt: skip
+
+
+def feeds_of(
+    venue: Venue, instruments: Instruments, tapes: Sequence[Tape], *, stated: bool
+) -> list[Feed]:
+    """Return how the tape of each instrument is heard; stated: in a config's [backtest]."""
+    delays = {name: dict(paths_of(venue, name))[FEED] for name in instruments.venues}
+    places = {
+        name: f"backtest.venues.{name}.feed"
+        if venue.ways.get(name, Ways()).feed
+        else "backtest.feed"
+        for name in instruments.venues
+    }
+    heard: dict[str, list[Rows]] = {}
+    for tape, instrument in zip(tapes, instruments, strict=True):
+        heard.setdefault(places[instrument.venue], []).append(tape.rows)
+    found = []
+    for instrument in instruments:
+        delay, place = delays[instrument.venue], places[instrument.venue]
+        shift_ns = delay.ns if delay.kind == "recorded" else None
+        found.append(Feed(shift_ns, place if stated else "", heard[place]))
+    return found
 
 
 def check_venue(venue: Venue, names: Sequence[str]) -> None:

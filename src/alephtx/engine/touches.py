@@ -1,16 +1,19 @@
 """The best bid and ask of a tape as we hear them: what reports and markouts go by."""
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from alephtx.core.instruments import Instruments
+from alephtx.core.instruments import Instrument, Instruments
 from alephtx.core.kernel import Int, kernel
 from alephtx.core.packed import field
 from alephtx.core.ports import Rows
 from alephtx.core.records import TOP_ROW
+from alephtx.core.risk_schema import Risk
 from alephtx.core.words import DELTA, TOP
+from alephtx.engine.tapes import Venue
 from alephtx.sim import bottle as b
 from alephtx.sim.bottle import I2
 from alephtx.sim.flight import NEVER
@@ -68,15 +71,30 @@ def touches(test: "Backtest", i: int) -> Iterator[Rows]:
             going = test.step(CHUNK, drained=True)
 
 
-def all_touches(instruments: Instruments, tapes: Any, venue: Any) -> list[Rows]:
+def market_alone(venue: Venue, instrument: Instrument) -> Venue:
+    """Return a venue that only tells of one market; of its ways those of others are left out."""
+    ways = {name: way for name, way in venue.ways.items() if name == instrument.venue}
+    return Venue(
+        feed=venue.feed, ways=ways, depth_levels=venue.depth_levels,
+        depth_growth=venue.depth_growth,
+    )  # fmt: skip
+
+
+def nobodys_risk(instrument: Instrument) -> Risk:
+    """Return a [risk] for a market without orders: any quote currency is worth something."""
+    return Risk(rates={instrument.quote: Decimal(1)})
+
+
+def all_touches(instruments: Instruments, tapes: Any, venue: Venue) -> list[Rows]:
     """Return the touches of every instrument; the market alone runs, nobody trades."""
     from alephtx.core.config_schema import Config
     from alephtx.engine.backtest import Backtest
 
     found = []
-    for i in range(len(instruments)):  # each in a market of its own: none waits for another
-        only = Instruments([instruments[i]])
-        test = Backtest([Config(venues={})], only, [tapes[i]], venue=venue)
+    for i, instrument in enumerate(instruments):  # each alone: none waits for another
+        config = Config(venues={}, risk=nobodys_risk(instrument))
+        alone = market_alone(venue, instrument)
+        test = Backtest([config], Instruments([instrument]), [tapes[i]], venue=alone)
         parts = list(touches(test, 0))
         found.append(np.concatenate(parts) if parts else np.zeros(0, TOP_ROW))
     return found

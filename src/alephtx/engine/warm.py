@@ -146,14 +146,16 @@ def compile_hooks(config: Config) -> None:
     from alephtx.engine._call import compile_strategy
     from alephtx.engine.assemble import lay_out, load_strategy_module
     from alephtx.engine.context import view_of
+    from alephtx.engine.vamp_record import config_to_record
     from alephtx.matrix.inputlog import null_inputs
     from alephtx.matrix.journal import null_journal
 
     with tempfile.TemporaryDirectory(prefix="aleph-warm-") as name:
         folder, table = Path(name), _pair()
+        ours = config_to_record(table[0]).strategies
         with _matrix(folder, table) as matrix:
             ctx, _ = lay_out(_config(folder, {}), table, matrix, null_journal(), null_inputs())
-            for section in config.strategies.values():
+            for section in (*config.strategies.values(), *ours.values()):
                 module = load_strategy_module(section, config.node.plugins)
                 if getattr(module, "COMPILED", True):
                     params, state = np.zeros(1, module.PARAMS), np.zeros(1, module.STATE)
@@ -308,12 +310,12 @@ def _reading(folder: Path) -> None:
     """Compile what looks at a tape before a backtest and reads touches and journal after it."""
     from alephtx.core.kernel import entry
     from alephtx.core.records import TOP_ROW
-    from alephtx.engine.tape_check import check_tape
+    from alephtx.engine.tape_check import Feed, check_tape
     from alephtx.engine.touches import pull
     from alephtx.matrix.crc32c import START, crc_words
     from alephtx.matrix.journal import Journal, JournalHeader, read
 
-    check_tape(_one_row(), "alpha:BTC-A", None)
+    check_tape(_one_row(), "alpha:BTC-A", Feed(None))
     top = np.zeros(1, TOP_ROW)
     entry(pull, np.zeros(1, np.int64), 0, top, top, top)
     header = JournalHeader(node="warm", engine=1, instruments=b"[]", accounts=b"[]")

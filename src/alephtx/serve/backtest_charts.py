@@ -37,7 +37,9 @@ def charts_of(backtest: Backtest, curves: Curves) -> dict[str, Any]:
                 "decimals": instrument.price_scale,
                 **chart,
                 **_fills(backtest, k, fills, MARKERS_MAX // traded),
-                "signals": _signals(backtest.signals(k), ALL_SIGNALS // shown),
+                "signals": _signals(
+                    _on_the_venues_clock(backtest.signals(k), market), ALL_SIGNALS // shown
+                ),
             }
         )
         if len(fills["ts"]):
@@ -85,6 +87,15 @@ def _fills(backtest: Backtest, k: int, fills: Columns, most: int) -> dict[str, A
         for i in every.tolist()
     ]
     return {"fills": rows, "total": len(fills["ts"]), "strategies": names}
+
+
+def _on_the_venues_clock(signals: Columns | None, market: Columns | None) -> Columns | None:
+    """Return signals as early as the touch they were made of: prices and fills stand there too."""
+    if signals is None or market is None or not len(market["ts_ns"]):
+        return signals
+    last = np.searchsorted(market["ts_ns"], signals["ts_ns"], side="right") - 1
+    late = np.where(last >= 0, (market["ts_ns"] - market["ts_venue_ns"])[last], 0)
+    return {**signals, "ts_ns": np.maximum.accumulate(signals["ts_ns"] - late)}
 
 
 def _signals(signals: Columns | None, points: int) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from alephtx.analysis.bootstrap import block_length, stationary_indices
 from alephtx.analysis.drawdown import drawdown
+from alephtx.analysis.equity_curve import SECOND_NS
 from alephtx.analysis.sharpe import sharpe
 from alephtx.analysis.tables import Column
 from alephtx.core import words
@@ -19,13 +20,13 @@ from alephtx.core.errors import ConfigError
 from alephtx.core.secrets import scrub
 from alephtx.engine.rundir import RunDirectory
 from alephtx.serve.backtest_read import (
-    SECOND_NS,
     Curves,
     equity_of,
     figure,
     is_backtest,
     part,
     read_backtest,
+    remarks,
     rows_of,
 )
 from alephtx.serve.backtest_sheet import CAUSES, cause
@@ -33,7 +34,7 @@ from alephtx.serve.report.numbers import exact
 from alephtx.serve.report.read import Material, read_run
 
 PERIODS_MAX, PERIODS_MIN = 2_000, 30
-"""Of paired returns: more are merged into longer ones, of fewer nothing is concluded."""
+"""Of paired returns: for resamples more are merged into longer ones, of fewer nothing is said."""
 DRAWS = 1_000
 
 
@@ -120,7 +121,7 @@ def compare(runs: list[RunDirectory]) -> tuple[Comparison, list[Side]]:
             currency: [_fall(side.curves.get(currency)) for side in sides]
             for currency in _names([side.curves for side in sides])
         },
-        notes=notes,
+        notes=list(dict.fromkeys(notes)),
     )  # fmt: skip
     return found, sides
 
@@ -158,7 +159,8 @@ def side_of(run: RunDirectory) -> Side:
         counts = {"rows": rows, **counts}
     return Side(
         backtest.identity, "backtest", flat(backtest.parsed), counts, causes, horizons, curves,
-        backtest.notes,
+        [*remarks(backtest.summary, "alarms"), *remarks(backtest.summary, "notes"),
+         *backtest.notes],
     )  # fmt: skip
 
 
@@ -236,7 +238,10 @@ def ratios(first: Curves, this: Curves) -> list[Ratio]:
 
 
 def ratio(currency: str, first: tuple[Column, Column], this: tuple[Column, Column]) -> Ratio:
-    """Compare two equity curves by their paired gains over the time that they share."""
+    """Compare two equity curves by their paired gains over the time that they share.
+
+    The periods are those of the coarser curve, as in its tear sheet.
+    """
     nothing = Ratio(currency, None, None, None, 0, 0, "the runs share no time")
     if not len(first[0]) or not len(this[0]):
         return nothing
@@ -244,7 +249,7 @@ def ratio(currency: str, first: tuple[Column, Column], this: tuple[Column, Colum
     end = min(int(first[0][-1]), int(this[0][-1]))
     if end <= begin:
         return nothing
-    step = max(SECOND_NS, -(-(end - begin) // PERIODS_MAX))
+    step = max(_step(first[0]), _step(this[0]))
     grid = np.arange(begin, end + 1, step)
     pair = [np.diff(_at(grid, *curve)) for curve in (first, this)]
     known = ~np.isnan(pair[0]) & ~np.isnan(pair[1])
@@ -257,9 +262,24 @@ def ratio(currency: str, first: tuple[Column, Column], this: tuple[Column, Colum
     elif np.array_equal(a, b):
         found.reason = "the runs earned the same at every moment"
     else:
-        found.better = probability_better(a, b)
+        found.better = probability_better(_merged(a), _merged(b))
         found.reason = "" if found.better is not None else "too few periods in which equity moves"
     return found
+
+
+def _step(ts: Column) -> int:
+    """Return the period of a curve's moments, a second at least; its last may be shorter."""
+    return max(SECOND_NS, int(np.median(np.diff(ts)))) if len(ts) > 1 else SECOND_NS
+
+
+def _merged(gains: Column) -> Column:
+    """Return gains of at most PERIODS_MAX periods, several in one; a last one that lacks some goes.
+
+    Resamples of all would take as much memory as a thousand runs.
+    """
+    each = -(-len(gains) // PERIODS_MAX)
+    whole: Column = gains[: len(gains) // each * each].reshape(-1, each).sum(axis=1)
+    return whole
 
 
 def _at(grid: Column, ts: Column, equity: Column) -> Column:

@@ -1,9 +1,12 @@
 """The files of a backtest's run directory, as columns: what is missing is named, nothing is fatal.
 
 orders.parquet fills.parquet   fields of `analysis.story`, and instrument_key
-market/<k>.parquet             ts_ns bid bid_qty ask ask_qty: every change of the touch
+funding.parquet                instrument ts received: what funding paid us, money of 10^-8
+market/<k>.parquet             ts_ns ts_venue_ns bid bid_qty ask ask_qty known: every touch
 signals/<k>.parquet            ts_ns and a float64 column a signal
 sheets.json                    {instrument key: tear sheet}
+
+Fills have the venue's time, so what is held against them goes by that clock too: touches, equity.
 """
 
 from collections import Counter
@@ -15,19 +18,20 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from alephtx.analysis.equity_curve import equity_curve
+from alephtx.analysis.equity_curve import equity_curve, period_ns
 from alephtx.analysis.story import Fill, OrderLine, Story
 from alephtx.analysis.tables import Column, Fills, Quotes
 from alephtx.core.errors import JournalError
-from alephtx.core.instruments import Instrument, Instruments
+from alephtx.core.instruments import Instruments
 from alephtx.core.words import VERDICT_NAMES
 from alephtx.engine.rundir import RunDirectory
 from alephtx.matrix.journal_read import read
 from alephtx.serve.report.read import config_of, instruments_of, json_of, names_of
 
-EQUITY_POINTS = 100_000
-"""Moments at which equity is taken, at most; at least a second apart."""
-SECOND_NS = 1_000_000_000
+TOUCH = ("ts_ns", "bid", "bid_qty", "ask", "ask_qty")
+ON_THE_VENUES_CLOCK = ("ts_venue_ns", "known")
+"""Columns that runs of earlier versions lack."""
+FUNDING = ("instrument", "ts", "received")
 
 Columns = dict[str, Column]
 Curves = dict[str, tuple[Column, Column]]
@@ -46,13 +50,21 @@ class Backtest(msgspec.Struct):
     sheets: dict[str, Any]
     orders: Columns
     fills: Columns
+    funding: Columns
     notes: list[str]
 
     def market(self, k: int) -> Columns | None:
         """Return the touch of an instrument; None where the run has none of it."""
-        return columns_of(
-            self.path / "market" / f"{k}.parquet", ("ts_ns", "bid", "bid_qty", "ask", "ask_qty")
-        )
+        path = self.path / "market" / f"{k}.parquet"
+        found = columns_of(path, (*TOUCH, *ON_THE_VENUES_CLOCK))
+        if found is None and (found := columns_of(path, TOUCH)) is not None:
+            self.notes.append(
+                f"{path.name} is of an earlier version: its prices stand when we heard them, "
+                "fills when the venue made them"
+            )
+            found["ts_venue_ns"] = found["ts_ns"]
+            found["known"] = np.ones(len(found["ts_ns"]), np.int8)
+        return found
 
     def signals(self, k: int) -> Columns | None:
         """Return ts_ns and every signal of an instrument; None where the run has none of it."""
@@ -63,6 +75,13 @@ class Backtest(msgspec.Struct):
         rows = np.flatnonzero(self.fills["instrument"] == k)
         rows = rows[np.argsort(self.fills["ts"][rows], kind="stable")]
         return {name: column[rows] for name, column in self.fills.items()}
+
+    def funding_in(self, k: int) -> tuple[Column, Column]:
+        """Return (ts, money of 10^-8 received) of the funding of an instrument, by time."""
+        paid = self.funding
+        rows = np.flatnonzero(paid["instrument"] == k)
+        rows = rows[np.lexsort((paid["received"][rows], paid["ts"][rows]))]
+        return paid["ts"][rows], paid["received"][rows]
 
     def strategies(self) -> list[str]:
         """Return the strategies' names: their place is their number."""
@@ -89,8 +108,19 @@ def read_backtest(run: RunDirectory) -> Backtest:
         found = columns_of(run.path / f"{name}.parquet", wanted, notes)
         tables.append(found or {field: np.zeros(0, np.int64) for field in wanted})
     return Backtest(
-        run.path, run.id, summary, config, parsed, instruments, sheets, tables[0], tables[1], notes
-    )
+        run.path, run.id, summary, config, parsed, instruments, sheets, tables[0], tables[1],
+        _funding(run, summary, notes), notes,
+    )  # fmt: skip
+
+
+def _funding(run: RunDirectory, summary: dict[str, Any], notes: list[str]) -> Columns:
+    """Return what funding paid; a run that paid some and lacks the file is noted."""
+    found = columns_of(run.path / "funding.parquet", FUNDING)
+    if found is None:
+        found = {name: np.zeros(0, np.int64) for name in FUNDING}
+        if summary.get("funding"):
+            notes.append("funding.parquet is missing: funding is not in the equity")
+    return found
 
 
 def columns_of(
@@ -119,9 +149,9 @@ def columns_of(
 
 
 def quotes_from(market: Columns) -> Quotes:
-    """Return the touch as quotes; a side without size says nothing."""
-    known = (market["bid_qty"] > 0) & (market["ask_qty"] > 0)
-    ts = np.maximum.accumulate(market["ts_ns"]) if len(known) else market["ts_ns"]
+    """Return the touch as quotes on the venue's clock; a side without size says nothing."""
+    known = (market["known"] != 0) & (market["bid_qty"] > 0) & (market["ask_qty"] > 0)
+    ts = np.maximum.accumulate(market["ts_venue_ns"])
     return Quotes(ts, market["bid"], market["ask"], known)
 
 
@@ -148,19 +178,19 @@ def span_of(backtest: Backtest) -> tuple[int, int]:
     bounds = []
     for k in range(len(backtest.instruments)):
         path = backtest.path / "market" / f"{k}.parquet"
-        found = columns_of(path, ("ts_ns",))
-        if found is not None and len(found["ts_ns"]):
-            bounds.append((int(found["ts_ns"].min()), int(found["ts_ns"].max())))
+        found = columns_of(path, ("ts_venue_ns",)) or columns_of(path, ("ts_ns",)) or {}
+        bounds += [(int(ts[0]), int(ts.max())) for ts in found.values() if len(ts)]
     return (min(b for b, _ in bounds), max(e for _, e in bounds)) if bounds else (0, 0)
 
 
 def equity_of(backtest: Backtest) -> Curves:
     """Return equity over time by the currency it settles in; instruments share the moments.
 
+    The same periods, fees and funding as the tear sheets': of one instrument the same curve.
     Instruments without market data are left out, with a note where they were traded.
     """
     begin, end = span_of(backtest)
-    step = max(SECOND_NS, -(-(end - begin) // EQUITY_POINTS))
+    step = period_ns(begin, end)
     found: Curves = {}
     for k, instrument in enumerate(backtest.instruments):
         fills, left = settled_fills(backtest, k)
@@ -174,26 +204,31 @@ def equity_of(backtest: Backtest) -> Curves:
             traded = f"; its {len(fills.ts):,} fills are not in the equity" if len(fills.ts) else ""
             backtest.notes.append(f"no market data of {instrument.key}{traded}")
             continue
-        ts, equity = _curve(instrument, fills, quotes_from(market), begin, end, step)
+        quotes = _until(quotes_from(market), begin, end)
+        ts, equity = equity_curve(
+            instrument, fills, quotes, step_ns=step, funding=backtest.funding_in(k)
+        )
         before = found.get(instrument.settle)
         total = equity if before is None else before[1] + equity
         found[instrument.settle] = (ts, total)
     return found
 
 
-def _curve(
-    instrument: Instrument, fills: Fills, quotes: Quotes, begin: int, end: int, step: int
-) -> tuple[Column, Column]:
-    """Return one instrument's equity at the moments that all share."""
+def _until(quotes: Quotes, begin: int, end: int) -> Quotes:
+    """Return quotes that say nothing more, from one moment to another."""
     edge = [int(quotes.bid[0])], [int(quotes.bid[-1])]
-    whole = Quotes(
+    return Quotes(
         np.concatenate([[begin], quotes.ts, [end]]),
         np.concatenate([edge[0], quotes.bid, edge[1]]),
         np.concatenate([edge[0], quotes.ask, edge[1]]),
         np.concatenate([[False], quotes.known, [False]]),
     )
-    curve = equity_curve(instrument, fills, whole, step_ns=step)
-    return curve.ts, curve.equity
+
+
+def remarks(summary: dict[str, Any], name: str) -> list[str]:
+    """Return the lines of a summary's alarms or notes."""
+    lines = summary.get(name)
+    return [str(line) for line in lines] if isinstance(lines, list) else []
 
 
 def denied_by(backtest: Backtest) -> dict[str, int]:

@@ -18,10 +18,20 @@ from alephtx.serve.backtest_read import (
     equity_of,
     figure,
     read_backtest,
+    remarks,
     rows_of,
     span_of,
 )
-from alephtx.serve.backtest_sheet import CAUSES, HORIZONS_S, band, cause, metric_rows, traded
+from alephtx.serve.backtest_sheet import (
+    CAUSES,
+    HORIZONS_S,
+    aligned_what,
+    alignments,
+    band,
+    cause,
+    metric_rows,
+    traded,
+)
 from alephtx.serve.report.engine_room import histogram
 from alephtx.serve.report.html import Html, Part, table, tag
 from alephtx.serve.report.numbers import duration, grouped, moment, signed, span
@@ -77,6 +87,7 @@ def _parts(backtest: Backtest, charts: dict[str, Any]) -> list[tuple[str, str, P
         ("pnl", "P&L by cause", _causes(backtest)),
         ("markouts", "Markouts", [
             chart("markouts", charts["markouts"], "no fill has a markout"), _horizons(backtest),
+            _alignments(backtest),
         ]),
         ("latency", "Latency", _latency(backtest)),
         ("sheet", "Tear sheet", _sheet(backtest)),
@@ -98,14 +109,14 @@ def _header(backtest: Backtest, parts: list[tuple[str, str, Part]]) -> Html:
 
 
 def _notes(backtest: Backtest) -> Part:
-    said = list(dict.fromkeys(backtest.notes))
+    """Return what the reader must know before anything else: alarms first."""
+    alarms = remarks(backtest.summary, "alarms")
+    others = list(dict.fromkeys([*remarks(backtest.summary, "notes"), *backtest.notes]))
     if not len(backtest.fills["ts"]):
-        said.append("there are no fills: nothing was traded in this backtest")
-    return (
-        tag("section", tag("ul", [tag("li", one) for one in said]), class_="notes")
-        if said
-        else None
-    )
+        others.append("there are no fills: nothing was traded in this backtest")
+    listed = [tag("li", tag("b", one, class_="down")) for one in alarms]
+    listed += [tag("li", one) for one in others]
+    return tag("section", tag("ul", listed), class_="notes") if listed else None
 
 
 def _tiles(backtest: Backtest, curves: dict[str, tuple[Column, Column]]) -> Html:
@@ -178,12 +189,26 @@ def _horizons(backtest: Backtest) -> Part:
             cells = (figure(row, name) for name in ("adverse", "known", "beyond", "unknown"))
             adverse, *counts = cells
             back = "-" if adverse is None else f"{adverse:+.2f}"
-            said = ("-" if count is None else f"{count:,.0f}" for count in counts)
-            rows.append([str(key), f"{seconds:g} s", band(row), back, *said])
+            shown = ("-" if count is None else f"{count:,.0f}" for count in counts)
+            rows.append([str(key), f"{seconds:g} s", band(row), back, *shown])
     headers = ("instrument", "after", "markout, bps (band)", "taken back, bps", "fills",
                "after the end", "no mid")  # fmt: skip
     after = ", ".join(str(one) for one in HORIZONS_S)
     return table(headers, rows, caption=f"after {after} s, weighted by value; bands are 95 %")
+
+
+def _alignments(backtest: Backtest) -> Part:
+    rows: list[list[Part]] = []
+    for key, sheet in traded(backtest.sheets).items():
+        for after, r, row in alignments(sheet):
+            counts = (figure(row, name) for name in ("count", "yes"))
+            cells = ("-" if count is None else f"{count:,.0f}" for count in counts)
+            rows.append([str(key), aligned_what(sheet), f"{after} s", r, *cells])
+    if not rows:
+        return None
+    headers = ("instrument", "price", "after", "r (95 %)", "fills", "moved our way")
+    caption = "whether a price at our fills, beside the mid, pointed to where the mid then went"
+    return table(headers, rows, caption=f"alignment: {caption} (point-biserial r)")
 
 
 def _latency(backtest: Backtest) -> Part:

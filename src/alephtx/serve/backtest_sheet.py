@@ -3,7 +3,7 @@
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from alephtx.serve.backtest_read import figure, part
+from alephtx.serve.backtest_read import figure, part, rows_of
 from alephtx.serve.report.numbers import duration, exact
 
 CAUSES = ("spread", "adverse", "inventory", "unattributed", "fees", "funding", "total")
@@ -46,6 +46,10 @@ METRICS = (
     ("time flat", "inventory.flat_share", _share),
     ("a lot held for", "inventory.holding_ns", duration),
     ("implementation shortfall, bps", "costs.shortfall", _signed),
+    ("of it against the mid at arrival", "costs.trading", _signed),
+    ("of it what was not filled", "costs.opportunity", _signed),
+    ("of it fees", "costs.fees", _signed),
+    ("against the VWAP, bps", "costs.vwap_bps", _signed),
     ("Sharpe, a period", "returns.sharpe", _plain),
     ("Sharpe, a year", "returns.sharpe_yearly", _plain),
     ("probability that Sharpe > 0", "returns.probabilistic", _share),
@@ -104,3 +108,19 @@ def band(row: dict[str, Any]) -> str:
     if low is None or high is None:
         return f"{middle:+.2f}"
     return f"{middle:+.2f} ({low:+.2f} .. {high:+.2f})"
+
+
+def aligned_what(sheet: Any) -> str:
+    """Return which price the alignment is of; sheets of earlier versions had the microprice."""
+    levels = int(figure(sheet, "vamp_levels") or 1)
+    return f"VAMP of {levels} levels" if levels > 1 else "microprice"
+
+
+def alignments(sheet: Any) -> list[tuple[int, str, dict[str, Any]]]:
+    """Return (seconds, r with its interval, the row) of every horizon that has one."""
+    made = []
+    for after, row in zip(HORIZONS_S, rows_of(sheet, "alignment"), strict=False):
+        r, low, high = (figure(row, name) for name in ("r", "low", "high"))
+        known = r is not None and low is not None and high is not None
+        made.append((after, f"{r:+.2f} ({low:+.2f} .. {high:+.2f})" if known else "-", row))
+    return made

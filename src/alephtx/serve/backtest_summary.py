@@ -9,10 +9,10 @@ from rich.text import Text
 
 from alephtx.core.secrets import scrub
 from alephtx.engine.rundir import RunDirectory
-from alephtx.serve.backtest_read import figure, part, rows_of
-from alephtx.serve.backtest_sheet import CAUSES, band, cause, traded
+from alephtx.serve.backtest_read import figure, part, remarks, rows_of
+from alephtx.serve.backtest_sheet import CAUSES, aligned_what, alignments, band, cause, traded
 from alephtx.serve.report.numbers import duration, exact, grouped
-from alephtx.serve.terminal import BAD, DIM, GOOD, clean
+from alephtx.serve.terminal import BAD, DIM, GOOD, WARN, clean
 
 WIDTH = 110
 
@@ -49,18 +49,21 @@ def drawn(parts: list[RenderableType], *, width: int = WIDTH, color: bool = Fals
 
 
 def tables(summary: dict[str, Any], sheets: dict[str, Any]) -> list[RenderableType]:
-    """Return the summary's line, a table for every instrument with fills, and what was denied."""
-    made: list[RenderableType] = [_head(summary)]
+    """Return alarms, the summary's line, a table for what was traded, denials and notes."""
+    made: list[RenderableType] = [
+        Text(f"! {clean(alarm)}", style=f"bold {BAD}") for alarm in remarks(summary, "alarms")
+    ]
+    made.append(_head(summary))
     fills = traded(sheets)
     made += [_instrument(str(key), sheet) for key, sheet in fills.items()]
     if not fills:
         made.append(Text("nothing was traded", style=DIM))
     denied = summary.get("denied_by")
-    said = denied.items() if isinstance(denied, dict) else ()
-    rules = ", ".join(f"{clean(name)} {n:,}" for name, n in said if isinstance(n, int) and n)
+    counts = denied.items() if isinstance(denied, dict) else ()
+    rules = ", ".join(f"{clean(name)} {n:,}" for name, n in counts if isinstance(n, int) and n)
     if rules:
         made.append(Text(f"denied: {rules}"))
-    return made
+    return made + [Text(f"note: {clean(note)}", style=WARN) for note in remarks(summary, "notes")]
 
 
 def _head(summary: dict[str, Any]) -> Text:
@@ -90,6 +93,8 @@ def _instrument(key: str, sheet: Any) -> RenderableType:
     for name, words in (
         ("P&L", _money(sheet)),
         ("markout", _markouts(sheet)),
+        ("aligned", _alignment(sheet)),
+        ("costs", _costs(sheet)),
         ("orders", _conduct(sheet)),
         ("risk", _risk(sheet)),
     ):
@@ -117,6 +122,21 @@ def _markouts(sheet: Any) -> Text:
         seconds = (figure(row, "horizon_ns") or 0) / 1e9
         said.append(f"  {seconds:g} s ", style=DIM).append(band(row), style="default")
     return said.append(" bps", style=DIM)
+
+
+def _alignment(sheet: Any) -> Text:
+    """Return whether the fair price at our fills pointed to where the market then went."""
+    said = Text(aligned_what(sheet).removesuffix(" levels"), style=DIM)
+    for after, r, _ in alignments(sheet):
+        said.append(f"  {after} s ", style=DIM).append(r, style="default")
+    return said
+
+
+def _costs(sheet: Any) -> Text:
+    names = {"arrival": "trading", "not filled": "opportunity", "fees": "fees"}
+    names |= {"shortfall": "shortfall", "against VWAP": "vwap_bps"}
+    found = [(name, _shown(sheet, f"costs.{path}", "+.2f")) for name, path in names.items()]
+    return _joined(found).append(" bps", style=DIM)
 
 
 def _joined(pairs: list[tuple[str, str]]) -> Text:
