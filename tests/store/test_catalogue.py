@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from alephtx.core import words
 from alephtx.core.records import EVENT
 from alephtx.store import catalogue as c
+from alephtx.store.asking import ask
 from alephtx.store.catalogue import DAY_NS, Catalogue, renumber
 from alephtx.store.damage import DataError
 from alephtx.store.pack import make_survey, survey
@@ -109,15 +110,16 @@ def test_odd_names_are_kept_apart(catalogue):
 
 def test_duckdb_answers(catalogue):
     write(catalogue, day_of(1, 2, MIDNIGHT))
-    found = catalogue.sql(
+    found = ask(
+        catalogue.root,
         "SELECT venue, instrument, date::VARCHAR, count(*), max(price) FROM events GROUP BY ALL "
-        "ORDER BY ALL"
+        "ORDER BY ALL",
     )
-    assert found.fetchall() == [
+    assert found.rows == [
         ("toy", "BTC-USD", "2024-08-08", 2, 1), ("toy", "BTC-USD", "2024-08-09", 1, 2),
     ]  # fmt: skip
     with pytest.raises(DataError, match="DuckDB: "):
-        catalogue.sql("SELECT nothing FROM nowhere")
+        ask(catalogue.root, "SELECT nothing FROM nowhere")
 
 
 def test_table_is_what_was_written(catalogue):

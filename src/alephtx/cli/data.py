@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from alephtx.store.reading import Importer, Options
 
 Advance = Callable[[int, int], None]
-FORMATS = ("raw", "databento", "lean", "tardis", "binance_dump", "bybit_dump", "bitstamp",
-           "lobster", "lob_parquet", "polymarket", "itch", "columns")  # fmt: skip
+FORMATS = ("alephtx", "raw", "databento", "lean", "tardis", "binance_dump", "bybit_dump",
+           "bitstamp", "lobster", "lob_parquet", "polymarket", "itch", "columns")  # fmt: skip
 """Names of the importers, which are imported only when they are used."""
 PERIOD = re.compile(r"([1-9]\d{0,5})(s|m|h|d)")
 SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}

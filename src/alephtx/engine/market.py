@@ -132,7 +132,7 @@ def _open(plan: BacktestConfig, key: str) -> Ticks:
     if ticks.instrument.key != key:
         raise ConfigError(
             f"backtest.tapes: {plan.tapes[key]} is of {ticks.instrument.key}, not of {key}",
-            remedy="`alephtx data ls FILE` shows what a file is of",
+            remedy="`alephtx data check FILE` shows what a file is of",
         )
     return ticks
 

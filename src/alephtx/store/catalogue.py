@@ -284,26 +284,6 @@ class Catalogue:
             pq.read_table(piece.path, columns=list(COLUMNS), partitioning=None) for piece in pieces
         )
 
-    def sql(self, query: str) -> Any:
-        """Ask DuckDB; the table `events` is the whole catalogue. Returns its relation.
-
-        Columns are COLUMNS and venue, instrument, date.
-        """
-        import duckdb
-
-        connection = duckdb.connect()
-        pattern = str(self.root / "*" / "*" / "*" / "*.parquet").replace("'", "''")
-        try:
-            connection.execute(
-                "CREATE VIEW events AS SELECT * FROM "  # noqa: S608 - the folder is the user's own
-                f"read_parquet('{pattern}', hive_partitioning = true)"
-            )
-            return connection.sql(query)
-        except duckdb.Error as error:
-            raise DataError(
-                f"DuckDB: {str(error).splitlines()[0]}", remedy="the table is `events`"
-            ) from None
-
 
 def _glob_safe(text: str) -> str:
     return "".join(f"[{c}]" if c in "*?[" else c for c in text)

@@ -13,6 +13,7 @@ import numpy as np
 from alephtx.core import words
 from alephtx.core.records import EVENT
 from alephtx.store import rowmaking
+from alephtx.store.damage import DataError
 from alephtx.store.reading import Reading, Rows, Stream, plain_instrument
 from alephtx.store.tables import parquet_batches, parquet_names, scaled
 
@@ -38,6 +39,11 @@ class Polymarket:
         parts = []
         for row, batch in parquet_batches(path, reading, columns):
             table = pa.Table.from_batches([batch])
+            if not pa.types.is_string(table.schema.field("slug").type):
+                raise DataError(
+                    f"{path}: slug is {table.schema.field('slug').type}, not text",
+                    remedy="the file is damaged, or of another collector",
+                )
             table = table.append_column("row", pa.array(np.arange(batch.num_rows) + row))
             if only:
                 keep = pa.compute.is_in(table["slug"], pa.array(sorted(only)))
