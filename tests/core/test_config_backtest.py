@@ -36,6 +36,13 @@ impact_ticks = "0.01"
 [backtest.margin]
 leverage = 20
 maintenance_bps = "62.5"
+tiers = [
+    { above = 50_000, maintenance_bps = 100, leverage = 15 },
+    { above = "250000.5", maintenance_bps = 250, leverage = 10 },
+]
+
+[backtest.margins."binance_spot:BTC-USDT"]
+isolated = true
 
 [backtest.feed]
 kind = "recorded"
@@ -53,6 +60,10 @@ points_ns = [[1_700_000_000_000_000_000, 5_000], [1_700_000_001_000_000_000, 9_0
 [backtest.response]
 kind = "loaded"
 ratio = 1
+
+[backtest.venues.binance_spot]
+activation_ns = 3_000_000
+amend = "keeps_nothing"
 
 [backtest.venues.binance_spot.cancel]
 kind = "constant"
@@ -78,6 +89,14 @@ def test_table_is_read_and_written_back():
     assert section.signals == ("vamp", "trade_flow")
     assert section.venues["binance_spot"].cancel.delay_ns == 7
     assert section.venues["binance_spot"].entry is None
+    assert section.venues["binance_spot"].activation_ns == 3_000_000
+    assert section.venues["binance_spot"].activation_of is None
+    assert section.venues["binance_spot"].amend == "keeps_nothing"
+    assert section.margin is not None
+    second = section.margin.tiers[1]
+    assert (second.above, second.maintenance_bps, second.leverage) == (Decimal("250000.5"), 250, 10)
+    assert not section.margin.isolated
+    assert section.margins["binance_spot:BTC-USDT"].isolated
     assert parse_config(config.dump(), config.path) == config
 
 
@@ -110,6 +129,11 @@ def test_schema_names_the_models_that_the_simulation_has():
         ("impact_decay_ns = 0", "impact_decay_ns", "1"),
         ("margin = {}", "margin", "give backtest.balance too"),
         ("balance = 5\nmargin = { leverage = 1_001 }", "margin.leverage", "more than 1000"),
+        ("margins = 5", "margins", "expected tables"),
+        ('margins."binance_spot:BTC-USDT" = {}', "margins.'binance_spot:BTC-USDT'",
+         "give backtest.balance too"),
+        ('balance = 5\nmargins."binance_spot:BTC-USDC" = {}', "margins.'binance_spot:BTC-USDC'",
+         "did you mean binance_spot:BTC-USDT?"),
         ('data = ""', "data", "that is a path"),
         ("data = 5", "data", "expected text"),
         (f'data = "{KEY}"', "data", "a secret stands here"),
@@ -186,6 +210,54 @@ def test_moments_in_other_zones_are_the_same_moments():
         "2024-08-08T12",
     ]
     assert all(moment_ns(a) == moment_ns(b) for a, b in pairwise(same))
+
+
+TIER = "{ above = 10, maintenance_bps = 100, leverage = 9 }"
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "said"),
+    [
+        ("isolated = 1", "isolated", "true or false"),
+        ("isolatd = true", "isolatd", "did you mean isolated?"),
+        ("leverage = 0.5", "leverage", "write it in quotes"),
+        ('leverage = "0.5"', "leverage", "0.5 is less than 1"),
+        ("maintenance_bps = -5", "maintenance_bps", "-5 is less than 0"),
+        ("liquidation_fee_bps = -5", "liquidation_fee_bps", "-5 is less than 0"),
+        ("leverage = 20\nmaintenance_bps = 501", "maintenance_bps", "would be liquidated"),
+        ("tiers = 5", "tiers", "write [{ above = ..., maintenance_bps = ..., leverage = ... }"),
+        ("tiers = [5]", "tiers[0]", "expected a table"),
+        ("tiers = [{ above = 10 }]", "tiers[0].maintenance_bps", "is missing"),
+        ("tiers = [{ abve = 10 }]", "tiers[0].abve", "did you mean above?"),
+        ("tiers = [{ above = nan }]", "tiers[0].above", "float"),
+        ('tiers = [{ above = "nan" }]', "tiers[0].above", "not a plain decimal"),
+        ("tiers = [{ above = inf }]", "tiers[0].above", "float"),
+        ("tiers = [{ above = 0 }]", "tiers[0].above", "not above zero"),
+        ("tiers = [{ above = -5 }]", "tiers[0].above", "not above zero"),
+        ("tiers = [{ above = true }]", "tiers[0].above", "not an amount"),
+        (f"tiers = [{TIER}, {TIER}]", "tiers[1].above", "above 10 after 10"),
+        (f"tiers = [{TIER.replace('10,', '10_000_000_000_000,')}]", "tiers[0].above", "below 46,"),
+        (f"tiers = [{TIER.replace('10,', chr(34) + '1.000000001' + chr(34) + ',')}]",
+         "tiers[0].above", "at most 8 decimals"),
+        (f"tiers = [{TIER.replace('100', '49')}]", "tiers[0].maintenance_bps",
+         "maintenance 0.0049 after 0.005"),
+        (f"tiers = [{TIER.replace('100', '0')}]", "tiers[0].maintenance_bps", "above 0"),
+        (f"tiers = [{TIER.replace('100', '-1')}]", "tiers[0].maintenance_bps", "above 0"),
+        (f"tiers = [{TIER.replace('100', '10_000')}]", "tiers[0].maintenance_bps", "below 1"),
+        (f"tiers = [{TIER.replace('100', '1_200')}]", "tiers[0].maintenance_bps",
+         "would be liquidated"),
+        (f"tiers = [{TIER.replace('= 9', '= 1_001')}]", "tiers[0].leverage", "1 to 1,000"),
+        (f"tiers = [{TIER}, {TIER.replace('= 9', '= 10').replace('= 10,', '= 20,')}]",
+         "tiers[1].leverage", "leverage 10 after 9"),
+        (f"tiers = [{', '.join([TIER] * 17)}]", "tiers", "17 tiers"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("table", ["margin", 'margins."binance_spot:BTC-USDT"'])
+def test_mistakes_in_margins_are_named(table, line, key, said):
+    text = GOOD + f"[backtest]\nbalance = 100\n[backtest.{table}]\n{line}\n"
+    at = f"backtest.{table}.{key}".replace('"', "'")
+    about = [str(finding) for finding in findings(text) if finding.key == at]
+    assert any(said in found for found in about), [str(one) for one in findings(text)]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from alephtx.core.errors import ConfigError, SimulationError
 from alephtx.core.records import TOP_ROW
 from alephtx.core.words import LAST_IN_MESSAGE
 from alephtx.engine.backtest import Venue
+from alephtx.engine.margins import Margin, Tier
 from alephtx.engine.market import FOLDER, load_market
 from alephtx.engine.touches import all_touches
 from alephtx.store.catalogue import Catalogue
@@ -110,3 +111,21 @@ def test_touches_are_those_of_a_book_of_dicts(tmp_path):
     assert tops.dtype == TOP_ROW
     assert [tuple(int(top[name]) for name in names) for top in tops] == wanted
     assert len(wanted) > 50
+
+
+def test_margins_of_a_config_are_the_venues(tmp_path):
+    tape_file(tmp_path)
+    said = f"""balance = 500
+[backtest.margin]
+leverage = 20
+[backtest.margins."{KEY}"]
+isolated = true
+maintenance_bps = "40"
+tiers = [{{ above = 50_000, maintenance_bps = 50, leverage = 100 }}]
+[backtest.feed]
+kind = "recorded"
+"""
+    market = loaded(tmp_path, config_text().replace("[backtest.entry]", said + "[backtest.entry]"))
+    assert market.venue.margin == Margin(leverage=20)
+    tier = Tier(above=Decimal(50_000), maintenance=0.005, leverage=100)
+    assert market.venue.margins == {KEY: Margin(maintenance=0.004, isolated=True, tiers=(tier,))}

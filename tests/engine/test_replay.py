@@ -74,36 +74,57 @@ def test_lanes_fare_as_they_would_alone(market):
     rows, table = market[0][:200_000], market[1]
     sets = [config(half=0.5 + 0.25 * (k % 10), skew=0.1 * (k // 10)) for k in range(0, 100, 13)]
     together = run(rows, table, configs=sets)
+    hashes = together.state_hashes()
     for lane, one in enumerate(sets):
         alone = run(rows, table, configs=[one])
         assert came_to(together, lane) == came_to(alone)
-        assert together.bottle.digest[lane] == alone.bottle.digest[0]
-    assert len(set(together.bottle.digest.tolist())) == len(sets)
+        assert hashes[lane] == alone.state_hashes()[0]
+    assert len(set(hashes)) == len(sets)
 
 
 @pytest.mark.kernel
 def test_batches_change_nothing(market):
     rows, table = market[0][:6_000], market[1]
-    digests = {
-        int(run(rows, table, batch_rows=batch).bottle.digest[0]) for batch in (1, 7, 1_000, 1 << 20)
+    hashes = {
+        run(rows, table, batch_rows=batch).state_hashes()[0] for batch in (1, 7, 1_000, 1 << 20)
     }
-    assert len(digests) == 1
+    assert len(hashes) == 1
 
 
-def test_compiled_equals_uncompiled(market):
-    """The same rows under NUMBA_DISABLE_JIT=1 come to the same digest of orders and reports."""
+@pytest.mark.kernel
+def test_the_hash_tells_inputs_orders_and_what_is_left_apart(market):
+    """Whatever of a run is another is told by its hash, though nobody traded on it."""
+    rows, table = market[0][:6_000], market[1]
+    test = run(rows, table)
+    plain = test.state_hashes()[0]
+    unheard = rows.copy()
+    unheard["qty"][-1] += 1
+    assert run(unheard, table).state_hashes()[0] != plain
+    assert run(rows, table, configs=[config(skew=0.25)]).state_hashes()[0] != plain
+    seen = {plain}
+    lane = test.lanes[0].ctx.positions
+    for change in (lane["cost"], test.bottle.held, test.bottle.cash, test.bottle.orders["qty"]):
+        change[0] += 1
+        seen.add(test.state_hashes()[0])
+        change[0] -= 1
+    assert len(seen) == 5
+    assert test.state_hashes()[0] == plain
+
+
+def test_compiled_equals_uncompiled():
+    """The same rows under NUMBA_DISABLE_JIT=1 come to the same hash."""
     script = (
         "from tests.engine.test_replay import *\n"
         "rows, table = synthetic(6_000)\n"
-        "print([int(run(rows, table, venue=v).bottle.digest[0]) for v in VENUES])"
+        "print([run(rows, table, venue=v).state_hashes() for v in VENUES])"
     )
     env = {**os.environ, "NUMBA_DISABLE_JIT": "1" if JIT else "0"}
     told = subprocess.run(
         [sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True,
         cwd=Path(__file__).parents[2], timeout=250,
     )  # fmt: skip
-    rows, table = market[0][:6_000], market[1]
-    ours = [int(run(rows, table, venue=v).bottle.digest[0]) for v in VENUES]
+    rows, table = synthetic(6_000)
+    ours = [run(rows, table, venue=v).state_hashes() for v in VENUES]
     assert told.stdout.strip() == str(ours)
 
 

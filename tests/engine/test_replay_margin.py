@@ -8,7 +8,7 @@ from alephtx.core import words as w
 from alephtx.core.errors import SimulationError
 from alephtx.engine import context as c
 from alephtx.engine.backtest import Venue
-from alephtx.engine.tapes import Margin
+from alephtx.engine.margins import Margin
 from alephtx.testing.synthetic import synthetic
 from tests.engine.replaying import MS, PLACE, START, TAKE, book, play, table_of, tape, told
 from tests.engine.test_replay import AS_THE_PEERS, run

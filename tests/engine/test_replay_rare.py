@@ -8,6 +8,7 @@ from alephtx.core.records import TICK
 from alephtx.engine import context as c
 from alephtx.engine.backtest import Delay, Venue
 from alephtx.risk.state import MARK_PRICE, VENUE_STATUS
+from alephtx.store.reading import Options
 from alephtx.testing.synthetic import synthetic
 from tests.engine.replaying import (
     MS,
@@ -21,6 +22,7 @@ from tests.engine.replaying import (
     told,
 )
 from tests.engine.test_replay import came_to, config, run
+from tests.store.test_raw import imported
 
 BUY, SELL = w.BUY, w.SELL
 OPEN = book(0, (BUY, 100, 5), (BUY, 99, 5), (SELL, 102, 5), (SELL, 103, 5))
@@ -181,6 +183,29 @@ def test_funding_is_paid_at_its_time_on_what_is_held_then_at_the_mark():
     kinds = [row[0] for row in heard(test)]
     assert kinds == [w.TOP, w.MARK, w.FUNDING, w.FUNDING, w.FUNDING, w.TRADE]
     assert all(row[0] in (w.ACK, w.FILL) for row in told(test))  # money is no strategy's report
+
+
+@pytest.mark.kernel
+def test_an_imported_history_of_rates_is_paid_row_by_row_at_its_own_times(tmp_path):
+    """Two rates of the table, of 1 % and -2 %, on 3 held at 110: 3.3 are paid, 6.6 come back."""
+    path = tmp_path / "t.csv"
+    hours = [START + 500 * MS, START + 700 * MS]
+    path.write_text(f"time,funding_rate\n{hours[0]},0.01\n{hours[1]},-0.02\n")
+    _, sinks = imported(path, Options(venue="x", symbol="AB"))
+    (sink,) = sinks.values()
+    rows = tape(
+        *OPEN,
+        (5, w.MARK, 0, 110, 0),
+        *((hour // MS - START // MS, w.FUNDING, 0, 0, 0) for hour in hours),
+        (800, w.TRADE, BUY, 150, 1),
+    )
+    at = np.flatnonzero(rows["kind"] == w.FUNDING)
+    for name in ("ts_event", "ts_recv", "price", "qty"):
+        rows[name][at] = sink.rows[name]
+    test = play(rows, [{**TAKE, "at": 20, "side": BUY, "qty": 3}])
+    fee = 3 * 102 * 200_000
+    paid = -330_000_000 + 660_000_000
+    assert int(test.bottle.cash[0, 0].sum()) == -3 * 102 * 10**8 - fee + paid
 
 
 @pytest.mark.kernel

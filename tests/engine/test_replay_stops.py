@@ -9,7 +9,7 @@ import pytest
 from alephtx.core import words as w
 from alephtx.core.errors import SimulationError
 from alephtx.engine.backtest import Delay, Venue
-from alephtx.engine.tapes import Margin
+from alephtx.engine.margins import Margin
 from alephtx.sim.bottle import ODD_STOPS, T_ODD
 from tests.engine.replaying import LOOSE, MS, PLACE, START, TAKE, book, play, table_of, tape, told
 

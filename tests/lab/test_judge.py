@@ -16,18 +16,52 @@ from alephtx.lab.walk import SECOND_NS, folds
 @given(st.integers(1, 50), st.integers(1, 50), st.integers(0, 20), st.integers(0, 20),
        st.booleans(), st.integers(0, 400))  # fmt: skip
 def test_no_fold_sees_what_it_is_tried_on(train, test, purge, embargo, anchored, spare):
+    embargo = min(embargo, test - 1, train - 1)
     walk = Walk(train_s=train, test_s=test, purge_s=purge, embargo_s=embargo, anchored=anchored)
     first = 7
-    last = first + (train + test + purge + embargo + spare) * SECOND_NS
+    last = first + (train + test + purge + spare) * SECOND_NS
     found = folds(walk, first, last)
     assert len(found) == 1 + spare // test
     for k, fold in enumerate(found):
-        assert fold.test.start_ns - fold.train.end_ns == (purge + embargo) * SECOND_NS
-        assert fold.test.end_ns - fold.test.start_ns == test * SECOND_NS
+        begin = first if anchored else first + k * test * SECOND_NS
+        end = first + (k * test + train) * SECOND_NS
+        assert fold.test == (end + purge * SECOND_NS, end + (purge + test) * SECOND_NS)
         assert fold.test.end_ns <= last
-        assert fold.train.start_ns == (first if anchored else first + k * test * SECOND_NS)
+        learnt = {
+            second
+            for part in fold.train
+            for second in range((part.start_ns - first) // 10**9, (part.end_ns - first) // 10**9)
+        }
+        wanted = set(range((begin - first) // 10**9, (end - first) // 10**9))
+        for earlier in found[:k]:
+            tested = (earlier.test.end_ns - first) // 10**9
+            wanted -= set(range(tested, tested + embargo))
+        assert learnt == wanted
         if k:
             assert fold.test.start_ns == found[k - 1].test.end_ns
+
+
+def test_purge_lies_before_a_test_and_embargo_behind_the_tests_before():
+    """By hand: trainings of 20 s, tests of 10 s; 3 s purged, 2 s embargoed behind each test."""
+    walk = Walk(train_s=20, test_s=10, purge_s=3, embargo_s=2)
+    seconds = [
+        ([(w.start_ns // SECOND_NS, w.end_ns // SECOND_NS) for w in fold.train],
+         (fold.test.start_ns // SECOND_NS, fold.test.end_ns // SECOND_NS))
+        for fold in folds(walk, 0, 63 * SECOND_NS)
+    ]  # fmt: skip
+    assert seconds == [
+        ([(0, 20)], (23, 33)),
+        ([(10, 30)], (33, 43)),  # ends in the first test, before its end
+        ([(20, 33), (35, 40)], (43, 53)),  # 33 to 35 follows the first test
+        ([(30, 33), (35, 43), (45, 50)], (53, 63)),
+    ]
+
+
+def test_an_embargo_that_leaves_nothing_to_learn_from_is_refused():
+    with pytest.raises(ConfigError, match="embargo_s = 10 is not below test_s = 10"):
+        folds(Walk(train_s=20, test_s=10, embargo_s=10), 0, 99 * SECOND_NS)
+    with pytest.raises(ConfigError, match="embargo_s = 5 takes all of a training of 3 s"):
+        folds(Walk(train_s=3, test_s=10, purge_s=7, embargo_s=5), 0, 99 * SECOND_NS)
 
 
 def test_data_too_short_for_a_fold_is_refused():

@@ -3,12 +3,13 @@
 import tomllib
 from decimal import Decimal
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alephtx.core.errors import ConfigError
-from alephtx.lab.space import Parameter, listed, read_space
+from alephtx.lab.space import Parameter, decimals_of, fit, listed, read_space
 
 D = Decimal
 
@@ -63,6 +64,36 @@ def test_what_is_drawn_lies_between(low, width, share):
     assert low <= whole.at(share) <= low + width
     fine = Parameter(path="x", low=D(low) / 7, high=D(low + width) / 7)
     assert fine.low <= fine.at(share) <= fine.high
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.decimals("0.0001", 100, places=4), st.decimals("0.001", 5_000, places=3),
+       st.integers(4, 8), st.floats(0, 1), st.booleans())  # fmt: skip
+def test_what_is_made_up_can_be_kept_and_has_four_figures_where_it_can(low, width, kept, at, log):
+    given_space = read_space(
+        {"strategies": {"m": {"a": {"from": low, "to": low + width, "log": log}}}}
+    )
+    (axis,) = fit(given_space, {"strategies.m.a": kept}).parameters
+    value = axis.at(at)
+    assert low <= value <= low + width
+    assert decimals_of(value) <= kept
+    exact = msgspec.structs.replace(axis, low=low, high=low + width, kept=None).at(at)
+    assert abs(value - exact) <= max(abs(exact) / 1000, D(1).scaleb(-kept))
+
+
+def test_ranges_are_spread_over_what_can_be_kept_and_too_fine_ends_are_named():
+    wide = space("a = { from = 0.01, to = 10.0, count = 4, log = true }\nb = [0.00001, 1.0]")
+    assert fit(wide, {"strategies.m.b": 4}) == wide  # a list is as it was written
+    assert [str(v) for v in fit(wide, {"strategies.m.a": 4}).parameters[0].values] == [
+        "0.0100", "0.1000", "1.0000", "10.00",
+    ]  # fmt: skip
+    for body, value in (
+        ("a = { from = 0.00001, to = 1.0 }", "0.00001"),
+        ("a = { from = 0.5, to = 1.00001 }", "1.00001"),
+        ("a = { from = 0.5, to = 1.0, step = 0.00001 }", "0.50001"),
+    ):
+        with pytest.raises(ConfigError, match=rf"{value} has more decimals .* keep \(4\)"):
+            fit(space(body), {"strategies.m.a": 4})
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """A sweep says what single backtests say, goes on where it was, and learns only from the past."""
 
 import json
+import re
+from decimal import Decimal
 
 import pytest
 
@@ -75,18 +77,61 @@ def test_walk_forward_learns_before_it_tries(lab, monkeypatch):
     monkeypatch.setattr(
         "alephtx.lab.sweep.run_locally", lambda tasks, workers: map(run_task, tasks)
     )
-    path = lab(space="[walk]\ntrain_s = 12\ntest_s = 6\npurge_s = 2\nembargo_s = 1\n"
+    path = lab(space="[walk]\ntrain_s = 9\ntest_s = 6\npurge_s = 2\nembargo_s = 1\n"
                "[space.strategies.maker]\nhalf = [0.5, 2.5]")  # fmt: skip
     found = swept(path)
     assert len(found.folds) >= 2
     for one in found.folds:
-        assert one.test[0] - one.train[1] == 3 * 10**9
+        assert one.test[0] - one.train[-1][1] == 2 * 10**9
         assert one.chosen.net == max(row.net for row in one.in_sample.rows)
         assert one.out_of_sample.params == one.chosen.params
     for one, after in zip(found.folds, found.folds[1:], strict=False):
         assert one.test[1] == after.test[0]
     assert found.out_net == pytest.approx(sum(o.out_of_sample.net for o in found.folds))
     assert len(found.folds[0].out_of_sample.values) == 6
+    parted = found.folds[2]
+    assert [end - start for start, end in parted.train] == [5 * 10**9, 3 * 10**9]
+    sweep, half = load_sweep(path), parted.chosen.params
+    span, alone = _span(sweep), 0.0
+    assert parted.train[0][0] == span.start_ns + 12 * 10**9
+    for part in parted.train:
+        (outcome,) = run_task(Task(sweep.config, part, 10**9, [half_of(half)], ["a"]))
+        alone += outcome.net
+    assert parted.chosen.net == pytest.approx(alone)
+
+
+def half_of(params):
+    return {path: Decimal(value) for path, value in params.items()}
+
+
+RAISES = """
+import numpy as np
+from alephtx.core.view import Needs
+COMPILED = False
+NEEDS = Needs(depth=0, timer_ns=1_000_000_000)
+PARAMS = STATE = np.dtype([("at", "i8")])
+def config_to_params(section, instruments):
+    return np.full(1, int(section["at"]), np.int64).view(PARAMS)
+def on_timer(now, view, params, state, intents):
+    state[0]["at"] += 1
+    if state[0]["at"] == params[0]["at"]:
+        raise RuntimeError("out of luck")
+    return 0
+"""
+
+
+def test_a_strategy_that_raises_on_the_way_fails_its_set_alone(lab):
+    path = lab(space="[space.strategies.maker]\nat = [5, 1_000_000]")
+    (path.parent / "raises.py").write_text(RAISES)
+    config = path.parent / "maker.toml"
+    text = re.sub(r'use = ".*"', f'use = "{path.parent}/raises.py"\nat = 1', config.read_text())
+    config.write_text(text)
+    sweep = load_sweep(path)
+    sets = list(sweep.space.grid())
+    found = run_task(Task(sweep.config, _span(sweep), 10**9, sets, ["a", "b"]))
+    assert [one.error for one in found] == [
+        "strategy maker stopped: on_timer raised RuntimeError('out of luck')", "",
+    ]  # fmt: skip
 
 
 def test_the_verb_runs_in_processes_and_prints(lab, capsys):

@@ -1,24 +1,36 @@
-"""Made-up depth against the book it is meant to show."""
+"""Made-up depth against a slow model of what it is meant to show, message by message."""
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alephtx.core import words as w
-from alephtx.sim.depth import Depth, calibrate, deepen
+from alephtx.core.kernel import JIT
+from alephtx.core.records import EVENT
+from alephtx.sim.depth import LOTS_MAX, deepen
 from tests.engine.replaying import tape
 
 BUY, SELL = w.BUY, w.SELL
-MODEL = Depth(step=2, spread=4, touch=9, sizes=(5, 6, 7))
+STEP, LEVELS, GROWTH = 2, 3, 1.5
+TRIES = 100 if JIT else 20
 
 
-def wanted(bid, bid_qty, ask, ask_qty):
+def wanted(base, bid, bid_qty, ask, ask_qty):
+    """Return the book of a touch whose levels behind are of a usual size."""
     book = {}
+    sizes = [max(1, int(base * GROWTH**k + 0.5)) for k in range(1, LEVELS + 1)]
     for side, touch, qty in ((BUY, bid, bid_qty), (SELL, ask, ask_qty)):
-        for k, lots in enumerate((qty, *MODEL.sizes)):
-            if qty and touch - side * k * MODEL.step > 0:
-                book[side, touch - side * k * MODEL.step] = lots
+        for k, lots in enumerate((qty, *sizes)):
+            if qty and touch - side * k * STEP > 0:
+                book[side, touch - side * k * STEP] = lots
     return book
+
+
+def usual(quantities, base):
+    """Return the average so far, or what is stated where that is within a quarter of it."""
+    size = max(1, sum(quantities) // len(quantities))
+    return size if abs(size - base) * 4 >= base else base
 
 
 def books(rows):
@@ -39,50 +51,97 @@ def books(rows):
     return found
 
 
-best = st.tuples(st.integers(1, 30), st.integers(0, 5), st.integers(1, 6), st.integers(0, 5))
+def made_of(rows):
+    return deepen(rows, LEVELS, step=STEP, growth=GROWTH)
+
+
+best = st.tuples(st.integers(1, 30), st.integers(0, 9), st.integers(1, 6), st.integers(0, 9))
 
 
 @pytest.mark.kernel
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=TRIES, deadline=None)
 @given(st.lists(best, min_size=1, max_size=12))
-def test_levels_follow_the_touch_with_the_sizes_of_the_profile(touches):
-    rows, shown, before = [], [], (0, 0, 0, 0)
+def test_levels_follow_the_touch_with_the_usual_size_so_far(touches):
+    rows, shown, quantities, base = [], [{}], [], 0
     for k, (bid, bid_qty, away, ask_qty) in enumerate(touches):
         rows += [(k, w.TOP, BUY, bid, bid_qty, 0), (k, w.TOP, SELL, bid + away, ask_qty)]
-        now = (bid if bid_qty else 0, bid_qty, bid + away if ask_qty else 0, ask_qty)
-        if now != before:
-            shown.append(wanted(*now))
-        before = now
-    made = deepen(tape(*rows), MODEL)
-    found = books(made)
-    assert [book for book in found if book] == [book for book in shown if book]
+        quantities += [qty for qty in (bid_qty, ask_qty) if qty]
+        if quantities:
+            base = usual(quantities, base) if bid_qty or ask_qty or shown[-1] else base
+            book = wanted(base, bid, bid_qty, bid + away, ask_qty)
+            if book != shown[-1]:
+                shown.append(book)
+    made = made_of(tape(*rows))
+    assert books(made) == shown[1:]
     assert not (made["kind"] == w.TOP).any()
+
+
+prints = st.tuples(st.sampled_from([BUY, SELL]), st.integers(40, 60), st.integers(1, 9))
+
+
+@pytest.mark.kernel
+@settings(max_examples=TRIES, deadline=None)
+@given(st.lists(prints, min_size=1, max_size=20))
+def test_trades_alone_make_a_book_around_them(trades):
+    shown, spread, runs, run, base = [{}], 0, [], 0, 0
+    for k, (side, price, qty) in enumerate(trades):
+        before, at = trades[k - 1][:2] if k else (side, price)
+        if (before, at) != (side, price):
+            runs, run = [*runs, run], 0
+            if turn := abs(price - at) * (before != side):
+                spread = spread + max(-STEP, min(STEP, turn - spread)) if spread else turn
+        run += qty
+        base = usual(runs or [run], base)
+        wide = max(STEP, spread // STEP * STEP)
+        bid, ask = (price - wide, price) if side > 0 else (price, price + wide)
+        book = wanted(base, bid, base, ask, base)
+        if book != shown[-1]:
+            shown.append(book)
+    rows = tape(*((k, w.TRADE, *row) for k, row in enumerate(trades)))
+    assert books(made_of(rows)) == shown[1:]
 
 
 @pytest.mark.kernel
 @pytest.mark.smoke
-def test_trades_alone_make_a_book_around_them_and_a_gap_begins_a_new_one():
+def test_a_gap_begins_a_new_book_and_keeps_the_averages():
     rows = tape(
         (0, w.TRADE, BUY, 100, 3),
         (1, w.TRADE, BUY, 100, 4),
-        (2, w.TRADE, SELL, 98, 1),
+        (2, w.TRADE, SELL, 96, 1),
         (3, w.GAP, 0, 0, 0),
-        (4, w.TRADE, SELL, 98, 1),
+        (4, w.TRADE, SELL, 90, 9),
     )
-    made = deepen(rows, MODEL)
-    first, second, third = books(made)
-    assert first == wanted(96, 9, 100, 9)
-    assert second == third == wanted(98, 9, 102, 9)
+    made = made_of(rows)
+    assert books(made) == [
+        wanted(3, 98, 3, 100, 3),
+        wanted(7, 98, 7, 100, 7),
+        wanted(7, 96, 7, 100, 7),
+        wanted(7, 90, 7, 94, 7),
+    ]
     kinds = made["kind"].tolist()
     assert kinds[:2] == [w.TRADE, w.CLEAR]
     assert kinds[kinds.index(w.GAP) :][:3] == [w.GAP, w.TRADE, w.CLEAR]
 
 
 @pytest.mark.kernel
-def test_a_profile_is_what_the_tape_shows_on_average():
-    prints = [(BUY, 100, 3), (BUY, 100, 5), (SELL, 97, 2), (SELL, 96, 2), (BUY, 101, 4)]
-    rows = tape(*((k, w.TRADE, *row) for k, row in enumerate(prints)))
-    assert calibrate(rows, 2) == Depth(step=1, spread=4, touch=4, sizes=(4, 4))
-    both = tape((0, w.TOP, BUY, 99, 10, 0), (0, w.TOP, SELL, 101, 20))
-    assert calibrate(both, 3, growth=2.0).sizes == (30, 60, 120)
-    assert calibrate(rows[:0], 1) == Depth(step=1, spread=1, touch=1, sizes=(1,))
+@settings(max_examples=TRIES, deadline=None)
+@given(st.lists(best, min_size=1, max_size=12), st.lists(prints, max_size=12), st.integers(0, 24))
+def test_what_comes_later_changes_nothing_before(touches, trades, cut):
+    tops = [
+        (k, w.TOP, side, price, qty) for k, (bid, bid_qty, away, ask_qty) in enumerate(touches)
+        for side, price, qty in ((BUY, bid, bid_qty), (SELL, bid + away, ask_qty))
+    ]  # fmt: skip
+    for rows in (tops, [(k, w.TRADE, *row) for k, row in enumerate(trades)]):
+        whole, part = (made_of(tape(*kept)) for kept in (rows, rows[:cut]))
+        if len(rows) and cut:
+            assert part.tobytes() == whole[: len(part)].tobytes()
+
+
+@pytest.mark.kernel
+def test_quantities_beyond_all_measure_stay_within_words():
+    rows = tape(*((k, w.TOP, BUY, 100, (1 << 61) + k) for k in range(9)))
+    made = deepen(rows, 1_000, growth=10.0)
+    assert made["qty"].max() == (1 << 61) + 8
+    assert made["qty"].min() == 0  # of the CLEAR
+    assert LOTS_MAX in made["qty"]
+    assert len(deepen(np.zeros(0, EVENT), 1)) == 0

@@ -16,6 +16,7 @@ from alephtx.store.reading import Options
 
 MS, SECOND = 1_000_000, 1_000_000_000
 DAY = int(datetime(2024, 1, 31, tzinfo=UTC).timestamp()) * SECOND
+DAY_NS = 86_400 * SECOND
 NEW_YORK = DAY + 5 * 3600 * SECOND
 
 
@@ -338,7 +339,7 @@ def lean_minute_quotes(folder):
                   "0,1,9,0.5,17205.01,0.00531,2,9,1,17206.77,0.00416\n"
                   "60000,1,9,0.5,17221.63,0.003284,,,,,")  # fmt: skip
     minute = 60 * SECOND
-    return Case(path, "lean", "bybit:BTCUSDT", DAY, [
+    return Case(path, "lean", "bybit_spot:BTCUSDT", DAY, [
         (w.TOP, 1, "17205.01", "0.00531", minute), (w.TOP, -1, "17206.77", "0.00416", minute),
         (w.TOP, 1, "17221.63", "0.003284", 2 * minute), (w.TOP, -1, "0", "0", 2 * minute),
     ], text=False)  # fmt: skip
@@ -451,10 +452,26 @@ def columns_parquet(folder):
     ], Options(venue="x", symbol="AB"), text=False)  # fmt: skip
 
 
+def columns_bars(folder):
+    path = folder / "bars.csv"
+    path.write_text(
+        "Date,Open,High,Low,price of close,Volume\n2024-01-31,10,12.5,9,11,7\n"
+        "2024-02-01,11,11,11,11,\n"
+    )
+    names = {"time": "Date", "open": "Open", "high": "High", "low": "Low",
+             "close": "price of close", "volume": "Volume"}  # fmt: skip
+    one, two = DAY_NS, 2 * DAY_NS
+    return Case(path, "columns", "x:AB", DAY, [
+        (w.BAR, 0, "10", "0", one), (w.BAR, 0, "12.5", "0", one), (w.BAR, 0, "9", "0", one),
+        (w.BAR, 0, "11", "7", one), (w.BAR, 0, "11", "0", two), (w.BAR, 0, "11", "0", two),
+        (w.BAR, 0, "11", "0", two), (w.BAR, 0, "11", "0", two),
+    ], Options(venue="x", symbol="AB", stamp="start", period_ns=DAY_NS, columns=names))  # fmt: skip
+
+
 BUILDERS = [
     binance_trades_spot, binance_trades_spot_zip, binance_agg_trades, binance_book_ticker,
     binance_depth, tardis_book, tardis_trades, tardis_quotes, tardis_snapshots, bybit_contract,
     bybit_spot, lobster, itch, databento, bitstamp_csv, bitstamp_log, lean_minute_quotes,
     lean_minute_trades, lean_tick_quotes, lean_tick_trades, lob_books, lob_trades, polymarket,
-    columns_csv, columns_levels, columns_parquet,
+    columns_csv, columns_levels, columns_parquet, columns_bars,
 ]  # fmt: skip

@@ -1,6 +1,7 @@
 """Every format: what is in its file comes out, and what is broken is told and costs only itself."""
 
 import gzip
+import re
 from decimal import Decimal
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alephtx.core import words
+from alephtx.core.config_schema import INSTRUMENT_KEY
 from alephtx.engine.ingest import importers
 from alephtx.store.damage import DataError
 from alephtx.store.importing import choose
@@ -57,6 +59,11 @@ def test_what_is_in_the_file_comes_out(build, tmp_path):
     assert decimals(sink.rows, sink.instrument, case.start) == expected(case)
     assert (told.damaged, told.damages) == (0, [])
     assert survey(sink.rows, len(sink.rows), make_survey()) == -1
+
+
+@FORMATS
+def test_a_config_can_name_what_was_imported(build, tmp_path):
+    assert re.fullmatch(INSTRUMENT_KEY, build(tmp_path).key)
 
 
 @FORMATS

@@ -76,6 +76,17 @@ def test_gaps_and_crossings_are_those_of_a_plain_book(steps, cut):
     assert found.rows == len(rows)
 
 
+def test_trades_that_do_not_say_who_took_are_counted_once():
+    print_ = {"kind": words.TRADE, "qty": 1, "price": 5, "ts_recv": T0, "ts_event": T0}
+    rows = rows_of(
+        print_, {**print_, "side": 1}, {**print_, "side": -1},
+        {**print_, "flags": words.TICK_EXCHANGE}, {**print_, "flags": words.TICK_LOCAL},
+        {**print_, "kind": words.MARK},
+    )  # fmt: skip
+    found = reviewed(rows)
+    assert (found.sideless, found.kinds["trade"]) == (2, 5)
+
+
 def test_orders_one_by_one_cross_as_levels_do():
     add = {"kind": words.ORDER_ADD, "qty": 1, "ts_recv": T0, "ts_event": T0}
     rows = rows_of(

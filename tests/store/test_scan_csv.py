@@ -2,8 +2,8 @@
 
 import csv
 import io
-from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from datetime import UTC, date, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 
 import numpy as np
 import pytest
@@ -47,15 +47,29 @@ def number(text, scale):
         value = Decimal(text)
     except InvalidOperation:
         return None
-    head = text.lower().partition("e")[0].lstrip("+-").replace(".", "").strip("0")
-    if len(head) > c.DIGITS_MAX or abs(value.adjusted()) > 60:
+    if abs(value.adjusted()) > 60:
         return "too long"
     scaled = value.scaleb(scale)
     return int(scaled) if scaled == scaled.to_integral_value() and abs(scaled) < 1 << 62 else None
 
 
+@st.composite
+def near_the_limit(draw):
+    """Draw decimals whose digits are about where 62 bits end, with signs, zeros and points."""
+    edge = draw(st.sampled_from([1 << 62, 10**18, 10**19 - 1, 1 << 63, (1 << 62) // 10]))
+    digits = str(max(0, edge + draw(st.integers(-12, 12)))) + "0" * draw(st.integers(0, 3))
+    at = draw(st.integers(0, len(digits)))
+    point = draw(st.sampled_from(["", "."]))
+    sign, zeros = draw(st.sampled_from(["", "-", "+"])), "0" * draw(st.integers(0, 20))
+    power = draw(st.sampled_from(["", "e0", "e-3", "E+2"]))
+    return f"{sign}{zeros}{digits[:at]}{point}{digits[at:]}{power}"
+
+
 NUMBERS = (
-    st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**9), max_value=10**9).map(str)
+    near_the_limit()
+    | st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**9), max_value=10**9).map(
+        str
+    )
     | st.floats(allow_nan=False, allow_infinity=False).map(repr)
     | st.text("0123456789.eE+-", max_size=12)
     | st.integers(-(1 << 65), 1 << 65).map(str)
@@ -72,6 +86,14 @@ NUMBERS = (
 @example("1e", 1)
 @example("+.5", 1)
 @example("0.30000000000000004", 12)
+@example("1723161255088169167", 0)
+@example("1723161255.088169167", 9)
+@example("-4611686018427387903", 0)
+@example("-4611686018427387904", 0)
+@example("9999999999999999999", 0)
+@example("46116860184273879030", 0)
+@example("461168601842738790300e-2", 0)
+@example("0004611686018427387903.000", 0)
 def test_numbers_are_those_of_decimal_or_refused(text, scale):
     expected = number(text, scale)
     found, wrong = scan(f"{text}\n", [[c.DECIMAL, scale, 0]], WORDS[:0])
@@ -79,6 +101,25 @@ def test_numbers_are_those_of_decimal_or_refused(text, scale):
         return
     assert [values for _, values in found] == ([] if expected is None else [[expected]])
     assert len(found) + len(wrong) == (1 if text else len(wrong))
+
+
+@given(NUMBERS, st.integers(0, 12))
+@example("1e-30", 12)
+@example("4611686018427387903e-18", 0)
+@example("4611686018427387903e-19", 0)
+@example("-0.00000000000050", 12)
+def test_rounded_numbers_are_those_of_decimal_or_refused(text, scale):
+    found, _ = scan(f"{text}\n", [[c.NEAREST, scale, 0]], WORDS[:0])
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        assert found == []
+        return
+    digits = "".join(map(str, value.as_tuple().digits)).strip("0")
+    if int(digits or 0) >= 1 << 62 or abs(value.adjusted()) > 60:
+        return  # more digits than are looked at
+    nearest = int(value.scaleb(scale).to_integral_value(ROUND_HALF_UP))
+    assert [v for _, v in found] == ([[nearest]] if abs(nearest) < 1 << 62 else [])
 
 
 FIELD = st.text(st.characters(exclude_characters='\r\n",', exclude_categories=["Cs"]), max_size=6)
@@ -135,19 +176,42 @@ def test_a_fault_has_its_line_column_and_code(line, column, code):
 FIRST, LAST = datetime(1970, 1, 1), datetime(2199, 12, 31)  # noqa: DTZ001 - as hypothesis wants
 
 
-@given(st.datetimes(FIRST, LAST), st.sampled_from("T "), st.sampled_from(["", "Z"]))
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+ZONES = ["", "Z", " Z", " UTC", "+00:00", "-00:00", "+0530", "-11:30", "+02", " +14:00"]
+
+
+def nanoseconds(when):
+    delta = when - EPOCH
+    return ((delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds) * 1_000
+
+
+@given(st.datetimes(FIRST, LAST), st.sampled_from("T "), st.sampled_from(ZONES))
 def test_iso_times_are_those_of_datetime(when, between, zone):
     text = when.isoformat(between) + zone
     found, _ = scan(f"{text}\n", [[c.ISO, 0, 0]], WORDS[:0])
-    delta = when.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)
-    micros = (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
-    assert found == [(1, [micros * 1_000])]
+    signed = zone.strip().replace(":", "") if zone.strip()[:1] in ("+", "-") else "+0000"
+    ahead = timedelta(hours=int(signed[1:3]), minutes=int(signed[3:] or 0))
+    ahead = -ahead if signed[0] == "-" else ahead
+    assert found == [(1, [nanoseconds(when.replace(tzinfo=UTC) - ahead)])]
+
+
+@given(st.dates(FIRST.date(), LAST.date()))
+@example(date(2024, 2, 29))
+@example(date(2100, 2, 28))
+def test_a_date_is_its_midnight_of_utc(day):
+    found, _ = scan(f"{day}\n{day} 07:05\n", [[c.ISO, 0, 0]], WORDS[:0])
+    midnight = nanoseconds(datetime(day.year, day.month, day.day, tzinfo=UTC))
+    assert found == [(1, [midnight]), (2, [midnight + (7 * 60 + 5) * 60_000_000_000])]
 
 
 @pytest.mark.parametrize(
-    "text", ["2024-13-01 00:00:00", "2024-01-01", "2024-01-01 24:00:00",
-             "2024-01-01T00:00:00+02:00", "x024-01-01 00:00:00", "2024/01/01 00:00:00",
-             "2024-01-01 00:61:00"],
+    "text", ["2024-13-01 00:00:00", "2024-01-01 24:00:00", "2024-01-01T00:00:00+24:00",
+             "x024-01-01 00:00:00", "2024/01/01 00:00:00", "2024-01-01 00:61:00", "2024-02-30",
+             "2023-02-29 00:00:00", "2100-02-29", "2024-04-31", "2024-01-00", "2024-01-1",
+             "2024-01-01T", "2024-01-01 00", "2024-01-01 00:00:", "2024-01-01 00:00:0",
+             "2024-01-01 00:00:00+", "2024-01-01 00:00:00+5", "2024-01-01 00:00:00+05:3",
+             "2024-01-01 00:00:00+05-30", "2024-01-01 00:00:00 ", "2024-01-01 00:00:00 UT",
+             "2024-01-01 00:00:00ZZ", "2024-01-01Z", "2024-01-01 00:00:00.1x", "nan", "NaT"],
 )  # fmt: skip
 def test_other_times_are_refused(text):
     found, wrong = scan(f"{text}\n", [[c.ISO, 0, 0]], WORDS[:0])

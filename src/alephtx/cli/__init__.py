@@ -46,7 +46,7 @@ VERBS = {
     "diff": "replay a session that traded and say why the replay differs",
     "data": "list, check, import and export market data",
     "report": "write the report of a run anew, or compare runs",
-    "lab": "sweep parameters over backtests and say what is luck",
+    "lab": "sweep parameters over backtests, say what is luck; look for look-ahead",
     "twin": "simulate venues on this machine",
     "check": "say what is wrong with a config, line by line",
     "warm": "compile every kernel ahead of the first run",

@@ -1,23 +1,28 @@
 """`alephtx data`: what market data there is, whether it is sound, and its ways in and out."""
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alephtx.cli import CONFIG, OK, say
+from alephtx.cli import CONFIG, OK, data_list, say
 from alephtx.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from alephtx.core.instruments import Instrument
-    from alephtx.store.catalogue import Entry
     from alephtx.store.checking import Checked
     from alephtx.store.importing import Imported, Sink
-    from alephtx.store.reading import Options
+    from alephtx.store.reading import Importer, Options
 
 Advance = Callable[[int, int], None]
+FORMATS = ("raw", "databento", "lean", "tardis", "binance_dump", "bybit_dump", "bitstamp",
+           "lobster", "lob_parquet", "polymarket", "itch", "columns")  # fmt: skip
+"""Names of the importers, which are imported only when they are used."""
+PERIOD = re.compile(r"([1-9]\d{0,5})(s|m|h|d)")
+SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +33,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     ls = actions.add_parser("ls", help="list the catalogue")
-    ls.add_argument("--sql", metavar="QUERY", help="ask DuckDB instead; the table is events")
+    data_list.arguments(ls)
     check = actions.add_parser("check", help="say what a file or folder is worth")
     check.add_argument("path", type=Path, help="a replay file, a catalogue, any file to import")
     bring = actions.add_parser("import", help="read foreign files into the catalogue")
@@ -53,7 +58,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_reading(action: argparse.ArgumentParser) -> None:
-    action.add_argument("--format", default="", metavar="NAME", help="instead of finding out")
+    action.add_argument("--format", default="", metavar="NAME",
+                        help=f"instead of finding out: {', '.join(FORMATS)}")  # fmt: skip
     action.add_argument("--venue", default="", help="where the file does not say")
     action.add_argument("--symbol", default="", help="where the file does not say")
     action.add_argument("--only", action="append", default=[], metavar="SYMBOL",
@@ -67,9 +73,17 @@ def _add_reading(action: argparse.ArgumentParser) -> None:
     action.add_argument("--instrument", type=Path, metavar="FILE",
                         help="its rules as JSON, as `export --json` prints them")  # fmt: skip
     action.add_argument("--column", action="append", default=[], metavar="OURS=THEIRS",
-                        help="format columns: which is which; may be repeated")  # fmt: skip
+                        help="format columns: which is which; may be repeated. Ours: time, recv, "
+                        "symbol; price, qty, side, level, is_snapshot; bid, ask, bid_qty, ask_qty; "
+                        "open, high, low, close, volume; rate, next")  # fmt: skip
     action.add_argument("--time-unit", default="", choices=("", "s", "ms", "us", "ns"),
                         help="format columns: the unit of times")  # fmt: skip
+    action.add_argument("--stamp", default="", choices=("", "start", "end"),
+                        help="format columns: what the time of a bar is")  # fmt: skip
+    action.add_argument("--period", default="", metavar="1m",
+                        help="format columns: how long a bar is: 30s, 1m, 8h, 1d")  # fmt: skip
+    action.add_argument("--round", action="store_true", dest="round_off",
+                        help="format columns: round what is finer than the scales")  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> int:
@@ -78,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
         from alephtx.core import kernel
 
         kernel.listeners.append(_tell_compiling)
-    actions = {"ls": _ls, "check": _check, "import": _import, "export": _export}
+    actions = {"ls": data_list.run, "check": _check, "import": _import, "export": _export}
     return actions[options.action](options)
 
 
@@ -91,45 +105,6 @@ def _tell_compiling(name: str) -> None:
     sys.stderr.flush()
 
 
-# -- ls --------------------------------------------------------------------------------------
-
-
-def _ls(options: argparse.Namespace) -> int:
-    from alephtx.store.catalogue import Catalogue
-
-    catalogue = Catalogue(options.data)
-    if options.sql:
-        found = catalogue.sql(options.sql)
-        names, rows = found.columns, found.fetchall()
-        told = [dict(zip(names, row, strict=True)) for row in rows]
-        cells = [[str(cell) for cell in row] for row in rows]
-        say(told, as_json=options.json, lines=lambda _: _columns([names, *cells]))
-        return OK
-    say(catalogue.entries(), as_json=options.json, lines=_listed)
-    return OK
-
-
-def _listed(entries: "list[Entry]") -> list[str]:
-    head = ["instrument", "date", "rows", "messages", "files", "MB", "seconds"]
-    rows = [
-        [f"{e.venue}:{e.instrument}", e.date, f"{e.rows:,}", f"{e.messages:,}", str(e.files),
-         f"{e.bytes / 1e6:.1f}", f"{(e.last_ns - e.first_ns) / 1e9:,.1f}"]
-        for e in entries
-    ]  # fmt: skip
-    return _columns([head, *rows]) if rows else ["nothing"]
-
-
-def _columns(rows: list[list[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.rjust(width) if cell[:1].isdigit() or cell[:1] == "-" else cell.ljust(width)
-            for cell, width in zip(row, widths, strict=True)
-        ).rstrip()
-        for row in rows
-    ]
-
-
 # -- check -----------------------------------------------------------------------------------
 
 
@@ -139,7 +114,7 @@ def _check(options: argparse.Namespace) -> int:
 
     with _progress("checking") as started:
         advance = started(options.path.name)
-        check = Check(importers(), _options(options, anonymous=True), options.format, advance)
+        check = Check(importers(), _options(options, anonymous=True), _format(options), advance)
         found = check.run(options.path)
     say(found, as_json=options.json, lines=_checked)
     return CONFIG if options.strict and not found.sound else OK
@@ -156,6 +131,11 @@ def _checked(found: "Checked") -> list[str]:
         f"silent     {found.silent:,} stretches of a second or more",
         f"damaged    {found.damaged:,}",
     ]
+    if found.sideless:
+        told.append(
+            f"sideless   {found.sideless:,} trades do not say who took: where no book and no best "
+            "prices stand beside them, a backtest has no market to trade on"
+        )
     for stream in found.streams[:20]:
         clocks = stream.report.clocks
         offsets = (
@@ -186,8 +166,8 @@ def _import(options: argparse.Namespace) -> int:
     with _progress("importing") as started:
         for path in _files(options.paths):
             try:
-                importer = choose(path, known, options.format)
-                sinks = _sinks(options, path)
+                importer = choose(path, known, _format(options))
+                sinks = _sinks(options, path, _portion(importer, path, given))
                 done.append(import_file(path, importer, given, sinks, started(path.name)))
             except ConfigError as error:
                 if len(options.paths) == 1 and options.paths[0] == path:
@@ -201,16 +181,23 @@ def _import(options: argparse.Namespace) -> int:
 
 
 def _files(paths: list[Path]) -> list[Path]:
+    from alephtx.store.importing import files_in
+
     found: list[Path] = []
     for path in paths:
-        inside = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-        found += inside
+        found += files_in(path) if path.is_dir() else [path]
     if not found:
         raise ConfigError(f"no file in {', '.join(map(str, paths))}", remedy="name files")
     return found
 
 
-def _sinks(options: argparse.Namespace, path: Path) -> "Callable[[Instrument], Sink]":
+def _portion(importer: "Importer", path: Path, given: "Options") -> str:
+    from alephtx.store.importers.columns_map import ColumnsMap
+
+    return importer.portion(path, given) if isinstance(importer, ColumnsMap) else ""
+
+
+def _sinks(options: argparse.Namespace, path: Path, portion: str) -> "Callable[[Instrument], Sink]":
     if options.ticks is not None:
         from alephtx.store.ticks import TickSink
 
@@ -224,7 +211,7 @@ def _sinks(options: argparse.Namespace, path: Path) -> "Callable[[Instrument], S
     from alephtx.store.catalogue import Catalogue
     from alephtx.store.importing import into_catalogue
 
-    return into_catalogue(Catalogue(options.data), path)
+    return into_catalogue(Catalogue(options.data), path, portion)
 
 
 def _brought(done: "list[Imported]") -> list[str]:
@@ -250,10 +237,8 @@ def _options(given: argparse.Namespace, *, anonymous: bool = False) -> "Options"
     if given.instrument is not None:
         import msgspec
 
-        from alephtx.core.instruments import Instrument
-
         try:
-            instrument = msgspec.json.decode(given.instrument.read_bytes(), type=Instrument)
+            instrument = _rules(given.instrument.read_bytes())
         except (OSError, msgspec.MsgspecError) as error:
             raise ConfigError(
                 f"{given.instrument}: no instrument: {error}", remedy="export --json prints one"
@@ -267,8 +252,32 @@ def _options(given: argparse.Namespace, *, anonymous: bool = False) -> "Options"
         instrument=instrument, venue=given.venue, symbol=given.symbol, date=given.date,
         price_scale=given.price_scale, qty_scale=given.qty_scale, only=tuple(given.only),
         columns={ours: theirs for ours, _, theirs in pairs}, time_unit=given.time_unit,
+        stamp=given.stamp, period_ns=_period_ns(given.period), round_off=given.round_off,
         anonymous=anonymous,
     )  # fmt: skip
+
+
+def _period_ns(text: str) -> int:
+    """Return how long a bar is, 0 when nobody said."""
+    found = PERIOD.fullmatch(text)
+    if text and found is None:
+        raise ConfigError(f"--period {text} is no length of a bar", remedy="such as 1m, 8h or 1d")
+    return int(found[1]) * SECONDS[found[2]] * 1_000_000_000 if found else 0
+
+
+def _format(given: argparse.Namespace) -> str:
+    """Return the format that was named; named columns are columns."""
+    return str(given.format or ("columns" if given.column else ""))
+
+
+def _rules(text: bytes) -> "Instrument":
+    """Return an instrument's rules, alone or as part of all that `export --json` prints."""
+    import msgspec
+
+    from alephtx.core.instruments import Instrument
+
+    whole = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    return msgspec.json.decode(whole.get("instrument", text), type=Instrument)
 
 
 # -- export ----------------------------------------------------------------------------------

@@ -5,10 +5,12 @@ import sys
 from decimal import Decimal
 from typing import TYPE_CHECKING, get_args
 
-from alephtx.core.backtest_schema import QueueModel
+from alephtx.core.backtest_schema import QueueModel, moment_ns
+from alephtx.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from alephtx.engine.parity.compare import Parity
+    from alephtx.engine.parity.session import Session
 
 QUEUES = [name for name in get_args(QueueModel) if name != "fifo"]
 """Those that levels can tell: no feed of ours brings single orders."""
@@ -27,6 +29,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="how the replay's venue thinks of queues; default: risk_averse",
     )  # fmt: skip
     parser.add_argument("--all", action="store_true", help="list every difference")
+    parser.add_argument(
+        "--ways", action="store_true",
+        help="print how long orders, cancels and reports took, as tables for a [backtest]",
+    )  # fmt: skip
+    parser.add_argument(
+        "--from", dest="start", default="", metavar="MOMENT",
+        help="with --ways: the time of the first point; default: when it was measured",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON line with all of it")
 
 
@@ -40,6 +50,8 @@ def run(options: argparse.Namespace) -> int:
 
     try:
         session = read_session(find_run(options.run, options.runs))
+        if options.ways:
+            return _ways(session, options.start)
         compile_kernels(REPLAY)
         from alephtx.engine.parity.compare import compare
 
@@ -49,6 +61,18 @@ def run(options: argparse.Namespace) -> int:
         raise
     say(found, as_json=options.json, lines=lambda it: lines(it, whole=options.all))
     sys.stdout.flush()
+    return 0
+
+
+def _ways(session: "Session", start: str) -> int:
+    from alephtx.engine.parity.stamps import read_stamps
+    from alephtx.engine.parity.ways import ways_lines
+
+    try:
+        moment = moment_ns(start) if start else None
+    except ValueError as error:
+        raise ConfigError(f"--from: {error}", remedy="e.g. --from 2026-01-31T08:00:00Z") from None
+    print("\n".join(ways_lines(read_stamps(session), moment)).rstrip())
     return 0
 
 

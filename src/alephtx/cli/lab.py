@@ -7,11 +7,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alephtx.cli import OK, say
+from alephtx.cli import CONFIG, OK, say
+from alephtx.core.clock import MachineClock
+from alephtx.core.errors import SimulationError
 
 if TYPE_CHECKING:
+    from alephtx.lab.peek import Looked
     from alephtx.lab.ranking import Judged, Verdict
     from alephtx.lab.sweep import Advance, Found, Tried
+
+    Failed = list[tuple[dict[str, bool | int | str], str]]
 
 SHOWN = 10
 
@@ -30,6 +35,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     sweep.add_argument("--out", type=Path, metavar="FOLDER",
                        help="results; default: sweeps/NAME among the runs")  # fmt: skip
     sweep.add_argument("--json", action="store_true", help="as one JSON value")
+    peek = actions.add_parser("peek", help="look for decisions that know what comes later")
+    peek.add_argument("config", nargs="?", default="config.toml", help="one with [backtest]")
+    peek.add_argument("--cuts", type=_count, default=6, metavar="N",
+                      help="moments from which on the market is changed; default: 6")  # fmt: skip
+    peek.add_argument("--seed", type=int, default=1, metavar="N", help="of the moments; default: 1")
+    peek.add_argument("--json", action="store_true", help="as one JSON value")
 
 
 def _count(text: str) -> int:
@@ -40,7 +51,52 @@ def _count(text: str) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Do the one action there is; what ran before Ctrl-C is kept."""
+    """Do one of the actions."""
+    return _peek(options) if options.action == "peek" else _sweep(options)
+
+
+def _peek(options: argparse.Namespace) -> int:
+    """Look for look-ahead; exit code 3 where something knew what comes later."""
+    from alephtx.core.config import load_config
+    from alephtx.engine.warm import REPLAY, compile_hooks
+    from alephtx.lab.peek import look
+    from alephtx.serve.warming import compile_kernels
+
+    config = load_config(options.config, mode="paper")
+    compile_kernels(REPLAY, meanwhile=lambda: compile_hooks(config))
+    looked = look(config, cuts=options.cuts, seed=options.seed)
+    say(looked, as_json=options.json, lines=_looked)
+    return OK if looked.found is None else CONFIG
+
+
+def _looked(looked: "Looked") -> list[str]:
+    """Return what a check of look-ahead says."""
+    head = (
+        f"{looked.decisions:,} decisions and {looked.reports:,} reports on the recorded market; "
+        f"{len(looked.cuts)} cuts (seed {looked.seed})"
+    )
+    found = looked.found
+    if found is None:
+        return [head, "no look-ahead found: nothing before a cut changed with what came after it"]
+    if not looked.repeats:
+        known = f"strategy {found.strategy} does not repeat itself: the same market again, and"
+    elif found.kind == "file":
+        known = f"strategy {found.strategy} reads a recording of the market that it trades:"
+    elif found.kind == "report":
+        known = f"the simulated venue knew what came later (strategy {found.strategy}'s order):"
+    else:
+        known = f"strategy {found.strategy} knew what came later:"
+    return [
+        head,
+        f"CAUGHT: {known}",
+        f"  at {found.at_ns} ns, market changed from {found.cut_ns} ns on ({found.future})",
+        f"  as recorded: {found.recorded}",
+        f"  otherwise:   {found.otherwise}",
+    ]
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    """Run a sweep; what ran before Ctrl-C is kept."""
     import os
 
     from alephtx.lab.plan import load_sweep
@@ -59,33 +115,55 @@ def run(options: argparse.Namespace) -> int:
         print(f"alephtx: stopped; {folder} keeps what ended, --resume goes on", file=sys.stderr)
         raise
     say(found, as_json=options.json, lines=_lines)
+    if found.failed and found.failed == found.sets:
+        raise SimulationError(f"all {found.sets} sets failed; the first: {found.first_error}")
     return OK
 
 
 @contextmanager
 def _progress() -> "Iterator[Advance]":
-    """Show sets done and the time left on a terminal; nothing elsewhere."""
+    """Show sets done, their rate and the time left on a terminal; nothing elsewhere."""
     if not sys.stderr.isatty():
         yield lambda done, known: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress
 
-    bar = Progress("sets", BarColumn(), MofNCompleteColumn(), "left", TimeRemainingColumn(),
+    bar = Progress("sets", BarColumn(), MofNCompleteColumn(), "{task.fields[pace]}",
                    console=Console(stderr=True), transient=True)  # fmt: skip
+    clock = MachineClock()
+    begun: list[tuple[int, int]] = []
     with bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, known: bar.update(task, completed=done, total=known)
+        task = bar.add_task("", total=None, pace="")
+
+        def advance(done: int, known: int) -> None:
+            begun[:] = begun or [(done, clock.monotonic())]  # sets kept from before took no time
+            pace = _pace(done - begun[0][0], known - done, clock.monotonic() - begun[0][1])
+            bar.update(task, completed=done, total=known, pace=pace)
+
+        yield advance
+
+
+def _pace(ran: int, left: int, took_ns: int) -> str:
+    """Say how quickly sets run and how long those that are known of will take."""
+    if not ran or not took_ns:
+        return ""
+    minutes, seconds = divmod(round(left * took_ns / ran / 1e9), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{ran * 1e9 / took_ns:.3g} sets/s, {hours}:{minutes:02}:{seconds:02} left"
 
 
 def _lines(found: "Found") -> list[str]:
-    lines = [f"{found.name}: {found.ran} sets run, {found.kept} kept from before, {found.folder}"]
+    failed = f"{found.failed} failed, " if found.failed else ""
+    lines = [
+        f"{found.name}: {found.ran} sets run, {found.kept} kept from before, {failed}{found.folder}"
+    ]
     if found.damaged:
         lines.append(f"{found.damaged} damaged lines of results were not believed and ran again")
     if found.whole is not None:
         lines += _verdict(found.whole, found.objective)
     if found.folds:
-        lines += ["", *_folds(found.folds)]
+        lines += ["", *_folds(found.folds), *_failed_folds(found.folds)]
         lines.append(
             f"sum of nets: in sample {found.in_net:,.2f}, out of sample {found.out_net:,.2f}"
         )
@@ -98,6 +176,7 @@ def _verdict(verdict: "Verdict", objective: str) -> list[str]:
     lines += [_row(row) for row in verdict.rows[:SHOWN]]
     if len(verdict.rows) > SHOWN:
         lines.append(f"... and {len(verdict.rows) - SHOWN} more (--json)")
+    lines += _failures(verdict.failed)
     lines.append(
         f"{verdict.trials} trials of {verdict.periods} periods; by luck alone the best would have "
         f"a Sharpe ratio of {_number(verdict.luck)} a period"
@@ -107,10 +186,24 @@ def _verdict(verdict: "Verdict", objective: str) -> list[str]:
     else:
         lines.append(f"probability of overfitting: {verdict.overfitting:.0%}; the best of one half "
                      f"loses money in the other in {verdict.loss:.0%} of splits")  # fmt: skip
-    lines += [f"failed: {_params(params)}: {error}" for params, error in verdict.failed[:SHOWN]]
-    if len(verdict.failed) > SHOWN:
-        lines.append(f"... and {len(verdict.failed) - SHOWN} more failed (--json)")
     return lines
+
+
+def _failures(failed: "Failed") -> list[str]:
+    """Return the rows of sets that could not run."""
+    blank = f"{'failed':>14} {'-':>9} {'-':>9} {'-':>8}{'-':>5}{'-':>4} {'-':>8}"
+    lines = [f"{blank}  {_params(params)}: {error}" for params, error in failed[:SHOWN]]
+    if len(failed) > SHOWN:
+        lines.append(f"... and {len(failed) - SHOWN} more failed (--json)")
+    return lines
+
+
+def _failed_folds(tried: "list[Tried]") -> list[str]:
+    """Return what could not run in the trainings, each set once."""
+    found = {_params(params): error for one in tried for params, error in one.in_sample.failed}
+    lines = [f"failed in sample: {params}: {error}" for params, error in found.items()]
+    more = [f"... and {len(lines) - SHOWN} more failed (--json)"] if len(lines) > SHOWN else []
+    return lines[:SHOWN] + more
 
 
 def _row(row: "Judged") -> str:

@@ -1,11 +1,11 @@
 """`alephtx warm`: compile every kernel ahead of the first run, with a line of progress."""
 
 import argparse
-import sys
 
 from alephtx.core import kernel
 from alephtx.core.clock import MachineClock
 from alephtx.engine.warm import REPLAY, ensure_warm
+from alephtx.serve.warming import Line
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,19 +20,11 @@ def run(options: argparse.Namespace) -> int:
         return 0
     clock = MachineClock()
     started = clock.monotonic()
-    terminal = sys.stderr.isatty()
-
-    def progress(line: str) -> None:
-        if options.quiet:
-            return
-        if terminal:
-            print(f"\r\x1b[K{line[:78]}", end="", file=sys.stderr, flush=True)
-        else:
-            print(line, file=sys.stderr, flush=True)
-
-    count = ensure_warm(progress) + ensure_warm(progress, REPLAY)
-    if terminal and not options.quiet:
-        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+    line = Line()
+    show = (lambda text: None) if options.quiet else line.show
+    count = ensure_warm(show) + ensure_warm(show, REPLAY)
+    if not options.quiet:
+        line.end()
     seconds = (clock.monotonic() - started) / 1e9
     print(f"{count} kernels compiled in {seconds:.1f} s; cache {kernel.cache_root()}")
     return 0

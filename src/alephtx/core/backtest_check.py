@@ -4,11 +4,13 @@ from collections.abc import Callable
 from decimal import Decimal
 from itertools import pairwise
 
-from alephtx.core.backtest_schema import WAYS, BacktestConfig, Latency, moment_ns
+from alephtx.core.backtest_schema import WAYS, BacktestConfig, Latency, MarginConfig, moment_ns
 from alephtx.core.config_schema import Config
 from alephtx.core.config_words import Key, near
+from alephtx.core.tier_check import tier_faults
 
-POWER_MOST, RATIO_MOST = Decimal(100), Decimal(1_000)
+POWER_MOST, RATIO_MOST, BPS = Decimal(100), Decimal(1_000), Decimal(10_000)
+MARGIN_MOST = {"leverage": 1_000, "maintenance_bps": 10_000, "liquidation_fee_bps": 10_000}
 
 
 class BacktestCheck:
@@ -44,21 +46,47 @@ class BacktestCheck:
                 self._way((*here, name), name, getattr(ways, name))
 
     def _ranges(self) -> None:
-        section, margin = self.section, self.section.margin
-        if margin is not None and section.balance is None:
-            self.find(("backtest", "margin"), "is asked of nobody", "give backtest.balance too")
+        section = self.section
         wanted: dict[Key, tuple[Decimal | None, int]] = {
             ("band_bps",): (section.band_bps, 10_000),
             ("depth_growth",): (section.depth_growth, 10),
             ("impact_ticks",): (section.impact_ticks, 1_000),
         }
-        if margin is not None:
-            wanted["margin", "leverage"] = (margin.leverage, 1_000)
-            wanted["margin", "maintenance_bps"] = (margin.maintenance_bps, 10_000)
-            wanted["margin", "liquidation_fee_bps"] = (margin.liquidation_fee_bps, 10_000)
         for at, (value, most) in wanted.items():
-            if value is not None and value > most:
-                self.find(("backtest", *at), f"{value} is more than {most}")
+            self._most(("backtest", *at), value, most)
+        if section.margin is not None:
+            self._margin(("backtest", "margin"), section.margin)
+        for key, margin in section.margins.items():
+            here: Key = ("backtest", "margins", key)
+            if key not in self.instruments:
+                self.find(here, f"no strategy trades {key}", near(key, self.instruments))
+            self._margin(here, margin)
+
+    def _most(self, at: Key, value: Decimal | None, most: int) -> None:
+        if value is not None and value > most:
+            self.find(at, f"{value} is more than {most}")
+
+    def _margin(self, at: Key, margin: MarginConfig) -> None:
+        """Note what is wrong with a margin; its tiers are held against sane numbers alone."""
+        if self.section.balance is None:
+            self.find(at, "is asked of nobody", "give backtest.balance too")
+        found = 0
+        for name, most in MARGIN_MOST.items():
+            value, least = getattr(margin, name), 1 if name == "leverage" else 0
+            self._most((*at, name), value, most)
+            if value is not None and value < least:
+                self.find((*at, name), f"{value} is less than {least}")
+            found += value is not None and not least <= value <= most
+        tiers = [(tier.above, tier.maintenance_bps / BPS, tier.leverage) for tier in margin.tiers]
+        if found == 0:
+            asked = margin.maintenance_bps / BPS
+            if asked * margin.leverage > 1:
+                said = f"{margin.maintenance_bps} at leverage {margin.leverage}"
+                remedy = "a position that was just opened would be liquidated: lower one of them"
+                self.find((*at, "maintenance_bps"), said, remedy)
+            for k, name, said, remedy in tier_faults(tiers, asked, margin.leverage):
+                key = "maintenance_bps" if name == "maintenance" else name
+                self.find((*at, "tiers", *((k, key) if key else ())), said, remedy)
 
     def _way(self, at: Key, name: str, way: Latency | None) -> None:
         if way is None:

@@ -20,8 +20,19 @@ SignalName = Literal[
 ]  # fmt: skip
 StopTrigger = Literal["last", "mark"]
 SelfTrade = Literal["none", "newest", "oldest", "both", "decrement"]
+Activated = Literal["all", "takers"]
+Amend = Literal["keeps_smaller", "keeps_nothing"]
+
+ACTIVATION_MAX_NS = 3_600_000_000_000
+ActivationNs = Annotated[int, Meta(ge=0, le=ACTIVATION_MAX_NS)]
 
 WAYS = ("feed", "entry", "cancel", "response")
+POINTS_MAX = 10_000
+"""Of one way's table."""
+
+TIERS_MAX = 16
+"""Tiers of maintenance above the base; venues have a dozen at most."""
+
 YEARS = range(1970, 2262)
 """Years whose nanoseconds since the epoch fit 64 bits."""
 
@@ -38,24 +49,40 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True):
     kind: LatencyKind
     delay_ns: Annotated[int, Meta(ge=-(10**12), le=10**12)] = 0
     ratio: Decimal | None = None
-    points_ns: Annotated[tuple[tuple[int, int], ...], Meta(max_length=10_000)] = ()
+    points_ns: Annotated[tuple[tuple[int, int], ...], Meta(max_length=POINTS_MAX)] = ()
 
 
 class WaysConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """[backtest.venues.NAME]: ways of one venue that take longer or shorter than the others'."""
+    """[backtest.venues.NAME]: what of one venue differs from the others."""
 
     feed: Latency | None = None
     entry: Latency | None = None
     cancel: Latency | None = None
     response: Latency | None = None
+    activation_ns: ActivationNs | None = None
+    activation_of: Activated | None = None
+    amend: Amend | None = None
+
+
+class TierConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One of a margin's tiers: what is asked of values above so much of the settle currency."""
+
+    above: Decimal
+    maintenance_bps: Decimal
+    leverage: Decimal
 
 
 class MarginConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """[backtest.margin]: what positions take of an account, the same for every instrument."""
+    """[backtest.margin], [backtest.margins."VENUE:INSTRUMENT"]: what positions take of an account.
+
+    tiers: of larger values, the lowest first. isolated: each position has money of its own.
+    """
 
     leverage: Decimal = Decimal(10)
     maintenance_bps: Decimal = Decimal(50)
     liquidation_fee_bps: Decimal | None = None
+    tiers: tuple[TierConfig, ...] = ()
+    isolated: bool = False
 
 
 class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,11 +92,13 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True):
     catalogue. start, end: moments of UTC (a date is its midnight), start included, end not; "" =
     all. queue, power, whole_fills: as in `sim.queue`. cancel: None = as entry. venues: ways of
     single ones. The rest is as in `engine.tapes.Venue`: balance: what each account begins with in
-    each settle currency, None = nobody asks for margin; filters: orders must pass the instruments'
-    rules; band_bps: and stay that near to the middle; self_trade: whose order goes when two of ours
-    meet; stop_trigger: what STOP orders wait for, the last trade or the mark; depth_levels: made up
-    where a tape has best prices or trades alone; impact_ticks: what a lot of ours taken does to the
-    price; signals: kept with the run, once a second.
+    each settle currency, None = nobody asks for margin; margins: of single instruments, for which
+    `margin` does not hold then; filters: orders must pass the instruments' rules; band_bps: and
+    stay that near to the middle; self_trade: whose order goes when two of ours meet; stop_trigger:
+    what STOP orders wait for, the last trade or the mark; activation_ns, activation_of, amend: when
+    orders act and what an amend keeps; depth_levels: made up where a tape has
+    best prices or trades alone; impact_ticks: what a lot of ours taken does to the price; signals:
+    kept with the run, once a second.
     """
 
     data: Path = "data"
@@ -86,6 +115,7 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True):
     venues: dict[str, WaysConfig] = {}
     balance: Decimal | None = None
     margin: MarginConfig | None = None
+    margins: dict[str, MarginConfig] = {}
     filters: bool = False
     band_bps: Decimal | None = None
     self_trade: SelfTrade = "newest"
@@ -94,6 +124,9 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True):
     depth_growth: Decimal = Decimal(1)
     impact_ticks: Decimal | None = None
     impact_decay_ns: Annotated[int, Meta(ge=1, le=10**15)] = 10**9
+    activation_ns: ActivationNs = 0
+    activation_of: Activated = "all"
+    amend: Amend = "keeps_smaller"
     signals: Annotated[tuple[SignalName, ...], Meta(min_length=1)] = ("microprice",)
 
 

@@ -217,6 +217,8 @@ class _Reader:
             return self._tapes(at, value) if at[-1] == "tapes" else self._moment(at, value)
         if (inner := _struct_in(kind)) is not None:
             return self._struct(at, value, inner)
+        if typing.get_origin(kind) is tuple and (inner := _struct_in(typing.get_args(kind)[0])):
+            return self._rows(at, value, inner)
         if kind == dict[str, Decimal]:
             return self._amounts(at, value)
         if typing.get_origin(kind) is dict and isinstance(typing.get_args(kind)[1], type):
@@ -256,6 +258,17 @@ class _Reader:
         if len(value) > SCOPED_MAX:
             self.find(at, f"{len(value)} tables; at most {SCOPED_MAX}")
         return {name: self._struct((*at, name), table, kind) for name, table in value.items()}
+
+    def _rows(self, at: Key, value: Any, kind: type[Any]) -> tuple[Any, ...]:
+        """Return a list of small tables, such as tiers of a margin."""
+        if not isinstance(value, list):
+            names = ", ".join(f"{field.name} = ..." for field in msgspec.structs.fields(kind))
+            self.find(at, f"expected a list, got {shown(value)}", f"write [{{ {names} }}, ...]")
+            return ()
+        if len(value) > SCOPED_MAX:
+            self.find(at, f"{len(value)} tables; at most {SCOPED_MAX}")
+            return ()
+        return tuple(self._struct((*at, k), table, kind) for k, table in enumerate(value))
 
     def _tapes(self, at: Key, value: Any) -> dict[str, str]:
         """Return replay files by instrument, their paths made absolute."""

@@ -25,12 +25,12 @@ Environment = Literal["twin", "testnet", "mainnet"]
 
 CURRENCY = r"[A-Z0-9][A-Z0-9._-]{0,23}"
 NAME = r"^[a-z][a-z0-9_]{0,31}$"
-INSTRUMENT_KEY = r"^[a-z][a-z0-9_]{0,31}:[A-Z0-9][A-Z0-9._:/@-]{0,47}$"
+INSTRUMENT_KEY = r"^[a-z][a-z0-9_]{0,31}:[A-Za-z0-9@][A-Za-z0-9._:/@-]{0,95}$"
 
 POOL = r"^(rediss?://[A-Za-z0-9.:\[\]-]+(/\d+)?|file:/.+)$"
 
 Text = Annotated[str, Meta(min_length=1, max_length=255)]
-Symbol = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:/@-]{1,48}$")]
+Symbol = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:/@-]{1,96}$")]
 InstrumentKey = Annotated[str, Meta(pattern=INSTRUMENT_KEY)]
 Reference = Annotated[str, Meta(max_length=1024)]
 
@@ -210,14 +210,21 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
 def _dump_backtest(section: BacktestConfig) -> list[str]:
     fields = _plain(section)
-    ways = {name: fields.pop(name) for name in (*WAYS, "margin")}
+    tables = {name: _fields(fields.pop(name)) for name in (*WAYS, "margin")}
     for venue, own in fields.pop("venues").items():
-        ways |= {f"venues.{_key(venue)}.{name}": getattr(own, name) for name in WAYS}
+        told = _plain(own)
+        ways = {f"venues.{_key(venue)}.{name}": _fields(told.pop(name)) for name in WAYS}
+        tables |= {f"venues.{_key(venue)}": told, **ways}
+    tables |= {f"margins.{_key(key)}": _plain(own) for key, own in fields.pop("margins").items()}
     lines = _dump_table("[backtest]", fields)
-    for name, way in ways.items():
-        if way is not None:
-            lines += _dump_table(f"[backtest.{name}]", _plain(way))
+    for name, table in tables.items():
+        if any(value is not None for value in table.values()):
+            lines += _dump_table(f"[backtest.{name}]", table)
     return lines
+
+
+def _fields(table: msgspec.Struct | None) -> dict[str, Any]:
+    return {} if table is None else _plain(table)
 
 
 def _plain(table: msgspec.Struct) -> dict[str, Any]:
@@ -261,6 +268,8 @@ def _value(value: Any, *, pointed: bool = False) -> str:
         return str(value)
     if isinstance(value, list | tuple):
         return f"[{', '.join(_value(item, pointed=pointed) for item in value)}]"
+    if isinstance(value, msgspec.Struct):
+        value = _plain(value)
     if isinstance(value, dict):
         pairs = (f"{_key(k)} = {_value(v, pointed=pointed)}" for k, v in value.items())
         return f"{{{', '.join(pairs)}}}"

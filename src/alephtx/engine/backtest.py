@@ -25,7 +25,9 @@ from alephtx.engine import replay as r
 from alephtx.engine.arena import Arena
 from alephtx.engine.assemble import lay_out, place_stages, place_strategies
 from alephtx.engine.context import Rows, pack
+from alephtx.engine.margins import any_isolated
 from alephtx.engine.replay_python import host_python, raising
+from alephtx.engine.state_hash import inputs_hash, lane_hash
 from alephtx.engine.tape_check import Seen, check_tape
 from alephtx.engine.tapes import (
     Delay,
@@ -131,8 +133,9 @@ class Backtest:
             orders_max=max(16, configs[0].risk.open_orders_max),
             points=points_of(venue, instruments.venues),
             accounts=max(1, *(len(config.accounts) for config in configs)),
+            isolated=any_isolated(venue),
         )  # fmt: skip
-        self._rows = [tape.rows for tape in tapes]
+        self._tapes, self._rows = tapes, [tape.rows for tape in tapes]
         for i, tape in enumerate(tapes):
             b.load_tape(
                 self.bottle,
@@ -228,6 +231,11 @@ class Backtest:
         bottle.clock[b.K_TIMER] = min(bottle.clock[b.K_LANES], bottle.clock[b.K_DUE])
         go = entry(r.replay, self.words, self._xs, 1)
         self._go = raising(go) if self._python else go
+
+    def state_hashes(self) -> list[str]:
+        """Return 16 digits of all that a lane was given, did and has, for each; `state_hash`."""
+        inputs = inputs_hash(self._tapes, self.bottle.streams)
+        return [lane_hash(self, inputs, lane) for lane in range(len(self.lanes))]
 
     # -- running ---------------------------------------------------------------------------
 

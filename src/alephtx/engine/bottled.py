@@ -124,7 +124,7 @@ def _summary(
         "mode": "backtest",
         "rows": test.rows,
         "span_ns": test.ended_ns - test.started_ns,
-        "digest": f"{int(test.bottle.digest[0]) & 0xFFFFFFFF:08x}",
+        "digest": test.state_hashes()[0],
         "intents": counters["intents"],
         "denied": counters["denied"],
         "denied_by": denied_by(engine.ctx.counters),

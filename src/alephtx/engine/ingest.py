@@ -438,12 +438,13 @@ def importers() -> list[Importer]:
         lean,
         lob_parquet,
         lobster,
+        own,
         polymarket,
         tardis,
     )  # fmt: skip
 
     return [
-        raw_importer(), databento.Databento(), lean.Lean(), tardis.Tardis(),
+        own.Own(), raw_importer(), databento.Databento(), lean.Lean(), tardis.Tardis(),
         binance_dump.BinanceDump(), bybit_dump.BybitDump(), bitstamp.Bitstamp(), lobster.Lobster(),
         lob_parquet.LobParquet(), polymarket.Polymarket(), itch.Itch(), columns_map.ColumnsMap(),
     ]  # fmt: skip

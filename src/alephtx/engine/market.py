@@ -28,7 +28,8 @@ from alephtx.core.errors import ConfigError, SimulationError
 from alephtx.core.instruments import Instrument, Instruments
 from alephtx.core.ports import Rows
 from alephtx.core.words import CLEAR, LAST_IN_MESSAGE
-from alephtx.engine.tapes import Delay, Margin, Tape, Venue, Ways
+from alephtx.engine.margins import Margin, Tier
+from alephtx.engine.tapes import Delay, Tape, Venue, Ways
 from alephtx.store.damage import DataError
 from alephtx.store.ticks import Ticks, open_ticks, write_ticks
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 FOLDER = ".replay"
 """Where a catalogue keeps the replay files made of it; may be deleted at any time."""
+STREAMS = b"2"
+"""How a catalogue's files become a stream: another number when that changes."""
 
 
 class Market(NamedTuple):
@@ -64,20 +67,32 @@ def load_market(config: Config) -> Market:
 
 def venue_of(plan: BacktestConfig) -> Venue:
     """Return how the venues of a [backtest] behave."""
-    margin = plan.margin or MarginConfig()
     return Venue(
         feed=_delay(plan.feed), entry=_delay(plan.entry),
         cancel=None if plan.cancel is None else _delay(plan.cancel), response=_delay(plan.response),
         ways={name: _ways(own) for name, own in plan.venues.items()},
         queue=plan.queue, power=float(plan.power), whole_fills=plan.whole_fills,
         balance=plan.balance, filters=plan.filters, band=float(plan.band_bps or 0) / 10_000,
-        margin=Margin(
-            leverage=float(margin.leverage), maintenance=float(margin.maintenance_bps) / 10_000,
-            liquidation_fee=float(margin.liquidation_fee_bps or 0) / 10_000,
-        ),
+        margin=_margin(plan.margin or MarginConfig()),
+        margins={key: _margin(own) for key, own in plan.margins.items()},
         self_trade=plan.self_trade, stop_trigger=plan.stop_trigger, depth_levels=plan.depth_levels,
         depth_growth=float(plan.depth_growth), impact=float(plan.impact_ticks or 0),
-        impact_decay_ns=plan.impact_decay_ns,
+        impact_decay_ns=plan.impact_decay_ns, activation_ns=plan.activation_ns,
+        activation_of=plan.activation_of, amend=plan.amend,
+    )  # fmt: skip
+
+
+def _margin(given: MarginConfig) -> Margin:
+    return Margin(
+        leverage=float(given.leverage), maintenance=float(given.maintenance_bps) / 10_000,
+        liquidation_fee=float(given.liquidation_fee_bps or 0) / 10_000, isolated=given.isolated,
+        tiers=tuple(
+            Tier(
+                above=tier.above, maintenance=float(tier.maintenance_bps) / 10_000,
+                leverage=float(tier.leverage),
+            )
+            for tier in given.tiers
+        ),
     )  # fmt: skip
 
 
@@ -96,9 +111,10 @@ def _wanted(config: Config) -> list[str]:
 
 
 def _ways(own: WaysConfig) -> Ways:
-    return Ways(**{
-        name: None if (way := getattr(own, name)) is None else _delay(way) for name in WAYS
-    })  # fmt: skip
+    return Ways(
+        **{name: None if (way := getattr(own, name)) is None else _delay(way) for name in WAYS},
+        activation_ns=own.activation_ns, activation_of=own.activation_of, amend=own.amend,
+    )  # fmt: skip
 
 
 def _delay(given: Latency) -> Delay:
@@ -123,7 +139,7 @@ def _open(plan: BacktestConfig, key: str) -> Ticks:
 
 def _from_catalogue(catalogue: "Catalogue", key: str) -> Ticks:
     """Return an instrument's stream as a replay file, made when the catalogue has changed."""
-    instrument, digest = catalogue.instrument(key), hashlib.sha256()
+    instrument, digest = catalogue.instrument(key), hashlib.sha256(STREAMS)
     for path in catalogue.files(key):
         stat = path.stat()
         digest.update(

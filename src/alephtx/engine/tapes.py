@@ -3,36 +3,39 @@
 from collections.abc import Sequence
 from decimal import Decimal
 from itertools import pairwise
-from math import ceil
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from alephtx.core.backtest_schema import ACTIVATION_MAX_NS
 from alephtx.core.errors import SimulationError
 from alephtx.core.instruments import Instrument, Instruments
 from alephtx.core.ports import Rows
 from alephtx.core.records import EVENT
 from alephtx.core.units import MONEY_SCALE, from_decimal
 from alephtx.core.words import DELTA, MARK, ORDER_ADD, TOP, TRADE
+from alephtx.engine.margins import Margin, set_margin
 from alephtx.engine.tape_check import Feed, Seen
 from alephtx.sim.bottle import (
+    ACTIVATION_NAMES,
+    AMEND_NAMES,
     K_MARK_NS,
     K_STP,
+    M_ACTIVATION_NS,
+    M_ACTIVATION_OF,
+    M_AMEND,
     M_BAND,
     M_FILTERS,
     M_IMPACT,
     M_IMPACT_NS,
-    M_INITIAL,
-    M_LIQUIDATION,
-    M_MAINTENANCE,
     M_TRIGGER,
     ODD_RULES,
     T_ODD,
     TRIGGER_NAMES,
     Bottle,
 )
-from alephtx.sim.depth import calibrate, deepen
+from alephtx.sim.depth import deepen
 from alephtx.sim.latency import CANCEL, ENTRY, FEED, RESPONSE
 from alephtx.sim.latency import NAMES as LATENCIES
 from alephtx.sim.queue import NAMES as QUEUES
@@ -60,23 +63,15 @@ class Delay(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ways(msgspec.Struct, frozen=True, kw_only=True):
-    """A venue's own delays; None = as at every venue, cancel: as its entry where that is given."""
+    """A venue's own ways; None = as at every venue, cancel: as its entry where that is given."""
 
     feed: Delay | None = None
     entry: Delay | None = None
     cancel: Delay | None = None
     response: Delay | None = None
-
-
-class Margin(msgspec.Struct, frozen=True, kw_only=True):
-    """What a position takes of an account: 1 / leverage of its value; below maintenance it ends.
-
-    maintenance, liquidation_fee: fractions of the value.
-    """
-
-    leverage: float = 10.0
-    maintenance: float = 0.005
-    liquidation_fee: float = 0.0
+    activation_ns: int | None = None
+    activation_of: str | None = None
+    amend: str | None = None
 
 
 class Venue(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,14 +79,18 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True):
 
     ways: of venues, by name, that are slower or quicker than the rest.
     balance: what each account begins with in each settle currency; None: nobody asks for margin.
-    margin: of every instrument that `margins` does not name by its key. margin_every_ns: how often
-    the venue looks at margins. filters: orders must pass the instruments' grid, sizes and least
-    value; band: and stay within this fraction of the middle (0: no band). self_trade: none, newest,
-    oldest, both or decrement, as `sim.matching` has them. depth_levels: levels made up behind the
-    touch of tapes that have best prices or trades alone, see `sim.depth` (0: none), depth_growth:
+    margin: of every instrument that `margins` does not name by its key, see `engine.margins`.
+    margin_every_ns: how often the venue looks at margins. filters: orders must pass the
+    instruments' grid, sizes and least value; band: and stay within this fraction of the middle (0:
+    no band). self_trade: none, newest, oldest, both or decrement, as `sim.matching` has them.
+    depth_levels: levels made up behind the touch of tapes that have best prices or trades alone,
+    see `sim.depth` (0: none), depth_growth:
     how their sizes grow from one to the next. impact: ticks that a lot of ours taken pushes the
     price we pay, fading by e each impact_decay_ns, see `sim.impact` (0: none).
-    stop_trigger: what STOP orders wait for, last (trade) or mark, see `sim.stops`.
+    stop_trigger: what STOP orders wait for, last (trade) or mark, see `sim.stops`. activation_ns:
+    how long after they came orders act, activation_of: those of all or of takers, see
+    `sim.activation`. amend: what keeps its place in the queue, an order made smaller at its price
+    (keeps_smaller) or none (keeps_nothing).
     """
 
     feed: Delay = Delay(kind="recorded")
@@ -114,6 +113,9 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True):
     impact: float = 0.0
     impact_decay_ns: int = 1_000_000_000
     stop_trigger: str = "last"
+    activation_ns: int = 0
+    activation_of: str = "all"
+    amend: str = "keeps_smaller"
 
 
 def deepened(tape: Tape, seen: Seen, venue: Venue, instrument: Instrument) -> Tape:
@@ -138,7 +140,7 @@ def deepened(tape: Tape, seen: Seen, venue: Venue, instrument: Instrument) -> Ta
     wide["price"] = tape.base + rows["price"].astype(np.int64) * tape.unit
     wide["qty"] = rows["qty"].astype(np.int64) * tape.qty_unit
     step = max(1, from_decimal(instrument.tick_size, instrument.price_scale))
-    return Tape(deepen(wide, calibrate(wide, levels, step=step, growth=growth)))
+    return Tape(deepen(wide, levels, step=step, growth=growth))
 
 
 def check_queue(venue: Venue, keys: Sequence[str], seen: Sequence[Seen]) -> None:
@@ -192,31 +194,35 @@ def rule(bottle: Bottle, venue: Venue, instruments: Instruments) -> None:
     terms[:, M_IMPACT], terms[:, M_IMPACT_NS] = round(venue.impact * 1e8), venue.impact_decay_ns
     terms[:, M_TRIGGER] = TRIGGER_NAMES[venue.stop_trigger]
     for i, instrument in enumerate(instruments):
-        margin = venue.margins.get(instrument.key, venue.margin)
-        _check_margin(instrument.key, margin)
-        terms[i, M_INITIAL] = ceil(1e8 / margin.leverage)
-        terms[i, M_MAINTENANCE] = round(margin.maintenance * 1e8)
-        terms[i, M_LIQUIDATION] = round(margin.liquidation_fee * 1e8)
+        set_margin(bottle, i, instrument, venue)
+        _set_orders(bottle, i, instrument.venue, venue)
     if venue.balance is not None:
-        bottle.cash[:] = from_decimal(venue.balance, MONEY_SCALE)
+        bottle.cash[:, :, : len(instruments.currencies)] = from_decimal(venue.balance, MONEY_SCALE)
         bottle.clock[K_MARK_NS] = venue.margin_every_ns
     if venue.filters or venue.balance is not None:
         bottle.streams[:, T_ODD] |= ODD_RULES
 
 
-def _check_margin(key: str, margin: Margin) -> None:
-    fractions = margin.maintenance, margin.liquidation_fee
-    if not 1 <= margin.leverage <= 1_000 or not all(0 <= part < 1 for part in fractions):
+def _set_orders(bottle: Bottle, i: int, name: str, venue: Venue) -> None:
+    """Lay down when an instrument's orders act and what an amend keeps."""
+    own = venue.ways.get(name, Ways())
+    delay = venue.activation_ns if own.activation_ns is None else own.activation_ns
+    whose, amend = own.activation_of or venue.activation_of, own.amend or venue.amend
+    for said, value, names in (
+        ("activation_of", whose, ACTIVATION_NAMES),
+        ("amend", amend, AMEND_NAMES),
+    ):
+        if value not in names:
+            raise SimulationError(f"{said} {value!r}", remedy=f"one of {', '.join(names)}")
+    if not 0 <= delay <= ACTIVATION_MAX_NS:
         raise SimulationError(
-            f"{key}: leverage {margin.leverage}, maintenance {margin.maintenance}, "
-            f"liquidation fee {margin.liquidation_fee}",
-            remedy="leverage is 1 to 1,000, the others are fractions below 1",
+            f"activation_ns {delay}", remedy=f"from 0 to {ACTIVATION_MAX_NS:,}, which is an hour"
         )
-    if margin.maintenance > 1 / margin.leverage:
-        raise SimulationError(
-            f"{key}: maintenance {margin.maintenance} at leverage {margin.leverage}",
-            remedy="a position that was just opened would be liquidated: lower one of them",
-        )
+    terms = bottle.terms[i]
+    terms[M_ACTIVATION_NS], terms[M_ACTIVATION_OF] = delay, ACTIVATION_NAMES[whose]
+    terms[M_AMEND] = AMEND_NAMES[amend]
+    if delay:
+        bottle.streams[i, T_ODD] |= ODD_RULES
 
 
 def paths_of(venue: Venue, name: str) -> tuple[tuple[int, Delay], ...]:

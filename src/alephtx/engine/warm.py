@@ -312,6 +312,7 @@ def _reading(folder: Path) -> None:
     from alephtx.core.records import TOP_ROW
     from alephtx.engine.tape_check import Feed, check_tape
     from alephtx.engine.touches import pull
+    from alephtx.matrix.crc32c import START, crc_words
     from alephtx.matrix.journal import Journal, JournalHeader, read
 
     check_tape(_one_row(), "alpha:BTC-A", Feed(None))
@@ -321,6 +322,7 @@ def _reading(folder: Path) -> None:
     place = folder / "journal"
     Journal.open(place, header=header, segment_bytes=1 << 16, background=False).close()
     list(read(place))
+    crc_words(START, top.ctypes.data, 1)  # of the hash of what has run
 
 
 def _say(name: str) -> None:

@@ -30,8 +30,9 @@ SETS_MAX = 100_000
 class Walk(msgspec.Struct, frozen=True, kw_only=True):
     """[walk]: train, leave a gap, test, move on by test_s. Whole seconds of market time.
 
-    purge_s: the horizon of what is learnt, so that no label of the training reaches into the test.
-    embargo_s: a further gap. anchored: training begins where the data does, and grows.
+    purge_s: the gap, the horizon of what is learnt, so that none of it reaches into the test.
+    embargo_s: what later trainings leave out behind each test before them, see `lab.walk`.
+    anchored: training begins where the data does, and grows.
     """
 
     train_s: Annotated[int, Meta(ge=1)]

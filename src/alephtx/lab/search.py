@@ -11,7 +11,7 @@ from typing import Any
 
 from alephtx.core.errors import ConfigError
 from alephtx.lab.plan import SETS_MAX, Plan
-from alephtx.lab.space import Parameter, Set, Space, Value, listed, rounded
+from alephtx.lab.space import Parameter, Set, Space, Value, listed
 
 Search = Generator[list[Set], list[float], None]
 
@@ -68,5 +68,6 @@ def _suggested(trial: Any, parameter: Parameter) -> Value:
     if isinstance(low, int) and isinstance(high, int):
         found: int = trial.suggest_int(path, low, high, log=parameter.log)
         return found
-    drawn = trial.suggest_float(path, float(low), float(high), log=parameter.log)
-    return min(max(rounded(Decimal(drawn)), Decimal(low)), Decimal(high))
+    return parameter.near(
+        Decimal(trial.suggest_float(path, float(low), float(high), log=parameter.log))
+    )

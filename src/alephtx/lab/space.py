@@ -11,6 +11,9 @@ levels = { values = [2, 3], when = { mode = ["deep"] } }  # only where mode is "
 
 A set is a dict from path (`strategies.maker.half`) to value; a parameter whose condition does not
 hold is not in it, and the config's own value stands. Numbers with a point are Decimals, exact.
+
+Numbers that a range makes up have as many decimals as its ends, at least FIGURES significant
+digits, and never more decimals than the strategy can keep of that key (`fit`).
 """
 
 import itertools
@@ -28,15 +31,18 @@ Value = bool | int | Decimal | str
 Set = dict[str, Value]
 
 VALUES_MAX = 100_000
-DIGITS = 8
-"""Significant digits of numbers that a log range or a draw makes."""
+FIGURES = 4
+"""Significant digits that a number made up has at least, where the strategy can keep them."""
+DIGITS = 24
+"""Significant digits that it has at most: Decimal reckons with 28."""
 _KEYS = ["values", "from", "to", "step", "count", "log", "when"]
 
 
 class Parameter(msgspec.Struct, frozen=True, kw_only=True):
     """One axis. values: the points, empty where anything between low and high may be drawn.
 
-    when: (path, values) that must hold of parameters stated before.
+    count: of points that are spread over a range. kept: decimals that the strategy can keep, None
+    where it does not say. when: (path, values) that must hold of parameters stated before.
     """
 
     path: str
@@ -44,6 +50,8 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
     low: int | Decimal = 0
     high: int | Decimal = 0
     log: bool = False
+    count: int = 0
+    kept: int | None = None
     when: tuple[tuple[str, tuple[Value, ...]], ...] = ()
 
     def applies(self, chosen: Mapping[str, Value]) -> bool:
@@ -60,12 +68,24 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
         """Return the value a share (0 to 1) of the way, for those without points."""
         low, high = self.low, self.high
         if self.log:
-            found = low * (Decimal(high) / Decimal(low)) ** Decimal(share)
-        else:
-            found = low + (Decimal(high) - Decimal(low)) * Decimal(share)
+            return self.near(low * (Decimal(high) / Decimal(low)) ** Decimal(share))
+        return self.near(low + (Decimal(high) - Decimal(low)) * Decimal(share))
+
+    def near(self, value: Decimal) -> Value:
+        """Return the number nearest to a value that the range may make up."""
+        low, high = self.low, self.high
         if isinstance(low, int) and isinstance(high, int):
-            return min(max(int(found.to_integral_value()), low), high)
-        return min(max(rounded(found), Decimal(low)), Decimal(high))
+            return min(max(int(value.to_integral_value()), low), high)
+        size = value.adjusted() if value else 0
+        decimals = max(decimals_of(low), decimals_of(high), FIGURES - 1 - size)
+        if self.kept is not None:
+            decimals = min(decimals, self.kept)
+        cut = value.quantize(Decimal(1).scaleb(-min(decimals, DIGITS - size)))
+        return min(max(Decimal(f"{cut:f}"), Decimal(low)), Decimal(high))
+
+    def spread(self) -> tuple[Value, ...]:
+        """Return `count` points from low to high, each once."""
+        return tuple(dict.fromkeys(self.at(k / (self.count - 1)) for k in range(self.count)))
 
 
 class Space(msgspec.Struct, frozen=True):
@@ -114,12 +134,36 @@ class Space(msgspec.Struct, frozen=True):
         return found
 
 
-def rounded(value: Decimal) -> Decimal:
-    """Return a number with DIGITS significant digits, never in exponent notation."""
-    if not value:
-        return Decimal(0)
-    cut = value.quantize(Decimal(1).scaleb(value.adjusted() - DIGITS + 1))
-    return Decimal(f"{cut:f}")
+def decimals_of(value: int | Decimal) -> int:
+    """Return how many decimals a number was written with."""
+    return max(0, -int(value.as_tuple().exponent)) if isinstance(value, Decimal) else 0
+
+
+def fit(space: Space, kept: Mapping[str, int]) -> Space:
+    """Return a space whose ranges make up only numbers that strategies can keep.
+
+    kept: path -> decimals; a path that is not in it takes any. ConfigError names a range whose own
+    ends or step are too fine.
+    """
+    made = []
+    for parameter in space.parameters:
+        most = kept.get(parameter.path)
+        if most is None or parameter.low == parameter.high:  # a list is as it was written
+            made.append(parameter)
+            continue
+        points = (parameter.low, parameter.high, *(() if parameter.count else parameter.values[:2]))
+        for value in points:
+            if isinstance(value, Decimal) and value != round(value, most):
+                raise _wrong(
+                    parameter.path,
+                    f"{value} has more decimals than the strategy can keep ({most})",
+                    f"write from, to and step with at most {most} decimals",
+                )
+        fitted = msgspec.structs.replace(parameter, kept=most)
+        if parameter.count:
+            fitted = msgspec.structs.replace(fitted, values=fitted.spread())
+        made.append(fitted)
+    return Space(tuple(made))
 
 
 def read_space(table: Any) -> Space:
@@ -203,8 +247,8 @@ def _range(path: str, given: Mapping[str, Any], when: Any) -> Parameter:
     count = given["count"]
     if isinstance(count, bool) or not isinstance(count, int) or not 2 <= count <= VALUES_MAX:
         raise _wrong(f"{path}.count", f"is {shown(count)}", f"an integer from 2 to {VALUES_MAX}")
-    spread = [open_ended.at(k / (count - 1)) for k in range(count)]
-    return msgspec.structs.replace(open_ended, values=tuple(dict.fromkeys(spread)))
+    spaced = msgspec.structs.replace(open_ended, count=count)
+    return msgspec.structs.replace(spaced, values=spaced.spread())
 
 
 def _number(path: str, given: Mapping[str, Any], name: str) -> int | Decimal:

@@ -9,11 +9,12 @@ from alephtx.core.errors import ConfigError
 from alephtx.lab.cluster import run_on_ray
 from alephtx.lab.plan import Sweep
 from alephtx.lab.pool import run_locally
+from alephtx.lab.precision import kept_decimals
 from alephtx.lab.ranking import Judged, Verdict, judge, score, sharpe_of
 from alephtx.lab.search import search
-from alephtx.lab.space import Set
+from alephtx.lab.space import Set, Space, fit
 from alephtx.lab.store import Store
-from alephtx.lab.trial import Outcome, Task, base_digest, id_of, open_window, span_of
+from alephtx.lab.trial import Outcome, Task, base_digest, id_of, joined, open_window, span_of
 from alephtx.lab.walk import SECOND_NS, Window, folds
 
 Advance = Callable[[int, int], None]
@@ -21,9 +22,12 @@ Advance = Callable[[int, int], None]
 
 
 class Tried(msgspec.Struct, frozen=True, kw_only=True):
-    """One fold: what was chosen in sample, beside what it came to out of sample."""
+    """One fold: what was chosen in sample, beside what it came to out of sample.
 
-    train: tuple[int, int]
+    train: the stretches learnt from; test: the window tried in; (start, end) in ns.
+    """
+
+    train: list[tuple[int, int]]
     test: tuple[int, int]
     in_sample: Verdict
     chosen: Judged | None
@@ -35,6 +39,8 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     """What a sweep came to. whole: all sets over all data; folds: with [walk], instead.
 
     ran, kept: sets run now, and found in the store. damaged: lines of the store not believed.
+    sets, failed: how many there were, each window's counted, and how many could not run;
+    first_error: what the first of those said.
     """
 
     name: str
@@ -47,6 +53,9 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     ran: int
     kept: int
     damaged: int
+    sets: int
+    failed: int
+    first_error: str
 
 
 class Runner:
@@ -61,7 +70,10 @@ class Runner:
         self.span = span_of(market)
         self.period_ns = sweep.plan.period_s * SECOND_NS
         self.base = base_digest(sweep.config, market, self.period_ns)
+        self.space = fit(sweep.space, kept_decimals(sweep.config, sweep.space, market.instruments))
         self.ran = self.kept = self.known = 0
+        self.errors: dict[str, str] = {}
+        """Every set there was, with what it said; empty where it ran."""
 
     def outcomes(self, window: Window, sets: Sequence[Set]) -> list[Outcome]:
         """Return the outcomes of sets in a window, from the store or by running them."""
@@ -75,6 +87,7 @@ class Runner:
             self.store.add(found)
             self.ran += len(found)
             self.advance(self.ran + self.kept, self.known)
+        self.errors.update((name, self.store.found[name].error) for name in ids)
         return [self.store.found[name] for name in ids]
 
     def _tasks(self, window: Window, missing: dict[str, Set]) -> list[Task]:
@@ -93,14 +106,15 @@ class Runner:
             return run_locally(tasks, self.workers)
         return run_on_ray(tasks, self.workers, self.cluster)
 
-    def searched(self, window: Window) -> list[Outcome]:
-        """Search a window and return what was tried there, each set once."""
+    def searched(self, windows: Sequence[Window]) -> list[Outcome]:
+        """Search stretches as if they were one and return what was tried there, each set once."""
         found: dict[str, Outcome] = {}
         plan = self.sweep.plan
-        rounds = search(plan, self.sweep.space)
+        rounds = search(plan, self.space)
         sets = next(rounds, None)
         while sets is not None:
-            outcomes = self.outcomes(window, sets)
+            parts = [self.outcomes(window, sets) for window in windows]
+            outcomes = [joined(part) for part in zip(*parts, strict=True)]
             found.update((outcome.id, outcome) for outcome in outcomes)
             try:
                 sets = rounds.send([score(outcome, plan.objective) for outcome in outcomes])
@@ -122,38 +136,41 @@ def run_sweep(
         runner = Runner(sweep, store, workers=workers, cluster=cluster, advance=advance)
         plan, whole, tried = sweep.plan, None, []
         if plan.walk is None:
-            whole = judge(runner.searched(runner.span), plan.objective)
+            whole = judge(runner.searched([runner.span]), plan.objective)
         else:
             tried = [_try(runner, fold.train, fold.test) for fold in folds(plan.walk, *runner.span)]
+        errors = [error for error in runner.errors.values() if error]
         return Found(
             name=sweep.name, objective=plan.objective, folder=str(folder), whole=whole, folds=tried,
             in_net=sum(one.chosen.net for one in tried if one.chosen),
             out_net=sum(one.out_of_sample.net for one in tried if one.out_of_sample),
-            ran=runner.ran, kept=runner.kept, damaged=store.damaged,
+            ran=runner.ran, kept=runner.kept, damaged=store.damaged, sets=len(runner.errors),
+            failed=len(errors),
+            first_error=errors[0] if errors else "",
         )  # fmt: skip
 
 
-def _try(runner: Runner, train: Window, test: Window) -> Tried:
-    """Choose in one window and try in a later one."""
+def _try(runner: Runner, train: Sequence[Window], test: Window) -> Tried:
+    """Choose in some stretches and try in a later window."""
     seen = runner.searched(train)
     verdict = judge(seen, runner.sweep.plan.objective)
     chosen = verdict.rows[0] if verdict.rows else None
     outcome = None
     if chosen is not None:
-        typed = _typed(runner.sweep, chosen)
+        typed = _typed(runner.space, chosen)
         outcome = runner.outcomes(test, [typed])[0]
     return Tried(
-        train=(train.start_ns, train.end_ns), test=(test.start_ns, test.end_ns),
+        train=[(part.start_ns, part.end_ns) for part in train], test=(test.start_ns, test.end_ns),
         in_sample=verdict, chosen=chosen,
         out_of_sample=outcome,
         out_sharpe=sharpe_of(outcome) if outcome is not None and not outcome.error else None,
     )  # fmt: skip
 
 
-def _typed(sweep: Sweep, chosen: Judged) -> Set:
+def _typed(space: Space, chosen: Judged) -> Set:
     """Return a judged set's params with the types that its space gives them."""
     found: Set = {}
-    for parameter in sweep.space.parameters:
+    for parameter in space.parameters:
         if parameter.path in chosen.params:
             found[parameter.path] = parameter.typed(chosen.params[parameter.path])
     return found

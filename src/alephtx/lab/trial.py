@@ -7,8 +7,11 @@ market data is opened where it runs, mapped into memory, so that workers of one 
 import hashlib
 import math
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import reduce
 from importlib.metadata import version
+from operator import xor
 from pathlib import Path
 
 import msgspec
@@ -17,7 +20,7 @@ import numpy as np
 import alephtx
 from alephtx.analysis.equity_curve import value_of
 from alephtx.core.config_schema import Config, MatrixConfig, Node
-from alephtx.core.errors import ConfigError, SimulationError
+from alephtx.core.errors import AlephError, ConfigError, SimulationError
 from alephtx.core.instruments import Instrument, Instruments
 from alephtx.core.units import MONEY_SCALE
 from alephtx.engine import context as c
@@ -43,7 +46,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What a set came to. error: why it could not run; then the rest says nothing.
 
     net: P&L after fees, open positions at the middle as heard last, in the settle currency.
-    values: net of each whole period; ratios are made of them. digest: of orders and reports.
+    values: net of each whole period; ratios are made of them. digest: half its `state_hash`.
     """
 
     id: str
@@ -67,11 +70,28 @@ def run_task(task: Task) -> list[Outcome]:
         raise  # the machine's fault, not the set's: another try may do
     except Exception as error:  # noqa: BLE001 - whatever a strategy raises is its set's outcome
         if len(task.sets) == 1:
-            return [_named(task, 0, error=f"{type(error).__name__}: {error}")]
+            ours = isinstance(error, AlephError)
+            return [
+                _named(task, 0, error=str(error) if ours else f"{type(error).__name__}: {error}")
+            ]
     found = []
     for chosen, name in zip(task.sets, task.ids, strict=True):
         found += run_task(msgspec.structs.replace(task, sets=[chosen], ids=[name]))
     return found
+
+
+def joined(parts: Sequence[Outcome]) -> Outcome:
+    """Return what a set came to in several stretches, one after the other, as one outcome."""
+    if len(parts) == 1:
+        return parts[0]
+    return Outcome(
+        id=parts[0].id, params=parts[0].params,
+        start_ns=parts[0].start_ns, end_ns=parts[-1].end_ns,
+        net=sum(one.net for one in parts), values=[value for one in parts for value in one.values],
+        orders=sum(one.orders for one in parts), fills=sum(one.fills for one in parts),
+        denied=sum(one.denied for one in parts), digest=reduce(xor, (one.digest for one in parts)),
+        error=next((one.error for one in parts if one.error), ""),
+    )  # fmt: skip
 
 
 def _named(task: Task, k: int, **fields: object) -> Outcome:
@@ -90,13 +110,16 @@ def _run(task: Task) -> list[Outcome]:
         configs, market.instruments, market.tapes, venue=market.venue, start_ns=market.start_ns
     )
     equity = _equities(test, market, task)
+    if test.alarms:  # a strategy ended on the way: what it came to before is no result
+        raise SimulationError(test.alarms[0])
     values = np.diff(equity[:-1], axis=0, prepend=0.0)
+    hashes = [int(one, 16) >> 1 for one in test.state_hashes()]
     return [
         _named(
             task, k, net=round(float(equity[-1, k]), MONEY_SCALE),
             values=[round(float(value), MONEY_SCALE) for value in values[:, k]],
             orders=int(lane.ctx.counters[c.C_ORDERS]), fills=int(lane.ctx.counters[c.C_FILLS]),
-            denied=int(lane.ctx.counters[c.C_DENIED]), digest=int(test.bottle.digest[k]),
+            denied=int(lane.ctx.counters[c.C_DENIED]), digest=hashes[k],
         )
         for k, lane in enumerate(test.lanes)
     ]  # fmt: skip

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from alephtx.core.backtest_schema import TIERS_MAX
 from alephtx.core.instruments import Instruments
 from alephtx.core.packed import pack_fields
 from alephtx.core.records import EVENT, INSTRUMENT, INTENT, TICK, TOP_ROW, UPDATE
@@ -67,10 +68,22 @@ CLOCK_WORDS = 24
 M_INITIAL, M_MAINTENANCE, M_LIQUIDATION, M_BAND, M_FILTERS = 0, 1, 2, 3, 4
 M_IMPACT, M_IMPACT_NS = 5, 6  # ticks a lot x 1e8, 0 = none; see sim.impact
 M_TRIGGER = 7  # what stops wait for
-TERM_WORDS = 8
+M_POOL, M_TIERS = 8, 9  # column of `cash` that its positions live on; tiers of its margin
+M_ACTIVATION_NS, M_ACTIVATION_OF, M_AMEND = 10, 11, 12  # see sim.activation; what an amend keeps
+TERM_WORDS = 13
+
+# Columns of `tiers`: from which value on, then what is asked, see sim.tiers; fractions x 1e8.
+TIER_ABOVE, TIER_RATE, TIER_DEDUCTION, TIER_INITIAL = 0, 1, 2, 3
+TIER_WORDS = 4
 
 TRIGGER_LAST, TRIGGER_MARK = 0, 1
 TRIGGER_NAMES = {"last": TRIGGER_LAST, "mark": TRIGGER_MARK}
+
+OF_ALL, OF_TAKERS = 0, 1
+ACTIVATION_NAMES = {"all": OF_ALL, "takers": OF_TAKERS}
+
+KEEPS_SMALLER, KEEPS_NOTHING = 0, 1
+AMEND_NAMES = {"keeps_smaller": KEEPS_SMALLER, "keeps_nothing": KEEPS_NOTHING}
 
 
 class Bottle(NamedTuple):
@@ -116,8 +129,9 @@ class Bottle(NamedTuple):
     down_lane: Rows
     down_rows: Rows  # UPDATE
     held: Rows  # int64 (J, accounts, I): lots, as the venue knows them
-    cash: Rows  # int64 (J, accounts, currencies): money in and out, see sim.books
+    cash: Rows  # int64 (J, accounts, pools): money in and out, see sim.books
     terms: Rows  # int64 (I, TERM_WORDS)
+    tiers: Rows  # int64 (I, TIERS_MAX, TIER_WORDS): as many as M_TIERS says
     pushed: Rows  # float64 (J, I, 2): lots that still push a price, and since when
     resting: Rows  # int64 (2, orders, words), see sim.resting
     stops: Rows  # SIM_ORDER (J, I, orders): waiting for their trigger, see sim.stops
@@ -130,9 +144,9 @@ class Bottle(NamedTuple):
     Z_ORDERS, Z_LIVE, Z_MATCH, Z_TAKEN, Z_TAKEN_COUNT, Z_MODEL, Z_NEAR, Z_REACH, Z_STREAMS, Z_LOG,
     Z_FILLS, Z_ORDER, Z_INTENT, Z_INSTRUMENTS, Z_LATENCY, Z_POINTS, Z_LOAD, Z_LAST, Z_DIGEST,
     Z_CLOCK, Z_UP_PLACE, Z_UP_RING, Z_UP_FREE, Z_UP_LANE, Z_UP_ROWS, Z_DOWN_PLACE, Z_DOWN_RING,
-    Z_DOWN_FREE, Z_DOWN_LANE, Z_DOWN_ROWS, Z_HELD, Z_CASH, Z_TERMS,
+    Z_DOWN_FREE, Z_DOWN_LANE, Z_DOWN_ROWS, Z_HELD, Z_CASH, Z_TERMS, Z_TIERS,
     Z_PUSHED, Z_RESTING, Z_STOPS, Z_STOP_AT, Z_STOP_COUNT, Z_ROWS,
-) = range(48)  # fmt: skip
+) = range(49)  # fmt: skip
 
 # Samples for `field`: they give dtype and dimensions, their content is never read.
 I1, I2, I3 = np.zeros(1, np.int64), np.zeros((1, 1), np.int64), np.zeros((1, 1, 1), np.int64)
@@ -156,27 +170,26 @@ def make_bottle(
     log_slots: int = 4096,
     intents_max: int = 64,
     accounts: int = 1,
+    isolated: bool = False,
     points: Rows | None = None,
 ) -> Bottle:
-    """Return an empty bottle.
+    """Return an empty bottle. isolated: with a pool of its own for each instrument.
 
     lagged: hold late copies of the books, for who reads depth. intents_max: orders a lane's
     strategies can send at one moment. taken_max: levels a side whose depletion is remembered.
     """
     count, venues = len(instruments), max(1, len(instruments.venues))
     market, local = make_levels(count, span), make_levels(count if lagged else 1, span)
-    fills, clock = taken_max + orders_max, np.zeros(CLOCK_WORDS, np.int64)
+    fills, clock = taken_max + orders_max, _clock()
     clock[K_ROOM] = lanes * count * 3 * (orders_max + accounts) + count * fills + 16
     clock[K_UP_ROOM] = lanes * intents_max
     up = make_flight(INTENT, 4 * int(clock[K_UP_ROOM]))
     down = make_flight(UPDATE, 2 * int(clock[K_ROOM]))
-    reach, near, streams = _far(count, lanes)
     rows = instruments.rows()
-    streams[:, T_VENUE] = rows["venue"]
+    reach, near, streams = _far(rows, lanes)
     latency = np.zeros((venues, PATHS, LATENCY_WORDS), np.int64)
     latency[:, 0, L_KIND] = RECORDED
-    clock[K_DUE] = clock[K_LANES] = NEVER
-    clock[K_STP] = STP_EXPIRE_TAKER
+    pools = len(instruments.currencies) + (count if isolated else 0)
     return Bottle(
         *market,
         *local,
@@ -207,8 +220,9 @@ def make_bottle(
         down_place=down.place, down_ring=down.ring, down_free=down.free, down_lane=down.lane,
         down_rows=down.rows,
         held=np.zeros((lanes, accounts, count), np.int64),
-        cash=np.zeros((lanes, accounts, len(instruments.currencies)), np.int64),
-        terms=np.zeros((count, TERM_WORDS), np.int64),
+        cash=np.zeros((lanes, accounts, pools), np.int64),
+        terms=_terms(rows),
+        tiers=np.zeros((count, TIERS_MAX, TIER_WORDS), np.int64),
         pushed=np.zeros((lanes, count, 2)),
         resting=make_resting(),
         stops=np.zeros((lanes, count, orders_max), SIM_ORDER),
@@ -217,15 +231,31 @@ def make_bottle(
     )  # fmt: skip
 
 
-def _far(count: int, lanes: int) -> tuple[Rows, Rows, Rows]:
+def _clock() -> Rows:
+    """Return the clock's words before anything was asked for."""
+    clock = np.zeros(CLOCK_WORDS, np.int64)
+    clock[K_DUE] = clock[K_LANES] = NEVER
+    clock[K_STP] = STP_EXPIRE_TAKER
+    return clock
+
+
+def _terms(rows: Rows) -> Rows:
+    """Return the terms of instruments, all on the pool of their settle currency."""
+    terms = np.zeros((len(rows), TERM_WORDS), np.int64)
+    terms[:, M_POOL] = rows["settle"]
+    return terms
+
+
+def _far(rows: Rows, lanes: int) -> tuple[Rows, Rows, Rows]:
     """Return reach, near and streams of instruments of which nothing is known yet."""
+    count = len(rows)
     reach = np.zeros((count, 2, 3), np.int64)
     reach[:, :, REACH_WORST], reach[:, :, REACH_BEST] = FAR, -FAR
     near = np.zeros((count, 2, 3, lanes), np.int64)
     near[:, :, 0], near[:, :, 1] = FAR, -FAR
     streams = np.zeros((count, STREAM_WORDS), np.int64)
     streams[:, T_UNIT] = streams[:, T_QTY_UNIT] = 1
-    streams[:, T_TS] = NEVER
+    streams[:, T_TS], streams[:, T_VENUE] = NEVER, rows["venue"]
     return reach, near, streams
 
 

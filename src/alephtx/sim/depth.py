@@ -1,17 +1,21 @@
 """Depth where a tape has none: best prices alone, or trades alone. A stated model, not a record.
 
 The touch is as recorded. Of trades alone it is what they tell: a buyer traded at the ask, and the
-bid is the usual spread below (a seller: the other way round); the usual spread is the median change
-of price between neighbouring trades of opposite sides, the touch holds what is usually traded at a
-price before it changes. Behind the touch there is a level each step, `levels` of them, and each
-holds what the touch holds on average over the tape, times growth for each step away.
+bid is the usual spread below (a seller: the other way round). Behind the touch there is a level
+each step, `levels` of them, and each holds the usual size, times growth for each step away.
 
-So a calibrated tape knows its own future's averages: sizes and spread are those of all of it.
+What is usual is what was seen so far, at every message; nothing later is looked at. The usual size
+is the average of all best quantities so far (of trades alone: of what was traded at a price before
+it changed). Levels are stated anew when that average has moved by a quarter of what they say: else
+every message would restate all of them. The usual spread follows the middle one of the changes of
+price between neighbouring trades of opposite sides: the first of them, then a step towards each.
+So the first message stands on itself: its own quantities, and a spread of one step. A gap forgets
+the book and the last trade, not the averages. That a tape has no best prices at all is known from
+its beginning: it is what was recorded.
 """
 
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from alephtx.core.kernel import Int, inline_kernel, kernel
@@ -21,42 +25,70 @@ from alephtx.core.words import BUY, CLEAR, DELTA, GAP, LAST_IN_MESSAGE, SELL, SN
 Rows = np.ndarray[Any, Any]
 
 
-class Depth(msgspec.Struct, frozen=True, kw_only=True):
-    """step, spread: ticks. touch: lots, of trades alone. sizes: lots of the levels behind."""
+LOTS_MAX = 1 << 60
+RESTATE = 4
+"""Levels are stated anew when the average has moved by one part in so many."""
 
-    step: int
-    spread: int
-    touch: int
-    sizes: tuple[int, ...]
-
-
-def calibrate(rows: Rows, levels: int, *, step: int = 1, growth: float = 1.0) -> Depth:
-    """Return the depth that the module describes, from EVENT rows of one instrument."""
-    tops = rows[(rows["kind"] == TOP) & (rows["qty"] > 0)]
-    trades = rows[(rows["kind"] == TRADE) & (rows["side"] != 0)]
-    spread, touch = step, 1
-    if len(trades) > 1:
-        turns = np.abs(np.diff(trades["price"]))[np.diff(trades["side"]) != 0]
-        turns = turns[turns > 0]
-        spread = max(step, int(np.median(turns)) // step * step) if len(turns) else step
-    if len(trades):
-        new = np.append(True, (np.diff(trades["price"]) != 0) | (np.diff(trades["side"]) != 0))
-        runs = np.add.reduceat(trades["qty"], np.flatnonzero(new))
-        touch = max(1, round(float(runs.mean())))
-    size = max(1, round(float(tops["qty"].mean()))) if len(tops) else touch
-    sizes = tuple(max(1, round(size * growth**k)) for k in range(1, levels + 1))
-    return Depth(step=step, spread=spread, touch=touch, sizes=sizes)
+# Words of what was seen so far.
+_SIZE, _SIZE_REST, _SIZES, _SPREAD, _PRICE, _SIDE, _RUN, _BASE, _WORDS = range(9)
 
 
-def deepen(rows: Rows, depth: Depth) -> Rows:
-    """Return EVENT rows with levels instead of best prices; other rows stay as they are."""
-    tops = int((rows["kind"] == TOP).any())
-    terms = np.array([depth.step, depth.spread, depth.touch, tops], np.int64)
-    sizes = np.array(depth.sizes, np.int64)
-    count = _deepen(rows, terms, sizes, np.zeros(0, EVENT))
+def deepen(rows: Rows, levels: int, *, step: int = 1, growth: float = 1.0) -> Rows:
+    """Return EVENT rows with levels instead of best prices; other rows stay as they are.
+
+    rows: of one instrument, with best prices or trades and no levels. step: ticks between levels.
+    """
+    terms = np.array([step, int((rows["kind"] == TOP).any())], np.int64)
+    with np.errstate(over="ignore"):  # what is beyond all measure is LOTS_MAX
+        growths = float(growth) ** np.arange(1, levels + 1)
+    count = _deepen(rows, terms, growths, *_seen(levels), np.zeros(0, EVENT))
     out = np.zeros(count, EVENT)
-    _deepen(rows, terms, sizes, out)
+    _deepen(rows, terms, growths, *_seen(levels), out)
     return out
+
+
+def _seen(levels: int) -> tuple[Rows, Rows]:
+    """Return the memory of a run: the averages, and the sizes of the levels before and now."""
+    return np.zeros(_WORDS, np.int64), np.zeros((2, levels), np.int64)
+
+
+@inline_kernel
+def _average(seen: Rows, qty: Int) -> None:
+    """Take one more quantity into the average, exactly and without a sum that could overflow."""
+    seen[_SIZES] += 1
+    more = qty - seen[_SIZE] + seen[_SIZE_REST]
+    seen[_SIZE] += more // seen[_SIZES]
+    seen[_SIZE_REST] = more % seen[_SIZES]
+
+
+@inline_kernel
+def _take_trade(seen: Rows, side: Int, price: Int, qty: Int, step: Int) -> None:
+    """Learn the usual spread, and what is traded at a price before it changes."""
+    if seen[_SIDE] != 0 and (price != seen[_PRICE] or side != seen[_SIDE]):
+        turn = abs(price - seen[_PRICE]) if side != seen[_SIDE] else 0
+        if turn > 0 and seen[_SPREAD] == 0:
+            seen[_SPREAD] = turn
+        elif turn > 0:
+            seen[_SPREAD] += min(max(turn - seen[_SPREAD], -step), step)
+        _average(seen, seen[_RUN])
+        seen[_RUN] = 0
+    seen[_SIDE], seen[_PRICE] = side, price
+    seen[_RUN] = min(seen[_RUN] + qty, LOTS_MAX)
+
+
+@inline_kernel
+def _restate(seen: Rows, sizes: Rows, growths: Rows) -> Int:
+    """Bring the levels' sizes up to the average where it has moved away; 1 if that changed any."""
+    for k in range(sizes.shape[1]):
+        sizes[0, k] = sizes[1, k]
+    size = max(seen[_SIZE] if seen[_SIZES] > 0 else seen[_RUN], 1)
+    if abs(size - seen[_BASE]) <= (seen[_BASE] - 1) // RESTATE:
+        return 0
+    seen[_BASE] = size
+    for k in range(sizes.shape[1]):
+        lots: Int = np.int64(min(float(size) * growths[k] + 0.5, float(LOTS_MAX)))
+        sizes[1, k] = max(lots, 1)
+    return 1
 
 
 @inline_kernel
@@ -84,23 +116,25 @@ def _side(
     step: Int, sizes: Rows,
 ) -> int:  # fmt: skip
     """Write what makes one side's levels of the old touch those of the new."""
-    for k in range(sizes.shape[0] + 1):
+    for k in range(sizes.shape[1] + 1):
         price = old - side * k * step
-        if old > 0 and price > 0 and _lots(new, new_qty, side, price, step, sizes) == 0:
+        if old > 0 and price > 0 and _lots(new, new_qty, side, price, step, sizes[1]) == 0:
             m = _put(out, m, row, DELTA, side, price, 0)
-    for k in range(sizes.shape[0] + 1):
+    for k in range(sizes.shape[1] + 1):
         price = new - side * k * step
-        lots = _lots(new, new_qty, side, price, step, sizes)
-        was = _lots(old, old_qty, side, price, step, sizes)
+        lots = _lots(new, new_qty, side, price, step, sizes[1])
+        was = _lots(old, old_qty, side, price, step, sizes[0])
         if price > 0 and lots > 0 and lots != was:
             m = _put(out, m, row, DELTA, side, price, lots)
     return m
 
 
 @kernel
-def _deepen(rows: Rows, terms: Rows, sizes: Rows, out: Rows) -> int:
+def _deepen(
+    rows: Rows, terms: Rows, growths: Rows, seen: Rows, sizes: Rows, out: Rows
+) -> int:  # fmt: skip
     """Write as many rows as there is room for; returns how many there are."""
-    step, spread, touch, tops = terms[0], terms[1], terms[2], terms[3]
+    step, tops = terms[0], terms[1]
     bid, bid_qty, ask, ask_qty, blank = 0, 0, 0, 0, 1
     was_bid, was_bid_qty, was_ask, was_ask_qty, m = 0, 0, 0, 0, 0
     for k in range(rows.shape[0]):
@@ -111,18 +145,27 @@ def _deepen(rows: Rows, terms: Rows, sizes: Rows, out: Rows) -> int:
             m = _put(out, m, row, kind, side, price, qty)
             if m <= out.shape[0]:
                 out[m - 1]["flags"] = row["flags"]
+        elif qty > 0:
+            _average(seen, qty)
         if kind == TOP and side == BUY:
             bid, bid_qty = price if qty > 0 else 0, qty
         elif kind == TOP:
             ask, ask_qty = price if qty > 0 else 0, qty
         elif kind == TRADE and tops == 0 and side != 0:
+            _take_trade(seen, side, price, qty, step)
+            spread = max(seen[_SPREAD] // step * step, step)
             bid, ask = (price - spread, price) if side > 0 else (price, price + spread)
-            bid_qty, ask_qty = touch, touch
         elif kind == CLEAR or kind == GAP:
             bid, bid_qty, ask, ask_qty, blank = 0, 0, 0, 0, 1
             was_bid, was_bid_qty, was_ask, was_ask_qty = 0, 0, 0, 0
-        same = bid == was_bid and bid_qty == was_bid_qty
-        if last == 0 or (same and ask == was_ask and ask_qty == was_ask_qty):
+            seen[_SIDE], seen[_RUN] = 0, 0
+        if last == 0 or (bid == 0 and ask == 0 and was_bid == 0 and was_ask == 0):
+            continue
+        anew = _restate(seen, sizes, growths)
+        if tops == 0:
+            bid_qty, ask_qty = seen[_BASE], seen[_BASE]
+        same = bid == was_bid and bid_qty == was_bid_qty and anew == 0
+        if same and ask == was_ask and ask_qty == was_ask_qty:
             continue
         if blank != 0:
             m, blank = _put(out, m, row, CLEAR, 0, 0, 0), 0

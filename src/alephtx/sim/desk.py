@@ -46,6 +46,7 @@ from alephtx.core.words import (
     STOP,
     TRADING,
 )
+from alephtx.sim.activation import acts_later
 from alephtx.sim.books import mark_of
 from alephtx.sim.bottle import (
     FILLS,
@@ -54,6 +55,8 @@ from alephtx.sim.bottle import (
     I3,
     INSTRUMENTS,
     K_MARK_NS,
+    KEEPS_SMALLER,
+    M_AMEND,
     M_BAND,
     M_FILTERS,
     ODD_BLIND,
@@ -170,7 +173,10 @@ def _place(z: Rows, j: Int, x: Exchange, order: Rows, intent: Rows) -> None:
     if reason != 0:
         say(z, j, order, REJECT, REJECTED, reason)
         return
-    order[0]["whole"] = order[0]["qty"]
+    allowed, order[0]["qty"] = order[0]["qty"], wanted
+    if acts_later(z, j, x, order):
+        return
+    order[0]["qty"] = order[0]["whole"] = allowed
     if field(z, Z_STREAMS, I2)[i, T_ODD] & ODD_BLIND != 0:
         _enter_blind(z, j, x, order)
     else:
@@ -216,7 +222,8 @@ def _amend(z: Rows, j: Int, x: Exchange, order: Rows, intent: Rows) -> None:
         say(z, j, order, CANCEL_REJECT, 0, reason)
         return
     order[0]["whole"] = whole - (asked - order[0]["qty"])
-    if order[0]["price"] == price and order[0]["qty"] <= left:
+    keeps = field(z, Z_TERMS, I2)[i, M_AMEND] == KEEPS_SMALLER
+    if keeps and order[0]["price"] == price and order[0]["qty"] <= left:
         x.orders[i, s, k]["qty"], x.orders[i, s, k]["whole"] = order[0]["qty"], order[0]["whole"]
         say_replaced(z, j, order)
         return

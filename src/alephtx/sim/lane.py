@@ -14,6 +14,8 @@ from alephtx.core.words import (
     FILLED,
     FOREIGN,
     MAKER,
+    MONEY_INSURANCE,
+    MONEY_MOVED,
     NEW,
     PARTIALLY_FILLED,
     REASON_NOT_FILLED,
@@ -24,7 +26,7 @@ from alephtx.core.words import (
     REJECTED,
     REPLACE_ACK,
 )
-from alephtx.sim.books import book_fill
+from alephtx.sim.books import book_fill, move_cash
 from alephtx.sim.bottle import (
     FILLS,
     I1,
@@ -35,11 +37,13 @@ from alephtx.sim.bottle import (
     INSTRUMENTS,
     K_GROW,
     K_GROW_DOWN,
+    K_MOVED,
     K_NOW,
     K_OVERFLOW,
     K_ROOM,
     LANE_ORDERS,
     M_IMPACT,
+    M_POOL,
     ONE_ORDER,
     REACH_BEST,
     REACH_TAKEN,
@@ -179,6 +183,25 @@ def say(z: Rows, j: Int, order: Rows, kind: Int, status: Int, reason: Int) -> No
 
 
 @kernel
+def say_money(
+    z: Rows, j: Int, i: Int, account: Int, kind: Int, code: Int, trade_id: Int, amount: Int
+) -> None:  # fmt: skip
+    """Move money of the pool that an instrument's position lives on, and report it.
+
+    trade_id: 0 = the next number of movements.
+    """
+    if trade_id == 0:
+        clock = field(z, Z_CLOCK, I1)
+        clock[K_MOVED] += 1
+        trade_id = clock[K_MOVED]
+    move_cash(z, j, account, field(z, Z_TERMS, I2)[i, M_POOL], amount)
+    slot = send_report(z, j, i, account, kind, 0)
+    row: Rows = field(z, Z_DOWN_ROWS, UPDATES)[slot]
+    row["trade_id"], row["realized"], row["code"] = trade_id, amount, code
+    row["fee_currency"] = field(z, Z_INSTRUMENTS, INSTRUMENTS)[i]["settle"]
+
+
+@kernel
 def say_fills(z: Rows, j: Int, n: Int) -> None:
     """Report the n rows of fills, with the instrument's own fees."""
     fills, instruments = field(z, Z_FILLS, FILLS), field(z, Z_INSTRUMENTS, INSTRUMENTS)
@@ -212,7 +235,9 @@ def say_fills(z: Rows, j: Int, n: Int) -> None:
             field(z, Z_CLOCK, I1)[K_OVERFLOW] = 1
         row["fee"], row["fee_currency"] = fee, instrument[0]["settle"]
         row["flags"] = FOREIGN if fill["order_id"] == 0 else 0  # the venue's own, see sim.margin
-        book_fill(z, j, fill, fee)
+        lacks = book_fill(z, j, fill, fee)
+        if lacks > 0:
+            say_money(z, j, i, fill["account"], MONEY_MOVED, MONEY_INSURANCE, 0, lacks)
 
 
 @kernel

@@ -1,10 +1,13 @@
-"""STOP orders that wait at the venue for their trigger, apart from the book.
+"""Orders that wait at the venue apart from the book: STOP orders for their trigger, others to act.
 
 A stop is an order with a trigger. It waits until the venue has seen a trade, or a mark where
 `Venue.stop_trigger` says so, at or beyond it: a buy at or above, a sell at or below. Nothing of it
 is in the book, nothing is asked for it: margin, position and filters are looked at when it
 triggers. What would trigger at once is refused (WOULD_TRIGGER,
 Binance -2021). It cannot be amended. Behind a gap and while there is no trading nothing triggers.
+
+An order that is not a stop waits here where the venue lets orders act some time after they came
+(`sim.activation`): its trigger is that time, below zero.
 
 A row of the market only notes which stops are triggered. They enter the book in `sim.triggers`
 when the venue next acts, at the same time and after all rows of that time, in the order in which
@@ -13,7 +16,7 @@ they had come.
 
 import numpy as np
 
-from alephtx.core.kernel import Int, kernel
+from alephtx.core.kernel import Int, inline_kernel, kernel
 from alephtx.core.packed import field
 from alephtx.core.units import price_grid
 from alephtx.core.words import (
@@ -144,6 +147,33 @@ def _refusal(z: Rows, i: Int, order: Rows, trigger: Int) -> int:
     return 0
 
 
+@inline_kernel
+def has_room(z: Rows, j: Int, i: Int) -> bool:
+    """Say whether one more order of a lane can wait."""
+    stops = field(z, Z_STOPS, LANE_STOPS)
+    return bool(field(z, Z_STOP_COUNT, I2)[j, i] < stops.shape[2])
+
+
+@kernel
+def keep_waiting(z: Rows, j: Int, order: Rows, trigger: Int, expires_ns: Int) -> None:
+    """Let an order of a lane wait, there being room, and acknowledge it.
+
+    trigger: a price, or a time in ns below zero.
+    """
+    i, counts = order[0]["instrument"], field(z, Z_STOP_COUNT, I2)
+    say(z, j, order, ACK, NEW, 0)
+    order[0]["expires_ns"] = expires_ns
+    k = counts[j, i]
+    field(z, Z_STOPS, LANE_STOPS)[j, i, k] = order[0]
+    field(z, Z_STOP_AT, I3)[j, i, k] = trigger
+    counts[j, i] = k + 1
+    field(z, Z_STREAMS, I2)[i, T_ODD] |= ODD_STOPS
+    if expires_ns > 0:
+        wake_venue(z, expires_ns)
+    if trigger < 0:
+        wake_venue(z, -trigger)
+
+
 @kernel
 def add_stop(z: Rows, j: Int, order: Rows, trigger: Int, expires_ns: Int) -> None:
     """Let a stop of a lane, SIM_ORDER (1,), wait for its trigger, and report what came of it.
@@ -151,22 +181,13 @@ def add_stop(z: Rows, j: Int, order: Rows, trigger: Int, expires_ns: Int) -> Non
     expires_ns: of GTD, 0 for none.
     """
     i = order[0]["instrument"]
-    stops, counts = field(z, Z_STOPS, LANE_STOPS)[j, i], field(z, Z_STOP_COUNT, I2)
     reason = _refusal(z, i, order, trigger)
-    if reason == 0 and counts[j, i] == stops.shape[0]:
+    if reason == 0 and not has_room(z, j, i):
         reason = REASON_OTHER
     if reason != 0:
         say(z, j, order, REJECT, REJECTED, reason)
         return
-    say(z, j, order, ACK, NEW, 0)
-    order[0]["expires_ns"] = expires_ns
-    k = counts[j, i]
-    stops[k] = order[0]
-    field(z, Z_STOP_AT, I3)[j, i, k] = trigger
-    counts[j, i] = k + 1
-    field(z, Z_STREAMS, I2)[i, T_ODD] |= ODD_STOPS
-    if expires_ns > 0:
-        wake_venue(z, expires_ns)
+    keep_waiting(z, j, order, trigger, expires_ns)
 
 
 @kernel
@@ -231,7 +252,7 @@ def _note(z: Rows, i: Int, price: Int) -> int:
     for j in range(counts.shape[0]):
         for k in range(counts[j, i]):
             trigger = triggers[j, i, k]
-            if trigger != TRIGGERED and (price - trigger) * stops[j, i, k]["side"] >= 0:
+            if trigger > TRIGGERED and (price - trigger) * stops[j, i, k]["side"] >= 0:
                 triggers[j, i, k] = TRIGGERED
                 found = 1
     if found != 0:

@@ -1,8 +1,9 @@
-"""A stop that has met its trigger becomes an order: what the venue asks then, and what it says.
+"""An order that waited becomes one of the book: what the venue asks then, and what it says.
 
-It is a market order, or with a price a limit order, that came at this moment. What the venue then
-refuses - no trading, a filter, nothing left to reduce, no margin - ends it: EXPIRE with the reason.
-One that only reduces and is larger than what is held is made smaller, as `sim.desk` has it.
+A stop that has met its trigger is a market order, or with a price a limit order, that came at this
+moment. What the venue then refuses - no trading, a filter, nothing left to reduce, no margin - ends
+it: EXPIRE with the reason. One that only reduces and is larger than what is held is made smaller,
+as `sim.desk` has it.
 """
 
 from alephtx.core.kernel import Int, kernel
@@ -99,7 +100,7 @@ def act_on_stops(z: Rows, j: Int, i: Int, now: Int) -> int:
     stops, triggers = field(z, Z_STOPS, LANE_STOPS)[j, i], field(z, Z_STOP_AT, I3)[j, i]
     order, counts, first, k = field(z, Z_ORDER, ONE_ORDER), field(z, Z_STOP_COUNT, I2), NEVER, 0
     while k < counts[j, i]:
-        if triggers[k] != TRIGGERED:
+        if triggers[k] != TRIGGERED and not now >= -triggers[k] > 0:
             k += 1
             continue
         if field(z, Z_CLOCK, I1)[K_GROW] != 0:
@@ -109,6 +110,8 @@ def act_on_stops(z: Rows, j: Int, i: Int, now: Int) -> int:
         _fire(z, j, i, order)
     expire_stops(z, j, i, now)
     for m in range(counts[j, i]):
+        if triggers[m] < 0:
+            first = min(first, -triggers[m])
         if stops[m]["expires_ns"] > 0:
             first = min(first, stops[m]["expires_ns"])
     return first

@@ -26,8 +26,26 @@ import pyarrow.parquet as pq
 
 from alephtx.core.instruments import Instrument
 from alephtx.core.records import EVENT
-from alephtx.core.words import CLEAR, GAP, LAST_IN_MESSAGE, ORDER_ADD
+from alephtx.core.words import (
+    CLEAR,
+    GAP,
+    LAST_IN_MESSAGE,
+    ORDER_ADD,
+    TICK_EXCHANGE,
+    TICK_LOCAL,
+)
 from alephtx.store.damage import DataError
+from alephtx.store.lanes import (
+    Lane,
+    Part,
+    Piece,
+    factors,
+    finest,
+    kinds_in,
+    lanes_of,
+    rescaled,
+)
+from alephtx.store.weaving import woven
 
 Rows = np.ndarray[Any, Any]
 
@@ -37,22 +55,7 @@ GROUP_ROWS = 1 << 18
 VERSION = "1"
 _SCHEMA = pa.schema([(name, pa.from_numpy_dtype(EVENT[name])) for name in COLUMNS])
 _STEADY = ("ts_event", "ts_recv", "seq")  # grow by little: stored as differences
-_INSTRUMENT, _PART = b"alephtx.instrument", b"alephtx.part"
-
-
-class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """What a file of the catalogue says of itself. number: its place among its source's files."""
-
-    version: str
-    source: str
-    file: str
-    number: int
-    rows: int
-    messages: int
-    first_event_ns: int
-    last_event_ns: int
-    first_recv_ns: int
-    last_recv_ns: int
+INSTRUMENT_MARK, _PART = b"alephtx.instrument", b"alephtx.part"
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,13 +103,13 @@ class _Draft:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.path = folder / f".{os.getpid()}-{int(first['ts_recv'])}.part"
-        schema = _SCHEMA.with_metadata({_INSTRUMENT: msgspec.json.encode(instrument)})
+        schema = _SCHEMA.with_metadata({INSTRUMENT_MARK: msgspec.json.encode(instrument)})
         self._writer = pq.ParquetWriter(
             self.path, schema, compression="zstd", use_dictionary=["kind", "side", "flags"],
             column_encoding=dict.fromkeys(_STEADY, "DELTA_BINARY_PACKED"),
             write_page_checksum=True,
         )  # fmt: skip
-        self.rows = self.messages = 0
+        self.rows = self.messages = self.kinds = 0
         self.first = (int(first["ts_event"]), int(first["ts_recv"]))
         self.last = self.first
 
@@ -114,6 +117,8 @@ class _Draft:
         self._writer.write_table(to_table(rows), row_group_size=GROUP_ROWS)
         self.rows += len(rows)
         self.messages += int(np.count_nonzero(rows["flags"] & LAST_IN_MESSAGE))
+        self.kinds |= kinds_in(np.unique(rows["kind"]).tolist())
+        self.first = (min(self.first[0], int(rows["ts_event"].min())), self.first[1])
         self.last = (
             max(self.last[0], int(rows["ts_event"].max())),
             max(self.last[1], int(rows["ts_recv"].max())),
@@ -123,7 +128,7 @@ class _Draft:
         part = Part(
             version=VERSION, source=source, file=file, number=number, rows=self.rows,
             messages=self.messages, first_event_ns=self.first[0], last_event_ns=self.last[0],
-            first_recv_ns=self.first[1], last_recv_ns=self.last[1],
+            first_recv_ns=self.first[1], last_recv_ns=self.last[1], kinds=self.kinds,
         )  # fmt: skip
         self._writer.add_key_value_metadata({_PART: msgspec.json.encode(part)})
         self._writer.close()
@@ -228,55 +233,55 @@ class Catalogue:
         return sorted(f"{_value(venue)}:{_value(name)}" for venue, name in found)
 
     def instrument(self, key: str) -> Instrument:
-        """Return an instrument's rules, from its newest file."""
+        """Return an instrument's rules: those of its newest file, on the finest scales of all."""
+        return finest([piece.instrument for piece in self._pieces(key)])
+
+    def _pieces(self, key: str) -> list[Piece]:
+        """Return an instrument's files by their first times; DataError without one."""
         files = self.files(key)
         if not files:
             known = ", ".join(self.listed()[:12])
             raise DataError(
                 f"no data of {key} in {self.root}", remedy=f"there is: {known or 'none'}"
             )
-        return read_part(files[-1])[0]
+        return [Piece(path, *read_part(path)) for path in files]
 
     def scan(self, key: str, first: str = "", last: str = "") -> Iterator[Rows]:
         """Yield an instrument's stream, renumbered, from one date to another (both included).
 
-        Where one source follows another, or the stream begins in the middle of one, a GAP row says
-        that the book is not known until the next CLEAR. Sources that overlap are refused.
+        Sources that overlap are woven into one stream where they hold different kinds of rows, such
+        as a book and its trades (`store.weaving`), and refused where both tell the same. Where one
+        source of the book follows another, or the stream begins in the middle of one, a GAP row
+        says that the book is not known until the next CLEAR.
         """
-        self.instrument(key)
-        before: tuple[Path, Part] | None = None
+        lanes, finer = self._lanes(key, first, last)
         number = 0
-        for path in self.files(key):
-            date = _value(path.parent.name)
-            if (first and date < first) or (last and date > last):
-                continue
-            part = read_part(path)[1]
-            if before is not None and part.first_event_ns < before[1].last_event_ns:
-                raise DataError(
-                    f"{path} begins before {before[0]} ends", remedy="keep one of the two sources"
-                )
-            follows = before is not None and (
-                part.source == before[1].source and part.number == before[1].number + 1
-            )
-            fresh = part.number == 0 and before is None
-            for rows in read_rows(path):
-                if not follows and not fresh and int(rows[0]["kind"]) != CLEAR:
-                    yield _gap_before(rows[0], number)
-                    number += 1
-                follows = True
-                number = renumber(rows, number)
-                yield rows
-            before = (path, part)
+        for rows in _together(lanes, finer):
+            number = renumber(rows, number)
+            yield rows
+
+    def _lanes(self, key: str, first: str = "", last: str = "") -> tuple[list[Lane], Instrument]:
+        pieces = self._pieces(key)
+        finer = finest([piece.instrument for piece in pieces])
+        between = [
+            piece for piece in pieces
+            if (date := _value(piece.path.parent.name)) >= first and (not last or date <= last)
+        ]  # fmt: skip
+        return lanes_of(between, _kinds_of), finer
 
     def table(self, key: str) -> pa.Table:
-        """Return an instrument's files as one Arrow table, for frames; messages are not renumbered.
+        """Return an instrument's rows as one Arrow table, for frames.
 
-        `polars.from_arrow` takes it without a copy, `table.to_pandas` column by column.
+        `polars.from_arrow` takes it without a copy, `table.to_pandas` column by column. Files that
+        follow one another are taken as they are, without new numbers of messages; those that
+        overlap are woven together first.
         """
-        self.instrument(key)
+        lanes, finer = self._lanes(key)
+        pieces = lanes[0].pieces
+        if len(lanes) > 1 or any(factors(p.instrument, finer) != (1, 1) for p in pieces):
+            return pa.concat_tables(to_table(rows) for rows in self.scan(key))
         return pa.concat_tables(
-            pq.read_table(path, columns=list(COLUMNS), partitioning=None)
-            for path in self.files(key)
+            pq.read_table(piece.path, columns=list(COLUMNS), partitioning=None) for piece in pieces
         )
 
     def sql(self, query: str) -> Any:
@@ -329,12 +334,48 @@ def renumber(rows: Rows, number: int) -> int:
     return number + int(np.count_nonzero(ends))
 
 
-def _gap_before(row: Any, number: int) -> Rows:
+def _together(lanes: list[Lane], finer: Instrument) -> Iterator[Rows]:
+    """Yield the rows of lanes as one stream that is not numbered yet."""
+    if len(lanes) < 2:
+        return (rows for lane in lanes for rows in _lane_rows(lane, finer))
+    return woven([lambda lane=lane: _lane_rows(lane, finer) for lane in lanes])  # type: ignore[misc]
+
+
+def _lane_rows(lane: Lane, finer: Instrument) -> Iterator[Rows]:
+    for piece in lane.pieces:
+        by, begun = factors(piece.instrument, finer), False
+        for whole in read_rows(piece.path):
+            rows = _without_gaps(whole) if piece.deaf else whole
+            if piece.gap and not begun and len(rows) and int(rows[0]["kind"]) != CLEAR:
+                yield _gap_before(rows)
+            begun = begun or len(rows) > 0
+            yield rescaled(rows, by, piece.path) if by != (1, 1) else rows
+
+
+def _without_gaps(rows: Rows) -> Rows:
+    """Return rows without the GAP rows that are messages of their own."""
+    ends = (rows["flags"] & LAST_IN_MESSAGE) != 0
+    alone = ends & np.append(True, ends[:-1]) & (rows["kind"] == GAP)
+    return rows[~alone] if alone.any() else rows
+
+
+def _gap_before(rows: Rows) -> Rows:
+    """Return a GAP row that is no later than the first of these on either clock."""
     made = np.zeros(1, EVENT)
-    for name in ("ts_event", "ts_recv"):
-        made[name] = row[name]
-    made["kind"], made["flags"], made["seq"] = GAP, LAST_IN_MESSAGE, number
+    for name, other in (("ts_event", TICK_LOCAL), ("ts_recv", TICK_EXCHANGE)):
+        stamps = rows[name][(rows["flags"] & other) == 0]
+        made[name] = stamps[0] if len(stamps) else rows[0][name]
+    made["kind"], made["flags"] = GAP, LAST_IN_MESSAGE
     return made
+
+
+def _kinds_of(path: Path) -> int:
+    """Read a file for the kinds of its rows, where it was written without saying them."""
+    try:
+        column = pq.read_table(path, columns=["kind"], partitioning=None).column("kind")
+        return kinds_in(column.unique().to_pylist())
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path} is damaged: {error}", remedy="import its source anew") from None
 
 
 def read_part(path: Path) -> tuple[Instrument, Part]:
@@ -342,7 +383,7 @@ def read_part(path: Path) -> tuple[Instrument, Part]:
     try:
         metadata = pq.read_metadata(path).metadata or {}
         return (
-            msgspec.json.decode(metadata[_INSTRUMENT], type=Instrument),
+            msgspec.json.decode(metadata[INSTRUMENT_MARK], type=Instrument),
             msgspec.json.decode(metadata[_PART], type=Part),
         )
     except (pa.ArrowException, OSError, msgspec.MsgspecError) as error:

@@ -7,16 +7,18 @@ import msgspec
 
 from alephtx.store.catalogue import Catalogue, is_part, read_part, read_rows
 from alephtx.store.damage import Damage, DataError
-from alephtx.store.importing import Nowhere, Stream, choose, import_file
+from alephtx.store.importing import Nowhere, Stream, choose, files_in, import_file
 from alephtx.store.reading import Importer, Options, Rows
 from alephtx.store.review import Review
 from alephtx.store.ticks import is_ticks, open_ticks
+from alephtx.store.unknown import why_unknown
 
 
 class Checked(msgspec.Struct, kw_only=True):
     """What was found. The first figures are of all streams together.
 
-    damaged: places that cannot be read; span_ns: from the first to the last ts_recv of all.
+    sideless: trades that do not say who took; damaged: places that cannot be read; span_ns: from
+    the first to the last ts_recv of all.
     """
 
     path: str
@@ -28,6 +30,7 @@ class Checked(msgspec.Struct, kw_only=True):
     span_ns: int
     silent: int
     back: int
+    sideless: int
     damaged: int
     streams: list[Stream]
     damages: list[Damage]
@@ -78,6 +81,7 @@ class Check:
             - min((r.first_ns for r in reports), default=0),
             silent=sum(r.clocks.silent for r in reports),
             back=back,
+            sideless=sum(r.sideless for r in reports),
             damaged=self._damaged,
             streams=self._streams,
             damages=self._damages,
@@ -89,18 +93,27 @@ class Check:
         keys = catalogue.listed()
         for key in keys:
             self._guard(path, lambda key=key: self._review(key, catalogue.scan(key)))  # type: ignore[misc]
-        files = [] if keys else sorted(p for p in path.rglob("*") if p.is_file())
+        files = [] if keys else files_in(path)
         for file in files:
             if self._known(file):
                 self._guard(file, lambda file=file: self._file(file))  # type: ignore[misc]
             else:
-                self._notes.append(f"{file.name}: of no format that is known here")
+                self._unknown(file)
         if not keys and not files:
             raise DataError(f"{path} is empty", remedy="alephtx data import fills it")
 
     def _known(self, path: Path) -> bool:
         ours = is_ticks(path) or (path.suffix == ".parquet" and is_part(path))
         return ours or bool(self._name) or any(one.sniff(path) for one in self._importers)
+
+    def _unknown(self, path: Path) -> None:
+        """Tell of a file that is of no format; one that is broken is damage."""
+        found = why_unknown(path)
+        if found.broken:
+            self._damaged += 1
+            self._damages.append(Damage(path.name, 0, "", found.problem))
+        else:
+            self._notes.append(f"{path.name} {found.problem}")
 
     def _guard(self, path: Path, look: Callable[[], None]) -> None:
         """Go on with the next where one of many cannot be read."""

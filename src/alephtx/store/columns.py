@@ -24,9 +24,9 @@ FAULTS = 256
 
 
 class Column(msgspec.Struct, frozen=True):
-    """A column that an importer wants. kind: scan_csv.DECIMAL, WORD, TEXT or ISO.
+    """A column that an importer wants. kind: scan_csv.DECIMAL, NEAREST, WORD, TEXT or ISO.
 
-    scale: of DECIMAL; PRICES or SIZES = as many decimals as those columns of the file use, or as
+    scale: of numbers; PRICES or SIZES = as many decimals as those columns of the file use, or as
     the user gave (`measure`). words: of WORD. optional: may be empty, and may be missing.
     """
 
@@ -195,3 +195,9 @@ def header_of(path: Path, separator: str = ",") -> list[str]:
     return [name.strip().strip('"') for name in lines[0].lstrip("\ufeff").split(separator)] if (
         lines
     ) else []  # fmt: skip
+
+
+def separator_of(path: Path) -> str:
+    """Return what parts the names in a file's first line: a comma, else a semicolon or a tab."""
+    lines = first_lines(path, 1)
+    return max(",;\t", key=lines[0].count) if lines else ","

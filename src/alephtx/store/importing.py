@@ -4,6 +4,7 @@ A damage costs the rows it is in and nothing else: what was read before it, and 
 format lets a reader find its place again, is handed on.
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -14,8 +15,10 @@ from alephtx.core.instruments import Instrument
 from alephtx.store.arrange import Arranger
 from alephtx.store.catalogue import Catalogue, StreamWriter, source_id
 from alephtx.store.damage import Damage, DataError
+from alephtx.store.importers.own import RULES, Own
 from alephtx.store.reading import Importer, Options, Reading, Rows
 from alephtx.store.review import Report, Review
+from alephtx.store.unknown import why_unknown
 
 OPEN_MAX = 64
 """Streams of one file that are written at once; a file with more is told in turns."""
@@ -73,12 +76,25 @@ class Nowhere:
         """Forget nothing."""
 
 
+class _AsIs:
+    """Hands on a stream that was arranged before, as `Arranger` hands on what it arranged."""
+
+    counts = dict.fromkeys(("recv_back", "late", "estimated", "unfit"), 0)
+
+    def push(self, rows: Rows) -> list[Rows]:
+        return [rows]
+
+    def finish(self) -> list[Rows]:
+        return []
+
+
 class _Way:
     """One stream on its way from the importer to its sink."""
 
-    def __init__(self, instrument: Instrument, sink: Sink) -> None:
+    def __init__(self, instrument: Instrument, sink: Sink, *, arranged: bool) -> None:
         self.instrument, self.sink = instrument, sink
-        self.arranger, self.review = Arranger(), Review()
+        self.arranger = _AsIs() if arranged else Arranger()
+        self.review = Review()
 
     def push(self, rows: Rows) -> None:
         for chunk in self.arranger.push(rows):
@@ -103,6 +119,13 @@ class _Way:
         )  # fmt: skip
 
 
+def files_in(folder: Path) -> list[Path]:
+    """Return the files below a folder that may be data: not the rules that stand beside a CSV."""
+    return sorted(
+        path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(RULES)
+    )
+
+
 def choose(path: Path, importers: Sequence[Importer], name: str = "") -> Importer:
     """Return the importer of a name, or the first that knows the file's looks."""
     if name:
@@ -116,10 +139,7 @@ def choose(path: Path, importers: Sequence[Importer], name: str = "") -> Importe
     for importer in importers:
         if importer.sniff(path):
             return importer
-    raise DataError(
-        f"{path} is of no format that is known here",
-        remedy="alephtx data import --help lists them; --format columns takes any table",
-    )
+    raise why_unknown(path).error(path)
 
 
 def import_file(
@@ -144,7 +164,9 @@ def import_file(
             if way is None:
                 if len(ways) >= OPEN_MAX:
                     done.append(ways.pop(next(iter(ways))).finish(reading))
-                way = ways[instrument.key] = _Way(instrument, sink(instrument))
+                way = ways[instrument.key] = _Way(
+                    instrument, sink(instrument), arranged=isinstance(importer, Own)
+                )
             way.push(rows)
         while ways:
             done.append(ways.pop(next(iter(ways))).finish(reading))
@@ -164,7 +186,15 @@ def import_file(
     )  # fmt: skip
 
 
-def into_catalogue(catalogue: Catalogue, path: Path) -> Callable[[Instrument], StreamWriter]:
-    """Return what makes sinks that write a source's streams into a catalogue."""
+def into_catalogue(
+    catalogue: Catalogue, path: Path, portion: str = ""
+) -> Callable[[Instrument], StreamWriter]:
+    """Return what makes sinks that write a source's streams into a catalogue.
+
+    portion: which part of the file it is, where that may be imported beside others, see
+    `ColumnsMap.portion`.
+    """
     source = source_id(path)
+    if portion:
+        source = hashlib.blake2b(f"{source} {portion}".encode(), digest_size=8).hexdigest()
     return lambda instrument: catalogue.writer(instrument, source, path.name)

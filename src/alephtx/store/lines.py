@@ -70,12 +70,12 @@ def _unpacked(name: str, pieces: Iterator[bytes]) -> Iterator[bytes]:
 def pieces_of(path: Path, reading: Reading) -> Iterator[bytes]:
     """Yield a file's unpacked bytes; a damage is told to the reading and ends them."""
     name = packing(path)
+    done = 0
     try:
         if name == ".zip":
             yield from _zip_member(path, reading)
             return
         with path.open("rb") as file:
-            done = 0
 
             def raw() -> Iterator[bytes]:
                 nonlocal done
@@ -88,7 +88,8 @@ def pieces_of(path: Path, reading: Reading) -> Iterator[bytes]:
 
             yield from _unpacked(name, raw()) if name else raw()
     except _ERRORS as error:
-        reading.damaged(0, "", f"not readable any further: {error}")
+        where = f" at byte {done:,} of {reading.size:,}" if name and done else ""
+        reading.damaged(0, "", f"not readable any further{where}: {error}")
     reading.advance(reading.size, reading.size)
 
 
@@ -112,8 +113,13 @@ def line_blocks(path: Path, reading: Reading) -> Iterator[tuple[int, bytes]]:
     note says so.
     """
     number, parts, size = 1, [], 0
-    broken = reading.damages.count
-    for piece in pieces_of(path, reading):
+    pieces = pieces_of(path, reading)
+    while True:
+        told = reading.damages.count  # those that read the rows tell of damages, too
+        piece = next(pieces, None)
+        if piece is None:
+            broken = reading.damages.count > told
+            break
         parts.append(piece)
         size += len(piece)
         if size < BLOCK_BYTES:
@@ -133,7 +139,7 @@ def line_blocks(path: Path, reading: Reading) -> Iterator[tuple[int, bytes]]:
         yield number, whole[:cut]
         number += whole.count(b"\n", 0, cut)
     rest = whole[cut:]
-    if rest and reading.damages.count == broken:
+    if rest and not broken:
         if not packing(path):  # what is packed has checksums
             reading.note("the last row has no line end; if the file was cut, it may be incomplete")
         yield number, rest + b"\n"

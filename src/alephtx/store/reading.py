@@ -1,5 +1,6 @@
 """What importers share: what they are told, whom they tell, and what they promise."""
 
+import re
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -9,6 +10,7 @@ import msgspec
 import numpy as np
 
 from alephtx.core import words
+from alephtx.core.config_schema import INSTRUMENT_KEY, NAME
 from alephtx.core.instruments import Instrument
 from alephtx.store.damage import Damages, DataError
 
@@ -22,8 +24,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What the user says about a file that it does not say itself; empty = find out.
 
     instrument: its rules, whole. date: YYYY-MM-DD, for formats that count from midnight. columns:
-    our name of a column -> the file's, for `columns`. only: native symbols to take of a file that
-    holds many. anonymous: a file may be of no venue or symbol, for those who only look at it.
+    our name of a column -> the file's, for `columns`; stamp: whether a bar's time is its "start" or
+    "end", period_ns: how long it is; round_off: take what is finer than the scales, rounded. only:
+    native symbols to take of a file that holds many. anonymous: a file may be of no venue or
+    symbol, for those who only look at it.
     """
 
     instrument: Instrument | None = None
@@ -34,6 +38,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     qty_scale: int = -1
     columns: dict[str, str] = {}
     time_unit: str = ""
+    stamp: str = ""
+    period_ns: int = 0
+    round_off: bool = False
     only: tuple[str, ...] = ()
     anonymous: bool = False
 
@@ -114,7 +121,7 @@ def plain_instrument(
             )
     if options.instrument is not None:
         return options.instrument
-    venue, symbol = options.venue or venue, options.symbol or symbol
+    venue, symbol = options.venue or house_name(venue), options.symbol or symbol
     if options.anonymous:
         venue, symbol = venue or "unknown", symbol or "unknown"
     if not venue or not symbol:
@@ -127,13 +134,45 @@ def plain_instrument(
             f"{symbol}: scales of {price_scale} and {qty_scale} decimals; at most "
             f"{PRICE_SCALE_MAX} and {QTY_SCALE_MAX}", remedy="give --price-scale and --qty-scale",
         )  # fmt: skip
+    if not re.fullmatch(NAME, venue):
+        raise DataError(
+            f"{venue!r} is no name of a venue: no config could name it",
+            remedy="give --venue in lower-case letters, digits and _, at most 32, a letter first",
+        )
+    key = key or f"{venue}:{key_part(symbol)}"
+    if not re.fullmatch(INSTRUMENT_KEY, key):
+        raise DataError(f"{key} is too long for a config to name", remedy="give a shorter --symbol")
     base, quote = (symbol, quote) if quote else split_symbol(symbol)
+    hundred = venue == "binance_coinm" and base == "BTC"
+    coin_margined = Decimal(100 if hundred else 10) if venue == "binance_coinm" else Decimal(1)
     return Instrument(
-        key=key or f"{venue}:{symbol}", venue=venue, symbol=symbol, base=base, quote=quote,
+        key=key, venue=venue, symbol=symbol, base=base, quote=quote,
         settle=base if contract == words.INVERSE else quote, contract=contract,
         price_scale=price_scale, qty_scale=qty_scale,
         tick_size=Decimal(tick).scaleb(-price_scale), lot_size=Decimal(lot).scaleb(-qty_scale),
+        contract_value=coin_margined if contract == words.INVERSE else Decimal(1),
     )  # fmt: skip
+
+
+HOUSE_NAMES = {
+    "binance": "binance_spot", "binance-futures": "binance_usdm",
+    "binance-delivery": "binance_coinm",
+}  # fmt: skip
+
+
+def house_name(venue: str) -> str:
+    """Return our name of a venue that a file names: `binance-futures` is `binance_usdm` here."""
+    return HOUSE_NAMES.get(venue, re.sub(r"[^a-z0-9_]", "_", venue.lower()))
+
+
+def key_part(symbol: str) -> str:
+    """Return a native symbol as it stands in a key: what a config cannot hold becomes @ and hex.
+
+    `ESH4 C4800` is `ESH4@20C4800`, so that it is not taken for `ESH4_C4800`.
+    """
+    kept = re.sub(r"[^A-Za-z0-9._:/@-]", lambda m: "".join(f"@{b:02X}" for b in m[0].encode()),
+                  symbol)  # fmt: skip
+    return kept if kept[:1].isalnum() or kept[:1] == "@" else f"@{ord(kept[0]):02X}{kept[1:]}"
 
 
 QUOTES = ("USDT", "USDC", "FDUSD", "BUSD", "TUSD", "USD", "EUR", "JPY", "BTC", "ETH", "BNB")
@@ -142,6 +181,9 @@ QUOTES = ("USDT", "USDC", "FDUSD", "BUSD", "TUSD", "USD", "EUR", "JPY", "BTC", "
 def split_symbol(symbol: str) -> tuple[str, str]:
     """Guess base and quote of a native symbol; the quote is "" when it shows none."""
     name = symbol.upper()
+    plain, _, kind = name.partition("_")
+    if kind == "PERP" or (kind.isdigit() and split_symbol(plain)[1]):  # BTCUSD_PERP, BTCUSDT_240628
+        return split_symbol(plain)
     for mark in ("-", "_", "/"):
         if mark in name:
             base, _, rest = name.partition(mark)

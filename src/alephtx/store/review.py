@@ -24,6 +24,7 @@ from alephtx.core.words import (
     TICK_EXCHANGE,
     TICK_LOCAL,
     TOP,
+    TRADE,
 )
 from alephtx.matrix.book import Books, book_apply, book_bad_rows, book_top, grow_books, make_books
 from alephtx.store.queue_index import (
@@ -46,15 +47,8 @@ ROWS, MESSAGES, GAPS, CROSSED, LOCKED, DOUBLED, EVENT_BACK, RECV_BACK = 0, 1, 2,
 FIRST_EVENT, LAST_EVENT, FIRST_RECV, LAST_RECV = 8, 9, 10, 11
 SILENT, SILENT_MAX, SILENT_AT, STALE, TOUCHED = 12, 13, 14, 15, 16
 TOP_BID, TOP_BID_QTY, TOP_ASK, TOP_ASK_QTY = 17, 18, 19, 20
-SAMPLED, STRIDE, STAMPED, OFFSET_MIN, OFFSET_MAX, STALE_MESSAGES, SNAPSHOTS = (
-    21,
-    22,
-    23,
-    24,
-    25,
-    26,
-    27,
-)
+SAMPLED, STRIDE, STAMPED, OFFSET_MIN, OFFSET_MAX = 21, 22, 23, 24, 25
+STALE_MESSAGES, SNAPSHOTS, SIDELESS = 26, 27, 28
 KINDS_AT, STATE_WORDS = 32, 64
 _BOOK, _TOPS = 1, 2
 GROW_BOOKS, GROW_ORDERS = -1, -2
@@ -83,7 +77,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     crossed: messages after which a bid was above the ask; locked: equal to it. doubled: rows that
     stand there twice because they overtook others. unknown_orders: changes of orders that were
-    never added. bad_rows: rows of a book that cannot be. span_ns: first to last ts_recv.
+    never added. bad_rows: rows of a book that cannot be. sideless: trades that do not say who took.
+    span_ns: first to last ts_recv.
     """
 
     rows: int
@@ -99,6 +94,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     doubled: int
     unknown_orders: int
     bad_rows: int
+    sideless: int
     kinds: dict[str, int]
     clocks: Clocks
 
@@ -221,6 +217,8 @@ def review(
             if code < 0:
                 state[STATE_WORDS - 1] = code
                 return k
+            if kind == TRADE and np.int64(row["side"]) == 0:
+                state[SIDELESS] += 1
         elif kind == GAP:
             state[GAPS] += 1
         state[ROWS] += 1
@@ -296,5 +294,6 @@ class Review:
             first_ns=int(state[FIRST_RECV]), last_ns=int(state[LAST_RECV]),
             snapshots=int(state[SNAPSHOTS]), stale_messages=int(state[STALE_MESSAGES]),
             doubled=int(state[DOUBLED]), unknown_orders=int(self._orders[UNKNOWN]),
-            bad_rows=int(book_bad_rows(self._books)), kinds=kinds, clocks=clocks,
+            bad_rows=int(book_bad_rows(self._books)), sideless=int(state[SIDELESS]), kinds=kinds,
+            clocks=clocks,
         )  # fmt: skip

@@ -3,16 +3,19 @@
 Times are ns; recv 0 = there was no local clock. All arguments are int64 (N,).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from alephtx.core.records import EVENT
 from alephtx.core.words import (
+    BAR,
     BUY,
     CLEAR,
     DELTA,
     EXCHANGE_CLOCK,
+    FUNDING,
     GAP,
     LAST_IN_MESSAGE,
     SELL,
@@ -61,6 +64,29 @@ def deltas(
     rows["kind"] = DELTA
     rows["price"], rows["qty"], rows["side"] = price, qty, side
     rows["flags"][np.append(starts[1:], len(rows)) - 1] |= LAST_IN_MESSAGE
+    return rows
+
+
+def bars(event: Rows, recv: Rows | int, prices: Sequence[Rows], volume: Rows) -> Rows:
+    """Return four rows a message: open, high, low, close; the last has the volume.
+
+    event: when the bar ended, from then on it may be known.
+    """
+    rows = _made(4 * len(event), np.repeat(event, 4), recv if isinstance(recv, int) else
+                 np.repeat(recv, 4))  # fmt: skip
+    rows["kind"] = BAR
+    for at, price in enumerate(prices):
+        rows["price"][at::4] = price
+    rows["qty"][3::4] = volume
+    rows["flags"][3::4] |= LAST_IN_MESSAGE
+    return rows
+
+
+def fundings(event: Rows, recv: Rows | int, rate: Rows, paid: Rows) -> Rows:
+    """Return a message a rate of 10^-12; paid: when it is paid, ns."""
+    rows = _made(len(event), event, recv)
+    rows["kind"], rows["price"], rows["qty"] = FUNDING, rate, paid
+    rows["flags"] |= LAST_IN_MESSAGE
     return rows
 
 

@@ -14,8 +14,9 @@ from alephtx.core.kernel import Int, kernel
 Rows = np.ndarray[Any, Any]
 
 # What a column is. SKIP: not looked at. INT and DECIMAL: integers of 10^-scale (INT: scale 0).
-# WORD: one of a list. TEXT: a hash of it, with its place. ISO: a date and time as ns.
-SKIP, DECIMAL, WORD, TEXT, ISO = 0, 1, 2, 3, 4
+# WORD: one of a list. TEXT: a hash of it, with its place. ISO: a date and time as ns. NEAREST: as
+# DECIMAL, but what is finer than the scale is rounded, halves away from zero.
+SKIP, DECIMAL, WORD, TEXT, ISO, NEAREST = 0, 1, 2, 3, 4, 5
 # Columns of a specification: kind, scale, 1 where it may be empty.
 KIND, SCALE, OPTIONAL, SPEC_WORDS = 0, 1, 2, 3
 MISSING = -(1 << 63)
@@ -36,11 +37,13 @@ PROBLEMS = {
 
 # Words of a scan's state: rows written, faults written, position, line of the position.
 ROWS, FAULTS, POSITION, LINE, STATE_WORDS = 0, 1, 2, 3, 4
-DIGITS_MAX = 18
 LIMIT = 1 << 62
+DIGITS_MAX = 19
+"""Digits of the longest numbers below LIMIT; with one less, none reaches it."""
 _NEWLINE, _RETURN, _QUOTE, _POINT, _MINUS, _PLUS, _ZERO, _NINE = 10, 13, 34, 46, 45, 43, 48, 57
 _BLANK, _COLON, _LOW_E, _UP_E, _T, _Z = 32, 58, 101, 69, 84, 90
-DAY_NS = 86_400_000_000_000
+_U, _C = 85, 67
+SECOND_NS, DAY_NS = 1_000_000_000, 86_400_000_000_000
 
 
 @kernel
@@ -80,6 +83,8 @@ def _number(data: Rows, start: Int, end: Int, out: Rows) -> int:
                     return BIG
                 for _ in range(zeros if value > 0 else 0):
                     value *= 10
+                if digits == DIGITS_MAX and value > (LIMIT - 1 - (c - _ZERO)) // 10:
+                    return BIG
                 value = value * 10 + (c - _ZERO)
                 zeros = 0
         else:
@@ -129,49 +134,110 @@ def _scaled(scale: Int, out: Rows) -> int:
 
 
 @kernel
+def _round(scale: Int, out: Rows) -> None:
+    """Round out[0] x 10^out[1] to 10^-scale where it is finer, halves away from zero."""
+    fine = -(out[1] + scale)
+    if fine <= 0:
+        return
+    size: Int = np.int64(0)
+    if fine < DIGITS_MAX:  # LIMIT is less than half of 10^19
+        power: Int = np.int64(1)
+        for _ in range(fine):
+            power *= 10
+        size = (abs(out[0]) + power // 2) // power
+    out[0], out[1] = (-size if out[0] < 0 else size), -scale
+
+
+@kernel
 def _two(data: Rows, pos: Int) -> int:
     a, b = np.int64(data[pos]) - _ZERO, np.int64(data[pos + 1]) - _ZERO
     return -1_000_000 if a < 0 or a > 9 or b < 0 or b > 9 else int(a * 10 + b)
 
 
 @kernel
-def _iso(data: Rows, start: Int, end: Int, out: Rows) -> int:
-    """Read `YYYY-MM-DD[T| ]HH:MM:SS[.fraction][Z]` of UTC as ns since the epoch."""
-    if end - start < 19:
-        return DATE
+def _days(data: Rows, start: Int) -> int:
+    """Return the days since the epoch of `YYYY-MM-DD`, -1 when it is no such date."""
     if data[start + 4] != _MINUS or data[start + 7] != _MINUS:
-        return DATE
-    if data[start + 10] != _T and data[start + 10] != _BLANK:
-        return DATE
-    if data[start + 13] != _COLON or data[start + 16] != _COLON:
-        return DATE
+        return -1
     year = _two(data, start) * 100 + _two(data, start + 2)
     month, day = _two(data, start + 5), _two(data, start + 8)
-    hour, minute = _two(data, start + 11), _two(data, start + 14)
-    second = _two(data, start + 17)
-    if year < 1970 or year > 2200 or month < 1 or month > 12 or day < 1 or day > 31:
-        return DATE
-    if hour < 0 or hour > 23 or minute < 0 or minute > 59 or second < 0 or second > 59:
-        return DATE
-    # Days since the epoch, by Howard Hinnant's civil_from_days turned round.
+    if year < 1970 or year > 2200 or month < 1 or month > 12 or day < 1:
+        return -1
+    leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    longest = 30 + (month + month // 8) % 2 if month != 2 else (29 if leap else 28)
+    if day > longest:
+        return -1
+    # Howard Hinnant's civil_from_days turned round.
     y = year - 1 if month <= 2 else year
     of_era = y % 400
     of_year = (153 * (month - 3 if month > 2 else month + 9) + 2) // 5 + day - 1
-    days = y // 400 * 146_097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719_468
-    nanos, pos = np.int64(0), start + 19
-    if pos < end and data[pos] == _POINT:
-        pos += 1
-        digits = 0
-        while pos < end and _ZERO <= data[pos] <= _NINE:
-            if digits < 9:
-                nanos = nanos * 10 + (np.int64(data[pos]) - _ZERO)
-                digits += 1
-            pos += 1
-        for _ in range(9 - digits):
-            nanos *= 10
-    if pos < end and not (data[pos] == _Z and pos + 1 == end):
+    return int(y // 400 * 146_097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719_468)
+
+
+@kernel
+def _zone(data: Rows, start: Int, end: Int) -> int:
+    """Return the seconds that a zone is ahead of UTC, DAY_NS when it is none.
+
+    Nothing, `Z`, `UTC`, `+HH`, `+HHMM` and `+HH:MM`, each behind a blank if need be.
+    """
+    if start == end:
+        return 0
+    pos = start + 1 if data[start] == _BLANK else start
+    size = end - pos
+    if size == 1 and data[pos] == _Z:
+        return 0
+    if size == 3 and data[pos] == _U and data[pos + 1] == _T and data[pos + 2] == _C:
+        return 0
+    colon = size == 6 and data[pos + 3] == _COLON
+    if not (size == 3 or size == 5 or colon):
+        return DAY_NS
+    if data[pos] != _PLUS and data[pos] != _MINUS:
+        return DAY_NS
+    hours, minutes = _two(data, pos + 1), 0 if size == 3 else _two(data, end - 2)
+    if hours < 0 or hours > 23 or minutes < 0 or minutes > 59:
+        return DAY_NS
+    ahead = (hours * 60 + minutes) * 60
+    return int(ahead if data[pos] == _PLUS else -ahead)
+
+
+@kernel
+def _iso(data: Rows, start: Int, end: Int, out: Rows) -> int:
+    """Read `YYYY-MM-DD` or `YYYY-MM-DD[T| ]HH:MM[:SS[.fraction]]` as ns since the epoch.
+
+    A zone may follow a time, see `_zone`; without one it is UTC.
+    """
+    days = _days(data, start) if end - start >= 10 else -1
+    if days < 0 or (end - start > 10 and end - start < 16):
         return DATE
-    out[0] = days * DAY_NS + ((hour * 60 + minute) * 60 + second) * 1_000_000_000 + nanos
+    if end - start == 10:
+        out[0] = days * DAY_NS
+        return 0
+    if (data[start + 10] != _T and data[start + 10] != _BLANK) or data[start + 13] != _COLON:
+        return DATE
+    hour, minute, second = _two(data, start + 11), _two(data, start + 14), 0
+    nanos, pos = np.int64(0), start + 16
+    if pos < end and data[pos] == _COLON:
+        if end - pos < 3:
+            return DATE
+        second = _two(data, pos + 1)
+        pos += 3
+        if pos < end and data[pos] == _POINT:
+            pos += 1
+            digits = 0
+            while pos < end and _ZERO <= data[pos] <= _NINE:
+                if digits < 9:
+                    nanos = nanos * 10 + (np.int64(data[pos]) - _ZERO)
+                    digits += 1
+                pos += 1
+            for _ in range(9 - digits):
+                nanos *= 10
+    if hour < 0 or hour > 23 or minute < 0 or minute > 59 or second < 0 or second > 59:
+        return DATE
+    ahead = _zone(data, pos, end)
+    if ahead == DAY_NS:
+        return DATE
+    seconds = (hour * 60 + minute) * 60 + second - ahead
+    out[0] = days * DAY_NS + seconds * SECOND_NS + nanos
     return 0
 
 
@@ -184,9 +250,13 @@ def _field(
     if start == end:
         out[0] = MISSING
         return 0 if spec[column, OPTIONAL] == 1 else EMPTY
-    if kind == DECIMAL:
+    if kind == DECIMAL or kind == NEAREST:
         code = _number(data, start, end, out)
-        return _scaled(spec[column, SCALE], out) if code == 0 else code
+        if code != 0:
+            return code
+        if kind == NEAREST:
+            _round(spec[column, SCALE], out)
+        return _scaled(spec[column, SCALE], out)
     if kind == ISO:
         return _iso(data, start, end, out)
     value = text_hash(data, start, end)
@@ -275,7 +345,7 @@ def scan_csv(
 def measure_csv(
     data: Rows, size: Int, separator: Int, spec: Rows, needed: Rows, scratch: Rows
 ) -> None:
-    """Raise needed[column] to the decimals that the DECIMAL columns of data[:size] use.
+    """Raise needed[column] to the decimals that columns of numbers in data[:size] use.
 
     Rows need not be sound: what is not a number counts for nothing.
     """
@@ -283,7 +353,8 @@ def measure_csv(
     while pos <= size:
         ends_line = pos == size or data[pos] == _NEWLINE
         if ends_line or data[pos] == separator:
-            if column < len(spec) and spec[column, KIND] == DECIMAL:
+            kind = spec[column, KIND] if column < len(spec) else SKIP
+            if kind == DECIMAL or kind == NEAREST:
                 begin, end = start, pos
                 if end - begin >= 2 and data[begin] == _QUOTE and data[end - 1] == _QUOTE:
                     begin, end = begin + 1, end - 1

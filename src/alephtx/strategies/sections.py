@@ -7,6 +7,7 @@ because what was written is no longer known.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
 from typing import Any
@@ -19,6 +20,7 @@ from alephtx.core.units import MAX_VALUE
 
 INSTRUMENTS_MAX = 8
 LEG_LISTS = ("instruments", "accounts")
+_kept: ContextVar[dict[str, int] | None] = ContextVar("kept", default=None)
 
 
 class Section:
@@ -50,9 +52,13 @@ class Section:
 
     def scaled(self, key: str, default: str, low: str, high: str, exponent: int) -> int:
         """Return a number as an integer of 10^-exponent, exactly."""
+        kept = _kept.get()
+        if kept is not None:
+            kept[key] = exponent
         scaled = self.number(key, default, low, high).scaleb(exponent)
         if scaled != scaled.to_integral_value():
-            raise self.fail(key, "has more decimals than can be kept")
+            most = f"give at most {exponent} decimals" if exponent else "give a whole number"
+            raise self.fail(key, "has more decimals than can be kept", most)
         if abs(scaled) >= MAX_VALUE:
             raise self.fail(key, "does not fit 62 bits")
         return int(scaled)
@@ -122,6 +128,20 @@ class Section:
                 near = get_close_matches(str(key), sorted(self._known), 1)
                 remedy = f"did you mean {near[0]}?" if near else f"known: {sorted(self._known)}"
                 raise ConfigError(f"strategy {self._strategy}: unknown key {key!r}", remedy=remedy)
+
+
+@contextmanager
+def noting() -> Iterator[dict[str, int]]:
+    """Yield what is filled, as sections are read, with the decimals that each key can keep.
+
+    Keys that are read as they are, not scaled, do not appear. For whoever makes numbers up.
+    """
+    kept: dict[str, int] = {}
+    token = _kept.set(kept)
+    try:
+        yield kept
+    finally:
+        _kept.reset(token)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ FIELDS = (
     "target",
     "expires_ns",
     "trigger",
+    "instrument",
 )
 PARAMS = np.dtype([("count", "i8"), ("lines", "i8", (LINES, len(FIELDS)))])
 STATE = np.dtype([
@@ -70,7 +71,7 @@ def on_timer(now, view, params, state, intents):
         intents[n]["op"], intents[n]["type"], intents[n]["tif"] = line[1], line[2], line[3]
         intents[n]["flags"], intents[n]["side"], intents[n]["price"] = line[4], line[5], line[6]
         intents[n]["qty"], intents[n]["tag"], intents[n]["expires_ns"] = line[7], k + 1, line[9]
-        intents[n]["trigger"] = line[10]
+        intents[n]["trigger"], intents[n]["instrument"] = line[10], line[11]
         if line[8] > 0:
             intents[n]["target_order_id"] = state[0]["ids"][line[8] - 1]
         n += 1

@@ -1,36 +1,51 @@
 """Any table, CSV or Parquet, whose columns the user names: --column price=px --column time=ts ...
 
-Our names: time (the venue's), recv (ours), price, qty, side; bid, ask, bid_qty, ask_qty; symbol.
-price makes trades, or with `level` rows of a book: side is then bid or ask, and rows of equal time
-are one message; is_snapshot says which begin a whole book. bid and ask make tops. Sizes that are
-not there are one lot. Times are numbers (their unit shows in their size, or --time-unit) or ISO
-dates of UTC.
+What our names are, and what they make, is in `KINDS`. With `level`, rows of equal time are one
+message of a book; is_snapshot says which begin a whole book. Sizes that are not there are one lot;
+rows without a symbol are of one instrument. Times are numbers (their unit shows in their size, or
+--time-unit) or ISO dates, of UTC unless they say otherwise. A CSV's separator is what parts the
+names in its first line.
 """
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from alephtx.core import words
 from alephtx.core.instruments import Instrument
-from alephtx.store import rowmaking
-from alephtx.store.columns import PRICES, SIZES, Batch, Column, Table, group_starts, header_of
+from alephtx.store.columns import Batch, group_starts, header_of, separator_of
 from alephtx.store.damage import DataError
-from alephtx.store.lines import first_lines
-from alephtx.store.reading import Reading, Rows, Stream, plain_instrument
-from alephtx.store.scan_csv import DECIMAL, ISO, MISSING, TEXT, WORD
-from alephtx.store.tables import parquet_batches, parquet_names, scaled, scales_of
+from alephtx.store.importers.columns_parquet import parquet_source
+from alephtx.store.importers.columns_rows import MAKERS
+from alephtx.store.importers.columns_text import text_source
+from alephtx.store.reading import Options, Reading, Stream, plain_instrument
+from alephtx.store.tables import parquet_names
 
-OURS = ("time", "recv", "price", "qty", "side", "bid", "ask", "bid_qty", "ask_qty", "symbol",
-        "level", "is_snapshot")  # fmt: skip
-SIDES = {
-    "buy": 1, "b": 1, "bid": 1, "bids": 1, "1": 1, "+1": 1, "sell": -1, "s": -1, "a": -1,
-    "ask": -1, "asks": -1, "-1": -1, "unknown": 0, "none": 0, "0": 0, "n": 0,
+KINDS = {
+    "bars": ("open", "high", "low", "close", "volume"),
+    "levels": ("price", "side", "level", "qty", "is_snapshot"),
+    "trades": ("price", "qty", "side"),
+    "tops": ("bid", "ask", "bid_qty", "ask_qty"),
+    "funding": ("rate", "next"),
+}
+"""Columns beside time, recv and symbol; those that must be there: `_NEEDED`."""
+_ALWAYS = ("time", "recv", "symbol")
+_NEEDED = {
+    "bars": ("open", "high", "low", "close"), "levels": ("price", "side", "level"),
+    "trades": ("price",), "tops": ("bid", "ask"), "funding": ("rate",),
 }  # fmt: skip
-FLAGS = {"true": 1, "1": 1, "t": 1, "false": 0, "0": 0, "f": 0}
+OURS = (*_ALWAYS, *dict.fromkeys(name for names in KINDS.values() for name in names))
 GUESSES = {
-    "time": ("time", "timestamp", "ts", "ts_event", "date", "datetime", "time_ms", "ts_ms"),
+    "time": ("time", "timestamp", "ts", "ts_event", "date", "datetime", "time_ms", "ts_ms",
+             "open_time", "funding_time", "fundingtime"),
     "recv": ("local_timestamp", "ts_recv", "recv", "received"),
+    "symbol": ("symbol", "instrument", "ticker"),
+    "open": ("open",),
+    "high": ("high",),
+    "low": ("low",),
+    "close": ("close",),
+    "volume": ("volume", "vol"),
     "price": ("price", "px", "last", "p"),
     "qty": ("qty", "quantity", "amount", "size", "volume", "sz", "q"),
     "side": ("side", "direction"),
@@ -38,9 +53,9 @@ GUESSES = {
     "ask": ("ask", "ask_price", "best_ask", "ask_px"),
     "bid_qty": ("bid_qty", "bid_size", "bid_amount", "bid_sz"),
     "ask_qty": ("ask_qty", "ask_size", "ask_amount", "ask_sz"),
-}
-UNITS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
-PRICED, SIZED = ("price", "bid", "ask"), ("qty", "bid_qty", "ask_qty")
+    "rate": ("funding_rate", "funding rate", "fundingrate"),
+    "next": ("next_funding_time", "nextfundingtime", "next funding time"),
+}  # fmt: skip
 
 
 class ColumnsMap:
@@ -49,38 +64,81 @@ class ColumnsMap:
     name = "columns"
 
     def sniff(self, path: Path) -> bool:
-        """Say whether a table has columns of usual names for time and price."""
-        named = _guessed(parquet_names(path) or header_of(path))
-        return "time" in named and ("price" in named or {"bid", "ask"} <= set(named))
+        """Say whether a table has a time and what makes rows, by usual names."""
+        named = _guessed(_names(path))
+        return "time" in named and _kind_of(named) is not None
+
+    def portion(self, path: Path, options: Options) -> str:
+        """Name what is taken of a table that may give something else, too, "" for all it gives.
+
+        Bars and funding rates of one file are two sources: neither replaces the other.
+        """
+        kind = _kind_of(options.columns)
+        return "" if kind is None or kind == _kind_of(_guessed(_names(path))) else kind
 
     def read(self, path: Path, reading: Reading) -> Stream:
         """Yield the messages in the order of the file."""
-        parquet = parquet_names(path)
-        named = _named(path, reading, parquet or header_of(path))
-        source = _parquet(path, reading, named) if parquet else _csv(path, reading, named)
-        prices, lots, batches = source
-        instrument: Instrument | None = None
-        rest: Batch | None = None
+        kind, named = _named(path, reading.options, _names(path))
+        make = MAKERS[kind](reading)
+        source = parquet_source if parquet_names(path) else text_source
+        prices, lots, batches = source(path, reading, named)
+        instruments = _Instruments(path, reading.options, kind, (prices, lots))
+        if kind == "levels":
+            batches = _grouped(batches)
         for batch in batches:
-            if instrument is None:
-                symbol = next(iter(batch.texts.values()), "")
-                instrument = plain_instrument(
-                    reading.options, venue="", symbol=symbol, price_scale=prices, qty_scale=lots
+            for instrument, part in instruments.split(batch):
+                rows = make.rows(instrument.key, part)
+                if len(rows):
+                    yield instrument, rows
+
+
+class _Instruments:
+    """The instruments of a table, made when their symbol is met first."""
+
+    def __init__(self, path: Path, options: Options, kind: str, scales: tuple[int, int]) -> None:
+        self._path, self._options, self._scales = path, options, scales
+        self._contract = words.LINEAR if kind == "funding" else words.SPOT
+        self._found: dict[str, Instrument] = {}
+
+    def split(self, batch: Batch) -> list[tuple[Instrument, Batch]]:
+        """Return a batch's rows by instrument."""
+        if not len(batch):
+            return []
+        if "symbol" not in batch:
+            return [(self._of(""), batch)]
+        values = batch["symbol"]
+        return [
+            (self._of(batch.texts[value]), batch.take(values == value))
+            for value in np.unique(values).tolist()
+        ]
+
+    def _of(self, symbol: str) -> Instrument:
+        if symbol not in self._found:
+            forced = self._options.symbol or self._options.instrument is not None
+            if self._found and forced:
+                raise DataError(
+                    f"{self._path} holds several symbols ({next(iter(self._found))}, {symbol}), "
+                    "and one was given",
+                    remedy=f"leave --symbol and --instrument out; --only {symbol} takes one",
                 )
-            if "level" not in named:
-                yield instrument, _rows(batch)
-                continue
-            joined = batch if rest is None else rest.followed_by(batch)
-            starts = group_starts(joined, _keys(joined))
-            cut = int(starts[-1])
-            rest = joined.take(slice(cut, None))
-            if cut:
-                yield instrument, _levels(joined.take(slice(0, cut)))
-        if rest is not None and instrument is not None:
-            yield instrument, _levels(rest)
+            self._found[symbol] = plain_instrument(
+                self._options, venue="", symbol=symbol, contract=self._contract,
+                price_scale=self._scales[0], qty_scale=self._scales[1],
+            )  # fmt: skip
+        return self._found[symbol]
+
+
+def _names(path: Path) -> list[str]:
+    return parquet_names(path) or header_of(path, separator_of(path))
+
+
+def _kind_of(named: Sequence[str] | dict[str, str]) -> str | None:
+    """Return what columns make, the surest first."""
+    return next((kind for kind, needed in _NEEDED.items() if set(needed) <= set(named)), None)
 
 
 def _guessed(names: list[str]) -> dict[str, str]:
+    """Return our names and the file's: those of one kind, by names that are usual."""
     lowered = {name.lower(): name for name in names}
     found = {}
     for ours, guesses in GUESSES.items():
@@ -88,160 +146,57 @@ def _guessed(names: list[str]) -> dict[str, str]:
             if guess in lowered:
                 found[ours] = lowered[guess]
                 break
-    return found
+    kind = _kind_of(found)
+    wanted = (*_ALWAYS, *KINDS[kind]) if kind else _ALWAYS
+    return {ours: theirs for ours, theirs in found.items() if ours in wanted}
 
 
-def _named(path: Path, reading: Reading, names: list[str]) -> dict[str, str]:
-    """Return our names and the file's, checked."""
-    given = dict(reading.options.columns) or _guessed(names)
+def _named(path: Path, options: Options, names: list[str]) -> tuple[str, dict[str, str]]:
+    """Return what the columns make, our names and the file's, checked."""
+    given = dict(options.columns) or _guessed(names)
     for ours, theirs in given.items():
         if ours not in OURS:
             raise DataError(f"--column {ours}: no such column", remedy=f"ours: {', '.join(OURS)}")
         if theirs not in names:
-            raise DataError(f"{path} has no column {theirs!r}", remedy=f"it has: {names[:20]}")
-    if "time" not in given or not ("price" in given or {"bid", "ask"} <= set(given)):
+            raise DataError(
+                f"{path} has no column {theirs!r}", remedy=f"it has: {', '.join(names[:20])}"
+            )
+        if names.count(theirs) > 1:
+            raise DataError(
+                f"{path} has {names.count(theirs)} columns {theirs!r}", remedy="rename one of them"
+            )
+        if list(given.values()).count(theirs) > 1:
+            raise DataError(
+                f"--column {ours}={theirs}: another of ours is {theirs!r} already",
+                remedy="name each column once",
+            )
+    kind = _kind_of(given)
+    if "time" not in given or kind is None:
         raise DataError(
-            f"{path}: time and price, or time, bid and ask, must be named",
+            f"{path}: time, and what there was then, must be named: price; bid and ask; open, "
+            "high, low and close; or rate; its columns are " + ", ".join(names[:20]),
             remedy="--column time=... --column price=...",
         )
     if "level" in given and "side" not in given:
         raise DataError(f"{path}: levels need a side", remedy="--column side=...")
-    return given
-
-
-def _csv(path: Path, reading: Reading, named: dict[str, str]) -> tuple[int, int, Any]:
-    sample = dict(zip(header_of(path), [*first_lines(path, 2), "", ""][1].split(","), strict=False))
-    wanted, seconds = [], set()
-    for ours, theirs in named.items():
-        if ours in ("time", "recv"):
-            text = sample.get(theirs, "").strip('"')
-            iso = "-" in text[1:] or ":" in text
-            fraction = "." in text or reading.options.time_unit == "s" or len(text) <= 10
-            if not iso and fraction:
-                seconds.add(ours)
-            wanted.append(Column(theirs, ISO if iso else DECIMAL, 9 if ours in seconds else 0))
-        elif ours == "side":
-            wanted.append(Column(theirs, WORD, words=SIDES, optional=True))
-        elif ours in ("is_snapshot", "level"):
-            wanted.append(Column(theirs, WORD if ours == "is_snapshot" else DECIMAL, words=FLAGS))
-        elif ours == "symbol":
-            wanted.append(Column(theirs, TEXT))
-        else:
-            role = PRICES if ours in PRICED else SIZES
-            wanted.append(Column(theirs, DECIMAL, role, optional=ours != "price"))
-    table = Table(path, wanted)
-    prices, lots = table.measure(reading)
-
-    def batches() -> Any:
-        for batch in table.batches(reading):
-            columns = {ours: batch[theirs] for ours, theirs in named.items()}
-            for ours in ("time", "recv"):
-                if ours in columns and ours not in seconds:
-                    columns[ours] = _nanoseconds(columns[ours], reading.options.time_unit)
-            yield Batch(columns, batch.lines, batch.texts)
-
-    return prices, lots, batches()
-
-
-def _nanoseconds(stamps: Rows, unit: str) -> Rows:
-    """Return stamps as ns: of the unit given, else by their size (until the year 2286)."""
-    if unit:
-        return stamps * UNITS[unit]
-    made = np.where(stamps < 10_000_000_000, stamps * UNITS["s"], stamps)
-    made = np.where((stamps >= 10**10) & (stamps < 10**13), stamps * UNITS["ms"], made)
-    return np.where((stamps >= 10**13) & (stamps < 10**16), stamps * UNITS["us"], made)
-
-
-def _parquet(path: Path, reading: Reading, named: dict[str, str]) -> tuple[int, int, Any]:
-    columns = list(dict.fromkeys(named.values()))
-    prices, lots = scales_of(
-        path, reading, [named[n] for n in PRICED if n in named],
-        [named[n] for n in SIZED if n in named], lambda column: _doubles(column, path),
-    )  # fmt: skip
-    scales = dict.fromkeys(PRICED, prices) | dict.fromkeys(SIZED, lots)
-
-    def batches() -> Any:
-        for row, batch in parquet_batches(path, reading, columns):
-            made, texts = {}, {}
-            for ours, theirs in named.items():
-                column = batch.column(theirs)
-                if ours in scales:
-                    made[ours] = scaled(_doubles(column, path), scales[ours])
-                elif ours in ("time", "recv"):
-                    made[ours] = _parquet_times(column, reading.options.time_unit)
-                elif ours == "symbol":
-                    texts = {0: str(column[0].as_py())}
-                    made[ours] = np.zeros(batch.num_rows, np.int64)
-                else:
-                    table = FLAGS if ours == "is_snapshot" else SIDES
-                    made[ours] = np.array(
-                        [table.get(str(word).lower(), 0) for word in column.to_pylist()], np.int64
-                    )
-            yield _sound(Batch(made, np.arange(batch.num_rows) + row, texts), reading)
-
-    return prices, lots, batches()
-
-
-def _sound(batch: Batch, reading: Reading) -> Batch:
-    """Return the rows whose price and time can be; the others are told."""
-    good = batch["time"] > 0
-    if "price" in batch:
-        good &= batch["price"] != MISSING
-    for line in batch.lines[~good].tolist():
-        reading.damaged(line, "", "a price or time that cannot be, or is finer than the scale")
-    return batch.take(good)
-
-
-def _doubles(column: Any, path: Path) -> Rows:
-    import pyarrow as pa
-
-    try:
-        return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), np.float64)
-    except pa.ArrowException as error:
-        raise DataError(f"{path}: a price or size is no number: {error}",
-                        remedy="name the right columns") from None  # fmt: skip
-
-
-def _parquet_times(column: Any, unit: str) -> Rows:
-    import pyarrow as pa
-
-    if pa.types.is_timestamp(column.type):
-        return np.asarray(column.cast(pa.timestamp("ns")).cast(pa.int64()).fill_null(0))
-    return _nanoseconds(np.asarray(column.cast(pa.int64()).fill_null(0)), unit)
-
-
-def _keys(batch: Batch) -> tuple[str, ...]:
-    return tuple(name for name in ("time", "recv", "is_snapshot") if name in batch)
-
-
-def _column(batch: Batch, name: str, otherwise: int) -> Rows:
-    """Return a column, or a constant where there is none."""
-    if name not in batch:
-        return np.full(len(batch), otherwise, np.int64)
-    values = batch[name]
-    return np.where(values == MISSING, otherwise, values)
-
-
-def _stamps(batch: Batch) -> tuple[Rows, Rows | int]:
-    return batch["time"], _column(batch, "recv", 0)
-
-
-def _rows(batch: Batch) -> Rows:
-    if "price" in batch:
-        return rowmaking.trades(
-            *_stamps(batch), batch["price"], _column(batch, "qty", 1), _column(batch, "side", 0)
+    if odd := [ours for ours in given if ours not in (*_ALWAYS, *KINDS[kind])]:
+        raise DataError(
+            f"--column {odd[0]}={given[odd[0]]} does not go with "
+            + " and ".join(n for n in _NEEDED[kind] if n in given),
+            remedy=f"of {kind} there are {', '.join((*_ALWAYS, *KINDS[kind]))}",
         )
-    sides = []
-    for price, size in (("bid", "bid_qty"), ("ask", "ask_qty")):
-        there = batch[price] != MISSING
-        sides += [np.where(there, batch[price], 0), np.where(there, _column(batch, size, 1), 0)]
-    return rowmaking.tops(*_stamps(batch), *sides)
+    return kind, given
 
 
-def _levels(batch: Batch) -> Rows:
-    starts = group_starts(batch, _keys(batch))
-    rows = rowmaking.deltas(
-        *_stamps(batch), batch["price"], _column(batch, "qty", 1), _column(batch, "side", 0), starts
-    )
-    books = _column(batch, "is_snapshot", 0)[starts] == 1
-    return rowmaking.with_clears(rows, books, starts, np.zeros(len(starts), np.bool_))
+def _grouped(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Yield the rows, but never split a message: rows in a row of one time and symbol."""
+    rest: Batch | None = None
+    for batch in batches:
+        joined = batch if rest is None else rest.followed_by(batch)
+        keys = [name for name in ("time", "recv", "is_snapshot", "symbol") if name in joined]
+        cut = int(group_starts(joined, keys)[-1])
+        rest = joined.take(slice(cut, None))
+        if cut:
+            yield joined.take(slice(0, cut))
+    if rest is not None:
+        yield rest

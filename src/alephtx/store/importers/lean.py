@@ -17,7 +17,6 @@ import numpy as np
 
 from alephtx.core import words
 from alephtx.core.instruments import Instrument
-from alephtx.core.records import EVENT
 from alephtx.store import rowmaking
 from alephtx.store.columns import PRICES, SIZES, Batch, Column, Table
 from alephtx.store.damage import DataError
@@ -28,7 +27,9 @@ from alephtx.store.sessions import midnight_ns
 
 INSIDE = re.compile(r"(\d{8})_([a-z0-9.]+)_(?:(minute|second)_(quote|trade)|(quote|trade)_(tick))",
                     re.IGNORECASE)  # fmt: skip
-OUTSIDE = re.compile(r"(crypto|cryptofuture|future|equity|forex|cfd)_([a-z]+)_", re.IGNORECASE)
+_KINDS = "(crypto|cryptofuture|future|equity|forex|cfd)"
+OUTSIDE = re.compile(rf"{_KINDS}_([a-z]+)_", re.IGNORECASE)
+FOLDERS = re.compile(rf"/{_KINDS}/([a-z]+)/(?:minute|second|tick)/[^/]+/[^/]+$", re.IGNORECASE)
 MINUTE_NS, MS = 60_000_000_000, 1_000_000
 _BARS = ("open", "high", "low", "close")
 COLUMNS = {
@@ -58,21 +59,41 @@ class Lean:
         date, symbol, pace, kind = what
         names = COLUMNS[pace, kind]
         fields = len(first_fields(path))
-        market = OUTSIDE.search(path.name)
-        equity = market is None or market[1].lower() == "equity"
+        kind_of_market, venue, contract = _market(path, symbol.upper())
+        equity = kind_of_market == "equity"
         wanted = [Column(n, DECIMAL, _scale_of(n, equity=equity), optional=True)
                   for n in names if n not in ("exchange", "condition")]  # fmt: skip
         table = Table(path, wanted, (names + [f"more_{k}" for k in range(fields)])[:fields])
         prices, lots = (4, 0) if equity else table.measure(reading)
         instrument = plain_instrument(
-            reading.options, venue=market[2] if market else "us_equity", symbol=symbol.upper(),
-            price_scale=prices, qty_scale=lots, quote="USD" if equity else "",
-            contract=words.LINEAR if market and "future" in market[1] else words.SPOT,
+            reading.options, venue=venue, symbol=symbol.upper(), price_scale=prices,
+            qty_scale=lots, quote="USD" if equity else "", contract=contract,
         )  # fmt: skip
         zone = "America/New_York" if equity else "UTC"
         dated = Path(date) if not reading.options.date else path
         yield from _rows(table, reading, instrument, midnight_ns(dated, reading.options, zone),
                          (pace, kind))  # fmt: skip
+
+
+def _market(path: Path, symbol: str) -> tuple[str, str, int]:
+    """Return the kind of market, our name of the venue and the contract.
+
+    They show in the file's name, or in the folders that LEAN keeps it in. Spot and perpetuals of
+    one exchange are two venues here, as its own dumps have them.
+    """
+    found = OUTSIDE.search(path.name) or FOLDERS.search(path.absolute().as_posix())
+    if found is None:
+        return "equity", "us_equity", words.SPOT
+    kind, name = found[1].lower(), found[2].lower()
+    if kind == "crypto":
+        return kind, f"{name}_spot", words.SPOT
+    if kind != "cryptofuture":
+        venue = "us_equity" if (kind, name) == ("equity", "usa") else name
+        return kind, venue, words.LINEAR if kind == "future" else words.SPOT
+    inverse = name in ("binance", "bybit") and symbol.endswith("USD")
+    if name == "binance":
+        name = "binance_coinm" if inverse else "binance_usdm"
+    return kind, name, words.INVERSE if inverse else words.LINEAR
 
 
 def _scale_of(name: str, *, equity: bool) -> int:
@@ -110,23 +131,13 @@ def _rows(
             fields = [np.maximum(batch[name], 0) for name in names]
             yield instrument, rowmaking.tops(event + MINUTE_NS, 0, *fields)
         elif what == ("minute", "trade"):
-            yield instrument, _bars(event + MINUTE_NS, batch)
+            prices, volume = [batch[name] for name in _BARS], np.maximum(batch["volume"], 0)
+            yield instrument, rowmaking.bars(event + MINUTE_NS, 0, prices, volume)
         elif what == ("tick", "trade"):
             nothing = np.zeros(len(batch), np.int64)
             yield instrument, rowmaking.trades(event, 0, batch["price"], batch["size"], nothing)
         else:
             yield instrument, rowmaking.tops(event, 0, *_carried(batch, sides))
-
-
-def _bars(event: Rows, batch: Batch) -> Rows:
-    rows = np.zeros(4 * len(batch), EVENT)
-    rows["kind"], rows["ts_event"] = words.BAR, np.repeat(event, 4)
-    rows["flags"] = words.EXCHANGE_CLOCK
-    for at, name in enumerate(_BARS):
-        rows["price"][at::4] = batch[name]
-    rows["qty"][3::4] = np.maximum(batch["volume"], 0)
-    rows["flags"][3::4] |= words.LAST_IN_MESSAGE
-    return rows
 
 
 def _carried(batch: Batch, sides: list[int]) -> list[Rows]:

@@ -21,6 +21,7 @@ from alephtx.store.snapshots import Differ
 
 HEAD = ["exchange", "symbol", "timestamp", "local_timestamp"]
 SIDES = {"bid": words.BUY, "ask": words.SELL}
+CONTRACTS = {"binance-futures": words.LINEAR, "binance-delivery": words.INVERSE}
 TAKERS = {"buy": words.BUY, "sell": words.SELL, "unknown": 0}
 QUOTE = ("bid_price", "bid_amount", "ask_price", "ask_amount")
 LEVEL = re.compile(r"(asks|bids)\[(\d+)\]\.(price|amount)")
@@ -76,6 +77,7 @@ class _Symbols:
             self._found[value] = plain_instrument(
                 self._reading.options, venue=self._venue, symbol=symbol,
                 price_scale=self._scales[0], qty_scale=self._scales[1],
+                contract=CONTRACTS.get(self._venue, words.SPOT),
             )  # fmt: skip
         return self._found[value]
 

@@ -1,0 +1,1 @@
+"""Strategies that read the future on purpose."""
