@@ -1,5 +1,6 @@
 """The simulated venue itself knows nothing of what comes later, whatever model it is given."""
 
+import re
 from decimal import Decimal
 from pathlib import Path
 
@@ -169,7 +170,8 @@ def test_a_venue_that_knows_the_middle_of_its_tape_is_caught(monkeypatch):
     table, tapes = made_up()
     market = Market(table, tapes, Venue(**ENTRY), 0)
     looked = look(maker(table), market, cuts=3)
-    assert looked.found is not None
+    assert looked.found.kind == "report"
+    assert re.match(r"\d+ ns fill (buy|sell) [\d.]+ at [\d.]+ order \d+", looked.found.recorded)
     assert looked.repeats
 
 

@@ -100,6 +100,25 @@ def test_walk_forward_learns_before_it_tries(lab, monkeypatch):
     assert parted.chosen.net == pytest.approx(alone)
 
 
+def test_what_fails_in_a_walk_is_told_and_counted(lab, monkeypatch, capsys):
+    monkeypatch.setattr(
+        "alephtx.lab.sweep.run_locally", lambda tasks, workers: map(run_task, tasks)
+    )
+    walk = "[walk]\ntrain_s = 15\ntest_s = 6\n[space.strategies.maker]\n"
+    path = lab(space=f"{walk}qty = [50, 10_000_000_000_000_000_000_000]")
+    out = ["--out", str(path.parent / "out")]
+    assert cli.main(["lab", "sweep", str(path), *out]) == 0
+    said = capsys.readouterr().out
+    assert "6 sets run, 0 kept from before, 2 failed, " in said
+    (row,) = (line for line in said.splitlines() if line.startswith("failed in sample: "))
+    assert "maker.qty=10000000000000000000000: OverflowError" in row
+    path = lab(space=f"{walk}qty = [10_000_000_000_000_000_000_000]", name="two")
+    assert cli.main(["lab", "sweep", str(path), "--out", str(path.parent / "two")]) == cli.CONFIG
+    told = capsys.readouterr()
+    assert "every set failed: OverflowError" in told.out
+    assert "all 2 sets failed; the first: OverflowError" in told.err
+
+
 def half_of(params):
     return {path: Decimal(value) for path, value in params.items()}
 

@@ -47,10 +47,11 @@ BATCH_ROWS = 1_024
 
 
 class Peek(msgspec.Struct, frozen=True, kw_only=True):
-    """What the future changed. kind: decision (a strategy's), report (the venue's), file (opened).
+    """What the future changed.
 
-    at_ns: when; cut_ns: from when on the market was another, and `future` how. recorded, otherwise:
-    what was decided then on the recorded market and on the other one.
+    kind: decision (a strategy's), report (the venue's), file (opened). at_ns: when (of a file: of
+    the first decision, which may have known it); cut_ns: from when on the market was another, and
+    `future` how. recorded, otherwise: what was decided then on the recorded market, on the other.
     """
 
     kind: str
@@ -156,8 +157,9 @@ def _look_at(
         )  # fmt: skip
     if opened:
         return Peek(
-            kind="file", strategy=", ".join(config.strategies), at_ns=market.start_ns, cut_ns=cut,
-            future=told, recorded=f"opens {opened[0]}", otherwise="opens it all the same",
+            kind="file", strategy=", ".join(config.strategies), at_ns=real[0].ts, cut_ns=cut,
+            future=told, recorded=f"opens {opened[0]}",
+            otherwise="opens the same, not the changed one",
         )  # fmt: skip
     return None
 

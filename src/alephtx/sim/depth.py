@@ -40,7 +40,7 @@ def deepen(rows: Rows, levels: int, *, step: int = 1, growth: float = 1.0) -> Ro
     """
     terms = np.array([step, int((rows["kind"] == TOP).any())], np.int64)
     with np.errstate(over="ignore"):  # what is beyond all measure is LOTS_MAX
-        growths = float(growth) ** np.arange(1, levels + 1)
+        growths = np.minimum(float(growth) ** np.arange(1, levels + 1), float(LOTS_MAX))
     count = _deepen(rows, terms, growths, *_seen(levels), np.zeros(0, EVENT))
     out = np.zeros(count, EVENT)
     _deepen(rows, terms, growths, *_seen(levels), out)
