@@ -14,6 +14,7 @@ from alephtx.core.errors import ConfigError
 if TYPE_CHECKING:
     from alephtx.core.instruments import Instrument
     from alephtx.store.checking import Checked
+    from alephtx.store.compacting import Compacted
     from alephtx.store.importing import Imported, Sink
     from alephtx.store.reading import Importer, Options
 
@@ -50,10 +51,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
                         help=".ticks, .parquet or .csv")  # fmt: skip
     export.add_argument("--first", default="", metavar="YYYY-MM-DD", help="from this day on")
     export.add_argument("--last", default="", metavar="YYYY-MM-DD", help="up to this day")
-    for action in (ls, bring, export):
+    compact = actions.add_parser("compact", help="make one file of an instrument's many of a day")
+    compact.add_argument("keys", nargs="*", metavar="KEY", help="default: all instruments")
+    for action in (ls, bring, export, compact):
         action.add_argument("--data", type=Path, default=Path("data"), metavar="FOLDER",
                             help="the catalogue; default: data")  # fmt: skip
-    for action in (ls, check, bring, export):
+    for action in (ls, check, bring, export, compact):
         action.add_argument("--json", action="store_true", help="as one JSON value")
 
 
@@ -92,7 +95,8 @@ def run(options: argparse.Namespace) -> int:
         from alephtx.core import kernel
 
         kernel.listeners.append(_tell_compiling)
-    actions = {"ls": data_list.run, "check": _check, "import": _import, "export": _export}
+    actions = {"ls": data_list.run, "check": _check, "import": _import, "export": _export,
+               "compact": _compact}  # fmt: skip
     return actions[options.action](options)
 
 
@@ -289,6 +293,29 @@ def _export(options: argparse.Namespace) -> int:
     wrote = export(options.key, options.data, options.to, options.first, options.last)
     say(wrote, as_json=options.json, lines=lambda w: [f"wrote      {w.path}: {w.rows:,} rows"])
     return OK
+
+
+# -- compact ---------------------------------------------------------------------------------
+
+
+def _compact(options: argparse.Namespace) -> int:
+    from alephtx.store.catalogue import Catalogue
+    from alephtx.store.compacting import compact
+
+    catalogue = Catalogue(options.data)
+    keys = options.keys or catalogue.listed()
+    with _progress("compacting") as started:
+        done = [one for key in keys for one in compact(catalogue, key, started(key))]
+    say(done, as_json=options.json, lines=_compacted)
+    return OK
+
+
+def _compacted(done: "list[Compacted]") -> list[str]:
+    return [
+        f"compacted  {one.path}: {one.rows:,} rows of {one.files} files, "
+        f"{one.bytes_before / 1e6:.1f} to {one.bytes_after / 1e6:.1f} MB"
+        for one in done
+    ] or ["nothing to compact"]
 
 
 # -- progress --------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from alephtx.store.catalogue import Catalogue
 from alephtx.store.damage import DataError
 
 
@@ -28,7 +29,9 @@ def ask(root: Path, query: str) -> Answer:
     import duckdb
 
     folder = root.resolve()
-    pattern = str(folder / "*" / "*" / "*" / "*.parquet").replace("'", "''")
+    nothing = [folder / "*" / "*" / "*" / "*.parquet"]
+    files = Catalogue(folder).files() or nothing  # without those that a compacted one stands for
+    listed = ", ".join("'" + str(path).replace("'", "''") + "'" for path in files)
     connection = duckdb.connect()
     try:
         statements = connection.extract_statements(query)
@@ -42,7 +45,7 @@ def ask(root: Path, query: str) -> Answer:
         connection.execute("SET lock_configuration = true")
         connection.execute(
             "CREATE VIEW events AS SELECT * FROM "  # noqa: S608 - the folder is the user's own
-            f"read_parquet('{pattern}', hive_partitioning = true)"
+            f"read_parquet([{listed}], hive_partitioning = true)"
         )
         connection.execute(statements[0])
         names = [column[0] for column in connection.description or ()]

@@ -39,6 +39,7 @@ from alephtx.store.lanes import (
     Lane,
     Part,
     Piece,
+    describe,
     factors,
     finest,
     kinds_in,
@@ -53,6 +54,8 @@ DAY_NS = 86_400_000_000_000
 COLUMNS = ("ts_event", "ts_recv", "seq", "price", "qty", "kind", "side", "flags")
 GROUP_ROWS = 1 << 18
 VERSION = "1"
+WHOLE = "whole"
+"""What files are called that `store.compacting` made of several."""
 _SCHEMA = pa.schema([(name, pa.from_numpy_dtype(EVENT[name])) for name in COLUMNS])
 _STEADY = ("ts_event", "ts_recv", "seq")  # grow by little: stored as differences
 INSTRUMENT_MARK, _PART = b"alephtx.instrument", b"alephtx.part"
@@ -96,13 +99,13 @@ def to_rows(batch: Any) -> Rows:
     return rows
 
 
-class _Draft:
+class Draft:
     """One Parquet file under a temporary name."""
 
-    def __init__(self, folder: Path, instrument: Instrument, first: Any) -> None:
+    def __init__(self, folder: Path, instrument: Instrument, first: Any, label: str = "") -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.path = folder / f".{os.getpid()}-{int(first['ts_recv'])}.part"
+        self.path = folder / f".{label or os.getpid()}-{int(first['ts_recv'])}.part"
         schema = _SCHEMA.with_metadata({INSTRUMENT_MARK: msgspec.json.encode(instrument)})
         self._writer = pq.ParquetWriter(
             self.path, schema, compression="zstd", use_dictionary=["kind", "side", "flags"],
@@ -114,6 +117,7 @@ class _Draft:
         self.last = self.first
 
     def append(self, rows: Rows) -> None:
+        """Write more rows; they begin and end with a message."""
         self._writer.write_table(to_table(rows), row_group_size=GROUP_ROWS)
         self.rows += len(rows)
         self.messages += int(np.count_nonzero(rows["flags"] & LAST_IN_MESSAGE))
@@ -124,19 +128,26 @@ class _Draft:
             max(self.last[1], int(rows["ts_recv"].max())),
         )
 
-    def finish(self, source: str, file: str, number: int) -> Path:
+    def close(self, **said: Any) -> Part:
+        """Write what the file says of itself, and leave it under its temporary name."""
         part = Part(
-            version=VERSION, source=source, file=file, number=number, rows=self.rows,
-            messages=self.messages, first_event_ns=self.first[0], last_event_ns=self.last[0],
-            first_recv_ns=self.first[1], last_recv_ns=self.last[1], kinds=self.kinds,
+            version=VERSION, rows=self.rows, messages=self.messages, first_event_ns=self.first[0],
+            last_event_ns=self.last[0], first_recv_ns=self.first[1], last_recv_ns=self.last[1],
+            kinds=self.kinds, **said,
         )  # fmt: skip
         self._writer.add_key_value_metadata({_PART: msgspec.json.encode(part)})
         self._writer.close()
+        return part
+
+    def finish(self, source: str, file: str, number: int) -> Path:
+        """Write what the file says of itself, and give it its name."""
+        self.close(source=source, file=file, number=number)
         path = self.folder / f"{self.first[1]:020d}-{source}.parquet"
         self.path.replace(path)
         return path
 
     def drop(self) -> None:
+        """Leave nothing."""
         self._writer.close()
         self.path.unlink(missing_ok=True)
 
@@ -148,8 +159,14 @@ class StreamWriter:
         self._home = root / f"venue={_quoted(instrument.venue)}" / (
             f"instrument={_quoted(_name(instrument))}"
         )  # fmt: skip
+        for whole in self._home.glob(f"date=*/*.{WHOLE}.parquet"):
+            if source in read_part(whole)[1].sources:
+                raise DataError(
+                    f"{file} is in the catalogue already, as a part of {whole}",
+                    remedy="remove that file and import all of its sources to have them anew",
+                )
         self._instrument, self._source, self._file = instrument, source, file
-        self._drafts: list[_Draft] = []
+        self._drafts: list[Draft] = []
         self._day = -1
         self._latest = 0
         self.rows = 0
@@ -171,7 +188,7 @@ class StreamWriter:
         if day != self._day or not self._drafts:
             self._day = day
             name = datetime.fromtimestamp(day * 86_400, UTC).strftime("%Y-%m-%d")
-            self._drafts.append(_Draft(self._home / f"date={name}", self._instrument, rows[0]))
+            self._drafts.append(Draft(self._home / f"date={name}", self._instrument, rows[0]))
         self._drafts[-1].append(rows)
 
     def finish(self) -> list[Path]:
@@ -214,6 +231,16 @@ class Catalogue:
 
     def files(self, key: str = "") -> list[Path]:
         """Return the files of an instrument, or all, by day and first time."""
+        gone = set(self.replaced(key))
+        return [path for path in self._lying(key) if path not in gone]
+
+    def replaced(self, key: str = "") -> list[Path]:
+        """Return files that still lie there, but that one made of several stands for."""
+        wholes = [path for path in self._lying(key) if path.name.endswith(f".{WHOLE}.parquet")]
+        named = [path.with_name(n) for path in wholes for n in read_part(path)[1].replaces]
+        return [path for path in named if path.exists()]
+
+    def _lying(self, key: str) -> list[Path]:
         folder = "venue=*/instrument=*"
         if key:
             venue, _, name = key.partition(":")
@@ -254,20 +281,21 @@ class Catalogue:
         source of the book follows another, or the stream begins in the middle of one, a GAP row
         says that the book is not known until the next CLEAR.
         """
-        lanes, finer = self._lanes(key, first, last)
+        lanes, finer = self.lanes(key, first, last)
         number = 0
         for rows in _together(lanes, finer):
             number = renumber(rows, number)
             yield rows
 
-    def _lanes(self, key: str, first: str = "", last: str = "") -> tuple[list[Lane], Instrument]:
+    def lanes(self, key: str, first: str = "", last: str = "") -> tuple[list[Lane], Instrument]:
+        """Return an instrument's files in their lanes, and its rules on the finest scales."""
         pieces = self._pieces(key)
-        finer = finest([piece.instrument for piece in pieces])
+        finer, level = finest([piece.instrument for piece in pieces]), describe(pieces, _kinds_of)
         between = [
             piece for piece in pieces
             if (date := _value(piece.path.parent.name)) >= first and (not last or date <= last)
         ]  # fmt: skip
-        return lanes_of(between, _kinds_of), finer
+        return lanes_of(between, level), finer
 
     def table(self, key: str) -> pa.Table:
         """Return an instrument's rows as one Arrow table, for frames.
@@ -276,7 +304,7 @@ class Catalogue:
         follow one another are taken as they are, without new numbers of messages; those that
         overlap are woven together first.
         """
-        lanes, finer = self._lanes(key)
+        lanes, finer = self.lanes(key)
         pieces = lanes[0].pieces
         if len(lanes) > 1 or any(factors(p.instrument, finer) != (1, 1) for p in pieces):
             return pa.concat_tables(to_table(rows) for rows in self.scan(key))
@@ -317,12 +345,13 @@ def renumber(rows: Rows, number: int) -> int:
 def _together(lanes: list[Lane], finer: Instrument) -> Iterator[Rows]:
     """Yield the rows of lanes as one stream that is not numbered yet."""
     if len(lanes) < 2:
-        return (rows for lane in lanes for rows in _lane_rows(lane, finer))
-    return woven([lambda lane=lane: _lane_rows(lane, finer) for lane in lanes])  # type: ignore[misc]
+        return (rows for lane in lanes for rows in rows_in_turn(lane.pieces, finer))
+    return woven([lambda lane=lane: rows_in_turn(lane.pieces, finer) for lane in lanes])  # type: ignore[misc]
 
 
-def _lane_rows(lane: Lane, finer: Instrument) -> Iterator[Rows]:
-    for piece in lane.pieces:
+def rows_in_turn(pieces: list[Piece], finer: Instrument) -> Iterator[Rows]:
+    """Yield the rows of files one behind the other, not numbered yet, on finer scales."""
+    for piece in pieces:
         by, begun = factors(piece.instrument, finer), False
         for whole in read_rows(piece.path):
             rows = _without_gaps(whole) if piece.deaf else whole

@@ -46,7 +46,9 @@ NAMES = {
 class Part(msgspec.Struct, frozen=True, kw_only=True):
     """What a file of the catalogue says of itself. number: its place among its source's files.
 
-    kinds: a bit for each kind of its rows, 0 in files of before that was kept.
+    kinds: a bit for each kind of its rows, 0 in files of before that was kept. Of a file that was
+    made of several (`store.compacting`): replaces are their names, sources theirs, and joint says
+    the first one's source and number and the last one's.
     """
 
     version: str
@@ -60,19 +62,33 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     first_recv_ns: int
     last_recv_ns: int
     kinds: int = 0
+    replaces: list[str] = []
+    sources: list[str] = []
+    joint: tuple[str, int, str, int] | None = None
+
+    @property
+    def begins(self) -> tuple[str, int]:
+        """Source and number that it begins with."""
+        return self.joint[:2] if self.joint else (self.source, self.number)
+
+    @property
+    def ends(self) -> tuple[str, int]:
+        """Source and number that it ends with."""
+        return self.joint[2:] if self.joint else (self.source, self.number)
 
 
 class Piece(msgspec.Struct):
     """A file in its lane.
 
-    holds: bits of what it holds. gap: a GAP row stands before it. deaf: its own GAP rows say
-    nothing of the book, which another file tells.
+    holds: bits of what it holds; told: of what its source does, all days together. gap: a GAP row
+    stands before it. deaf: its own GAP rows say nothing of the book, which another source tells.
     """
 
     path: Path
     instrument: Instrument
     part: Part
     holds: int = 0
+    told: int = 0
     gap: bool = False
     deaf: bool = False
 
@@ -95,26 +111,57 @@ def _holds(kinds: int) -> int:
     return (kinds & ~book & ~(1 << GAP)) | (BOOK if kinds & book else 0)
 
 
-def lanes_of(pieces: list[Piece], kinds_of: Callable[[Path], int]) -> list[Lane]:
+def describe(pieces: list[Piece], kinds_of: Callable[[Path], int]) -> int:
+    """Note what each file and its source hold; returns what tells the book, as `lanes_of` takes it.
+
+    kinds_of: reads a file for its kinds, where it does not say them itself.
+    """
+    if len(pieces) < 2:
+        return -1
+    told = defaultdict[str, int](int)
+    for piece in pieces:
+        piece.holds = _holds(piece.part.kinds or kinds_of(piece.path))
+        for source in piece.part.sources or [piece.part.source]:
+            told[source] |= piece.holds
+    for piece in pieces:
+        for source in piece.part.sources or [piece.part.source]:
+            piece.told |= told[source]
+    held = set(told.values())
+    for level in (BOOK, TOPS):
+        if any(one & level for one in held):
+            return level
+    return -1 if len(held) == 1 else 0
+
+
+def lanes_of(pieces: list[Piece], level: int) -> list[Lane]:
     """Return the lanes of an instrument's files, which come by their first times.
 
-    kinds_of: reads a file for its kinds, where it does not say them itself. In the order of the
-    lanes stand what is as old on both clocks: trades before the best prices and the book that they
-    change, as venues tell them.
+    level: bits of the rows that tell the book: where a file that holds such does not join the one
+    before it, the book is lost (-1: any rows do). In the order of the lanes stands what is as old
+    on both clocks: trades before the best prices and the book that they change, as venues tell
+    them.
     """
     lanes: list[Lane] = []
     for piece in pieces:
-        if len(pieces) > 1:
-            piece.holds = _holds(piece.part.kinds or kinds_of(piece.path))
         lane = _place(piece, lanes)
         lane.pieces.append(piece)
         lane.holds |= piece.holds
-    _mark_gaps(pieces, lanes)
+    before = ""  # the source that told the book last
+    reached: dict[str, int] = {}
+    for piece in pieces:
+        (source, number), (last, upto) = piece.part.begins, piece.part.ends
+        piece.deaf = level > 0 and not piece.told & level
+        if level == -1 or piece.holds & level:
+            joins = number == 0 if source not in reached else reached[source] == number - 1
+            piece.gap = not joins or before not in ("", source)
+            before = last
+        reached[last] = upto
     return sorted(lanes, key=lambda lane: (lane.holds & BOOK, lane.holds & TOPS, lane.holds))
 
 
 def _follows(piece: Piece, before: Piece) -> bool:
-    return (piece.part.source, piece.part.number) == (before.part.source, before.part.number + 1)
+    source, number = before.part.ends
+    return piece.part.begins == (source, number + 1)
 
 
 def _overlap(piece: Piece, before: Piece) -> bool:
@@ -146,28 +193,6 @@ def _place(piece: Piece, lanes: list[Lane]) -> Lane:
         lanes.append(Lane([]))
         return lanes[-1]
     return max(free, key=lambda lane: (lane.holds & piece.holds).bit_count())
-
-
-def _mark_gaps(pieces: list[Piece], lanes: list[Lane]) -> None:
-    """Say before which files the book is lost: between two that tell it and do not join.
-
-    Where some hold a book only those count, else those of best prices, else all of them.
-    """
-    held, told = 0, defaultdict[str, int](int)
-    for piece in pieces:
-        held |= piece.holds
-        told[piece.part.source] |= piece.holds
-    level = BOOK if held & BOOK else TOPS if held & TOPS or len(lanes) > 1 else -1
-    before = ""  # the source that told the book last
-    reached: dict[str, int] = {}
-    for piece in pieces:
-        source, number = piece.part.source, piece.part.number
-        piece.deaf = level != -1 and bool(held & level) and not told[source] & level
-        if level == -1 or piece.holds & level:
-            joins = number == 0 if source not in reached else reached[source] == number - 1
-            piece.gap = not joins or before not in ("", source)
-            before = source
-        reached[source] = number
 
 
 def factors(instrument: Instrument, finer: Instrument) -> tuple[int, int]:
