@@ -150,6 +150,18 @@ def test_damaged_files_are_refused_by_name_or_read_as_they_were(catalogue, data)
         path.unlink()
 
 
+def test_a_flipped_bit_that_makes_a_page_empty_is_damage(catalogue):
+    """Found by the test above: Arrow reads no row then and calls it well."""
+    (path,) = write(catalogue, day_of(*range(1, 50)))
+    whole = path.read_bytes()
+    for at in range(4, 400):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        try:
+            assert len(scanned(catalogue)) == 49
+        except DataError as error:
+            assert path.name in str(error)
+
+
 def test_foreign_parquet_is_refused(catalogue, tmp_path):
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -56,6 +56,16 @@ def test_a_book_and_its_trades_are_one_stream_and_trades_come_first(catalogue):
     assert to_rows(catalogue.table(KEY)).tobytes() == scanned(catalogue).tobytes()
 
 
+def test_the_order_at_equal_times_does_not_hang_on_where_files_end(catalogue):
+    """Found by the test of compaction: the second book overlaps the tops, the first does not."""
+    write(catalogue, "b", rows_at(words.DELTA, 5))
+    write(catalogue, "q", rows_at(words.TOP, 10, 30))
+    write(catalogue, "c", rows_at(words.CLEAR, 20, 30, 40))
+    assert brief(scanned(catalogue))[-3:] == [
+        (words.TOP, 30), (words.CLEAR, 30), (words.CLEAR, 40)
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("first", "second", "told"),
     [

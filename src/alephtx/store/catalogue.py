@@ -414,16 +414,19 @@ def is_part(path: Path) -> bool:
 
 def read_rows(path: Path) -> Iterator[Rows]:
     """Yield a file's rows, whole messages in each chunk; DataError at a damage."""
-    rest = np.zeros(0, EVENT)
+    rest, count = np.zeros(0, EVENT), 0
     try:
         file = pq.ParquetFile(path, page_checksum_verification=True)
         for batch in file.iter_batches(GROUP_ROWS, columns=list(COLUMNS)):
             rows = np.concatenate([rest, to_rows(batch)])
+            count += batch.num_rows
             ends = np.flatnonzero(rows["flags"] & LAST_IN_MESSAGE)
             cut = int(ends[-1]) + 1 if len(ends) else 0
             rest = rows[cut:]
             if cut:
                 yield rows[:cut]
+        if count != file.metadata.num_rows:  # a page that says it is empty is no error to Arrow
+            raise ValueError(f"{count} rows of {file.metadata.num_rows}")
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         raise DataError(f"{path} is damaged: {error}", remedy="import its source anew") from None
     if len(rest):

@@ -1,8 +1,8 @@
 """Which files of an instrument follow one another, and which lie side by side.
 
-Files that do not overlap are one lane, read one behind the other. A file that begins before another
-ends needs a lane of its own, and may have it where the two hold different kinds of rows: a book
-beside its trades. `store.weaving` makes one stream of the lanes. Two tellings of the same are
+Files of the same kinds of rows are one lane, read one behind the other. A file that begins before
+another ends needs a lane of its own, and may have it where the two hold different kinds of rows: a
+book beside its trades. `store.weaving` makes one stream of the lanes. Two tellings of the same are
 refused: nobody can say which of them is right.
 """
 
@@ -173,14 +173,18 @@ def _overlap(piece: Piece, before: Piece) -> bool:
 
 
 def _place(piece: Piece, lanes: list[Lane]) -> Lane:
-    """Return the lane that a file belongs to, a new one where no other has room."""
+    """Return the lane that a file belongs to: of its kinds, a new one where none has room.
+
+    What is as old as a row of another lane stands by the kinds of the lanes, so these are not mixed
+    where a file happens to end before another begins.
+    """
     free = []
     for lane in lanes:
         last = lane.pieces[-1]
         if _follows(piece, last):
             return lane
         if not _overlap(piece, last):
-            free.append(lane)
+            free += [lane] if lane.holds & piece.holds else []
         elif shared := piece.holds & last.holds:
             told = " and ".join(NAMES.get(k, f"rows of kind {k}") for k in range(62)
                                 if shared >> k & 1)  # fmt: skip
