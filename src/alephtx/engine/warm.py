@@ -29,7 +29,7 @@ from alephtx.matrix.shm import Matrix
 
 Shares = tuple[tuple[str, ...], ...]
 
-SHARES: Shares = (("step", "twins"), ("strategies", "feed"))
+SHARES: Shares = (("step",), ("feed", "twins", "strategies"))
 """Two processes' parts, which take about as long (measured); a third would only import again."""
 
 
