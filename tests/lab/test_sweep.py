@@ -148,8 +148,10 @@ def test_a_strategy_that_raises_on_the_way_fails_its_set_alone(lab):
     sweep = load_sweep(path)
     sets = list(sweep.space.grid())
     found = run_task(Task(sweep.config, _span(sweep), 10**9, sets, ["a", "b"]))
+    line = RAISES[: RAISES.index("raise ")].count("\n") + 1
+    where = f"{path.parent}/raises.py:{line}"
     assert [one.error for one in found] == [
-        "strategy maker stopped: on_timer raised RuntimeError('out of luck')", "",
+        f"strategy maker stopped: on_timer raised RuntimeError('out of luck') at {where}", "",
     ]  # fmt: skip
 
 
