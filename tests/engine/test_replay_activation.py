@@ -97,13 +97,14 @@ def test_an_order_of_no_sense_is_refused_when_it_comes_and_venues_differ():
 
 
 @pytest.mark.kernel
-def test_more_orders_than_may_wait_act_at_once():
-    script = [{**PLACE, "at": 5, "side": BUY, "price": 99, "qty": 1} for _ in range(16)]
-    script += [{**TAKE, "at": 6 + k, "side": BUY, "qty": 1} for k in range(3)]
-    test = play(market(), script, venue=SLOW)
-    fills = [row for row in said(test) if row[0] == w.FILL]
-    assert {row[4] for row in fills} <= {26, 27, 28, 6, 7, 8}
-    assert int(test.bottle.live.sum()) <= 16
+def test_more_orders_than_may_wait_are_refused_and_do_not_act_sooner():
+    def fill(test):
+        test.bottle.stop_count[0, 0] = test.bottle.stops.shape[2]
+
+    script = [{**TAKE, "at": 5, "side": BUY, "qty": 1}]
+    assert said(play(market(), script, venue=SLOW, before=fill)) == [
+        (w.REJECT, 1, 0, w.REASON_OTHER, 5)
+    ]
 
 
 @pytest.mark.kernel

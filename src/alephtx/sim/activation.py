@@ -11,7 +11,7 @@ has triggered.
 
 from alephtx.core.kernel import Int, kernel
 from alephtx.core.packed import field
-from alephtx.core.words import GTD, MARKET, POST_ONLY
+from alephtx.core.words import GTD, MARKET, POST_ONLY, REASON_OTHER, REJECT, REJECTED
 from alephtx.sim.bottle import (
     I1,
     I2,
@@ -26,6 +26,7 @@ from alephtx.sim.bottle import (
     Z_TERMS,
     Rows,
 )
+from alephtx.sim.lane import say
 from alephtx.sim.levels import NO_LEVEL
 from alephtx.sim.state import Exchange, best_shown, side_index
 from alephtx.sim.stops import has_room, keep_waiting
@@ -33,15 +34,21 @@ from alephtx.sim.stops import has_room, keep_waiting
 
 @kernel
 def acts_later(z: Rows, j: Int, x: Exchange, order: Rows) -> bool:
-    """Let an order that a venue takes, SIM_ORDER (1,), wait where it must; say whether it does."""
+    """Let an order that a venue takes, SIM_ORDER (1,), wait where it must; say whether it does.
+
+    One for which there is no room is refused, as a stop is.
+    """
     i = order[0]["instrument"]
     terms = field(z, Z_TERMS, I2)[i]
-    if terms[M_ACTIVATION_NS] == 0 or not has_room(z, j, i):
+    if terms[M_ACTIVATION_NS] == 0:
         return False
     if order[0]["qty"] <= 0 or (order[0]["type"] != MARKET and order[0]["price"] <= 0):
         return False  # of no sense, as the matching engine will say
     if terms[M_ACTIVATION_OF] == OF_TAKERS and not _would_trade(z, x, i, order):
         return False
+    if not has_room(z, j, i):
+        say(z, j, order, REJECT, REJECTED, REASON_OTHER)
+        return True
     until = order[0]["expires_ns"] if order[0]["tif"] == GTD else 0
     at = field(z, Z_CLOCK, I1)[K_NOW] + terms[M_ACTIVATION_NS]
     keep_waiting(z, j, order, -at, until)
