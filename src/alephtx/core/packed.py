@@ -47,6 +47,17 @@ def field(packed: Rows, k: int, sample: Rows) -> Rows:
     return _fields[key]
 
 
+def bytes_at(address: int, size: int) -> bytes:
+    """Return the bytes at an address, in a kernel as a view of them, from Python as a copy."""
+    return ctypes.string_at(int(address), int(size))
+
+
+def rows_at(address: int, n: int, sample: Rows) -> Rows:
+    """Return the n rows at an address as an array of the sample's dtype; the same memory."""
+    memory: Any = (ctypes.c_char * (int(n) * sample.itemsize)).from_address(int(address))
+    return np.frombuffer(memory, sample.dtype)
+
+
 def _code() -> Any:
     from alephtx.core import packed_code
 
@@ -55,3 +66,5 @@ def _code() -> Any:
 
 if JIT:
     field = Intrinsic(_code, "field")  # type: ignore[assignment]
+    bytes_at = Intrinsic(_code, "bytes_at")  # type: ignore[assignment]
+    rows_at = Intrinsic(_code, "rows_at")  # type: ignore[assignment]

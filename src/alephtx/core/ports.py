@@ -1,9 +1,9 @@
 """Ports: what the stations promise each other; they meet only here, and `engine` joins them."""
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -189,11 +189,56 @@ class Batch:
 
 
 class Signer(Protocol):
-    """Makes signatures; never shows its secret."""
+    """Makes signatures; never shows its secret.
+
+    One that can sign on the hot path also has `stage() -> Stage`: function(state, address of the
+    payload, its bytes) leaves the signature at the address in word 0 of the state's field 0 and
+    returns its bytes: the very bytes of `sign`.
+    """
 
     def sign(self, payload: bytes) -> bytes:
         """Return the signature of a payload, in the form the venue's wire wants."""
         ...
+
+
+class Stage(NamedTuple):
+    """A compiled station of the hot path: function(state, a, b) -> int, negative for a refusal.
+
+    function: plain; the engine compiles it and enters it by address. state: words of `pack_fields`,
+    by which it finds its arrays. owners: what must live as long as the state.
+    """
+
+    function: Callable[[Rows, int, int], int]
+    state: Rows
+    owners: tuple[Any, ...]
+
+
+# Fields and words of a market stage's state: function(state, address of a frame, its bytes) writes
+# EVENT rows from row 0 and returns how many; 0: nothing to say; negative: let Python decode it.
+MARKET_WORDS, MARKET_ROWS = 0, 1  # int64 (8,); EVENT (N,); then the venue's own
+MARKET_TS_RECV = 0  # in: ns
+
+# Fields and words of the order stages' state.
+ORDER_WORDS = 0  # int64 (16,), then the venue's own
+ORDER_NOW, ORDER_NONCE = 0, 1  # in: the venue's time, ns; the last nonce taken, see `next_nonce`
+ORDER_PAYLOAD, ORDER_FRAME = 2, 3  # out: addresses of what is to be signed, and of the frame
+
+
+class OrderStages(NamedTuple):
+    """How a venue's orders are written without Python, byte for byte as `Codec.encode` does.
+
+    write: function(state, address of INTENT rows, n) writes the request of n rows of one op and
+    one instrument and returns the bytes to be signed, at ORDER_PAYLOAD; the nonce it took is in the
+    rows. seal: function(state, address of the signature, its bytes) puts it in and returns the
+    bytes of the finished text frame, at ORDER_FRAME. Both work on write's state, one thread's
+    alone. Negative: the gateway is to do it. rows_max: rows of one request. costs: (bucket, cost)
+    pairs by op, for one request of n rows where n is at most rows_max.
+    """
+
+    write: Stage
+    seal: Stage
+    rows_max: int
+    costs: dict[int, tuple[tuple[str, int], ...]]
 
 
 class Codec(Protocol):
@@ -221,6 +266,10 @@ class Codec(Protocol):
     def encode(self, intents: Rows, now_ns: int, nonce: int) -> list[Request]:
         """Return the requests for INTENT rows (PLACE, CANCEL, AMEND), signed."""
         ...
+
+    # Optional, for the direct path:
+    # market_stage() -> Stage; order_stages() -> OrderStages;
+    # sent(intents: Rows) -> list[Request]: the requests, without bodies, of rows that the loop sent
 
 
 class Venue(Protocol):

@@ -119,7 +119,8 @@ class Intent(Record):
     """What a strategy wants; 128 bytes. order_id 0 = new, filled in by the engine.
 
     op CANCEL and AMEND name their order in target_order_id. group_id joins the legs of one trade.
-    price 0 with type MARKET. verdict and rule are the gate's.
+    price 0 with type MARKET. verdict and rule are the gate's. ts_sent: when the loop itself put it
+    on the wire, with the number `nonce`; 0 = the gateway is to send it.
     """
 
     order_id: I8 = 0
@@ -144,8 +145,8 @@ class Intent(Record):
     verdict: U1 = 0
     rule: U2 = 0
     tag: I8 = 0
-    reserved: I8 = 0
-    spare: I8 = 0
+    ts_sent: I8 = 0
+    nonce: I8 = 0
 
 
 class Update(Record):

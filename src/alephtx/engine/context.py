@@ -36,13 +36,16 @@ INTENTS_MAX = 64
 S_ON_EVENT, S_ON_UPDATE, S_ON_TIMER, S_ON_START, S_ON_STOP = 0, 1, 2, 3, 4
 S_ENABLED, S_TIMER_NS, S_TIMER_NEXT, S_TRADES, S_DEPTH, S_WARM_UNTIL = 5, 6, 7, 8, 9, 10
 S_EVENTS, S_INTENTS, S_DENIED, S_LEG_NS = 11, 12, 13, 14
-STRATEGY_WORDS = 16
+S_LAYER, S_BUDGET_NS, S_OVER, S_DECISIONS = 15, 16, 17, 18  # see `layers`
+S_CANARY = 19  # see `swap`: 20 to 31 are its own
+STRATEGY_WORDS = 32
 
 # Words of `control`.
 X_NEXT_ORDER, X_HALTED, X_REASON, X_UPDATE_COUNT, X_COMMAND_COUNT, X_JOURNAL_FULL = 0, 1, 2, 3, 4, 5
 X_INPUTS_FULL, X_INPUT_SEQ, X_STOPPING, X_UPDATE_STRATEGY = 6, 7, 8, 9
 X_LANES_OPEN, X_GUARDING, X_DIRTY = 10, 11, 12  # X_DIRTY: rows of intents to wipe
-CONTROL_WORDS = 16
+X_MEASURE = 13  # 1 = stages may read the clock to measure themselves; 0 in a simulated world
+CONTROL_WORDS = 32
 
 # Words of `counters`.
 C_EVENTS, C_TRADES, C_UPDATES, C_INTENTS, C_DENIED, C_ORDERS, C_FILLS, C_LAPPED = range(8)
@@ -72,6 +75,7 @@ LANE_REST, LANE_OPEN, LANE_CLOSING, LANE_BROKEN = 0, 1, 2, 3
 # Commands: int64 (8,): kind, argument, ...
 COMMAND_HALT, COMMAND_RESUME, COMMAND_ENABLE, COMMAND_DISABLE, COMMAND_STOP = 1, 2, 3, 4, 5
 COMMAND_LIMIT = 16  # see limit_apply
+COMMAND_SWAP = 32  # see swap; up to 39
 COMMAND_BYTES = 64
 
 
@@ -108,7 +112,7 @@ class Context(NamedTuple):
     outcome: Rows  # OUTCOME (1,)
     realized: Rows  # int64 (1,)
     command: Rows  # int64 (8,)
-    addresses: Rows  # int64 (16,): of scratch rows, rings and stages, see A_*
+    addresses: Rows  # int64 (ADDRESS_WORDS,): of scratch rows, rings and stages, see A_*
     lanes: Rows  # int64 (S, currencies, LANE_WORDS): what grouped orders left open, see leg_lanes
     legs: Rows  # int64 (S, I): 1 = the leg guard may close the strategy's legs here
     table: OrderTable
@@ -141,6 +145,9 @@ A_UPDATE, A_INTENTS, A_COMMAND, A_OUTCOME = 0, 1, 2, 3
 A_OUTBOX, A_COMMANDS, A_PYTHON, A_ASKS = 4, 5, 6, 7
 A_EMIT, A_ENTER, A_APPLY = 8, 9, 10
 A_ECHO, A_DENIAL, A_LEGS = 11, 12, 13
+A_LINKS, A_SEND, A_WAKE = 14, 15, 16  # see `direct`; A_WAKE: an eventfd of the main thread
+A_LAYERS, A_CANARY = 17, 18
+ADDRESS_WORDS = 32
 
 
 def pack(ctx: Context) -> Rows:
@@ -198,7 +205,7 @@ def make_context(
     command, outcome = np.zeros(8, np.int64), np.zeros(1, OUTCOME)
     scratch = (update, intents, command, outcome)
     rings = [outbox, commands, python_intents, asks]
-    addresses = np.zeros(16, np.int64)
+    addresses = np.zeros(ADDRESS_WORDS, np.int64)
     addresses[:8] = [a.ctypes.data for a in scratch] + rings
     denial = np.zeros(1, UPDATE)
     addresses[A_ECHO], addresses[A_DENIAL] = echo, denial.ctypes.data
