@@ -56,6 +56,10 @@ class CrossCheck:
             self._account(name, account)
         for name, strategy in self.config.strategies.items():
             self._strategy(name, strategy)
+        if self.config.loop_accounts and self.config.node.durability == "order":
+            said = '"order" waits for the disk before each order; the loop, which sends those of '
+            said += f"{', '.join(self.config.loop_accounts)}, waits for nothing"
+            self.find(("node", "durability"), said, 'durability = "host", or entry = "gateway"')
         if self.config.shared is not None:
             self._shared(self.config.shared)
         if self.config.backtest is not None:

@@ -268,7 +268,8 @@ class Codec(Protocol):
         ...
 
     # Optional, for the direct path:
-    # market_stage() -> Stage; order_stages() -> OrderStages;
+    # market_stage() -> Stage; order_stages() -> OrderStages, None where that is not possible;
+    # signing_stage() -> Stage: the signer's, as `order_stages` wants it;
     # sent(intents: Rows) -> list[Request]: the requests, without bodies, of rows that the loop sent
 
 

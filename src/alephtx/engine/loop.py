@@ -16,7 +16,10 @@ from alephtx.core.kernel import Int, kernel
 from alephtx.core.log import logger
 from alephtx.core.packed import field
 from alephtx.core.ports import Rows
+from alephtx.core.stages import call_stage
 from alephtx.engine.context import (
+    A_LINKS,
+    F_ADDRESSES,
     F_NOW,
     I1,
     R_ASK,
@@ -44,15 +47,16 @@ QUIET_NAPS, QUIET_NAP_NS = 200, 1_000_000
 @kernel
 def spin(x: Rows, rounds: Int, offset_ns: Int) -> int:
     """Step until something needs Python or `rounds` empty rounds have passed; returns R_ bits."""
-    now = field(x, F_NOW, I1)
+    now, addresses = field(x, F_NOW, I1), field(x, F_ADDRESSES, I1)
     idle = 0
     busy = R_IDLE
     while idle < rounds:
         mono = monotonic_ns()
         now[3] = mono
         now[0] = mono + offset_ns
+        came = call_stage(addresses[A_LINKS], x, 0, 0) if addresses[A_LINKS] != 0 else 0
         reason = step(x, BUDGET)
-        if reason & R_BUSY:
+        if reason & R_BUSY or came > 0:
             idle = 0
             busy = R_BUSY
         else:

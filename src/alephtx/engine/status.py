@@ -43,6 +43,7 @@ def status_of(session: Any) -> dict[str, Any]:
             *leg_alarms(engine, session.instruments),
         ],
         "shares": session.shares.told(),
+        "direct": session.direct.told() if session.direct is not None else {},
         **ledger_of(session.ledger, engine, session.instruments),
     }
 
