@@ -19,7 +19,8 @@ BANNED_NAMES = {"utils", "util", "common", "helpers", "helper", "misc", "stuff",
 NUMBA_HOMES = {
     "core/kernel.py", "core/compiling.py", "core/stored.py", "core/callee.py", "core/atomics.py",
     "core/atomics_code.py", "core/packed_code.py", "core/quick_numba.py", "engine/_call_code.py",
-    "core/memory_code.py", "core/sha2_code.py",
+    "core/memory_code.py", "core/sha2_code.py", "core/keccak_code.py", "core/foreign_code.py",
+    "core/scalars_code.py",
 }  # fmt: skip
 CLOCK_HOME = "core/clock.py"
 PRINT_HOMES = ("cli/", "serve/terminal.py", "serve/drive.py", "testing/world/__main__.py")
