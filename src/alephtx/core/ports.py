@@ -119,6 +119,7 @@ class VenueSpec(msgspec.Struct, frozen=True, kw_only=True):
     buckets: tuple[Bucket, ...]
     signer: str
     transport: Literal["http", "trade"]  # how intents travel
+    inflight_max: int = 0  # requests on the trade link that wait for their answers; 0: any number
     post_only: bool = True
     amend: bool = False
     deadman: bool = False
