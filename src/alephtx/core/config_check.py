@@ -17,6 +17,7 @@ from alephtx.core.config_schema import (
 )
 from alephtx.core.config_words import Key, near, shown
 from alephtx.core.errors import ConfigError
+from alephtx.core.machine_schema import check_machine
 from alephtx.core.risk_check import RiskCheck
 from alephtx.core.secrets import resolve
 
@@ -50,6 +51,7 @@ class CrossCheck:
     def run(self) -> None:
         """Note every mistake."""
         self._matrix_and_limits()
+        check_machine(self.find, self.config)
         for name, venue in self.config.venues.items():
             self._venue(name, venue)
         for name, account in self.config.accounts.items():

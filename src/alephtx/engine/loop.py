@@ -5,7 +5,6 @@ default) spins for a short while after the last input and then naps. Ctrl-C and 
 loop within one round, because a round is bounded.
 """
 
-import gc
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -94,12 +93,6 @@ class Loop(threading.Thread):
         self._make_room = make_room
         self._on_end = on_end
         self._stop_asked = threading.Event()
-
-    def start(self) -> None:
-        """Start the thread, with all that was made so far out of the garbage collector's way."""
-        gc.collect()
-        gc.freeze()
-        super().start()
 
     def run(self) -> None:
         """Loop; an error ends the thread and is reported, never swallowed."""

@@ -33,6 +33,7 @@ from alephtx.engine.ledger_watch import LedgerWatch
 from alephtx.engine.limit_commands import LimitDesk
 from alephtx.engine.loop import Loop
 from alephtx.engine.opening import opening_of, take_up
+from alephtx.engine.placement import place_loop
 from alephtx.engine.python_strategies import PythonStrategies
 from alephtx.engine.recovery import Recovered, fold
 from alephtx.engine.rundir import RunDirectory
@@ -63,6 +64,7 @@ CANCEL_SECONDS = 12.0  # an order in doubt is given up after `resync.HORIZON_NS`
 SETTLE_SECONDS = 5.0
 READ_MAX = 4096
 PYTHON_EVERY_NS = 1_000_000
+CALM_NS = 50_000_000
 
 
 class Session:
@@ -90,7 +92,9 @@ class Session:
         self.fault: BaseException | None = None
         self.loop_thread: Loop | None = None
         self.halts = Halts(self)
+        self.placed = dict(self.host.placed)
         self._intent_times: dict[int, int] = {}
+        self._pumped_ns = 0
         self._journal_tail: Any = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -195,11 +199,13 @@ class Session:
         )
         self._join_market()
         self.loop_thread.start()
+        self.placed |= place_loop(self.config, getattr(self.loop_thread, "native_id", None))
         if self.direct is not None:
             self.direct.start()
         self.spawn(self._housekeep())  # a venue that refuses a leftover's cancel may take seconds
         await self._clear_leftovers()
         await truth.agree(self.gateways)
+        self.host.settled()
         for strategy in self.engine.strategies:
             warm = self.clock.monotonic() + strategy.needs.warmup_ns
             self.ctx.gate.warm_until[strategy.index] = warm
@@ -299,6 +305,7 @@ class Session:
 
     def pump(self) -> None:
         """Hand the loop's intents to their gateways, several of one account in one call."""
+        self._pumped_ns = self.clock.monotonic()
         row = np.zeros(1, INTENT)
         waiting: dict[int, list[Any]] = {}
         while self.engine.rings.outbox.pop(row):
@@ -308,6 +315,10 @@ class Session:
             self.journal.sync()
         for account, rows in waiting.items():
             self.gateways[account].submit(np.array(rows, INTENT))
+
+    def calm(self) -> bool:
+        """Tell whether nothing left for a venue lately, so that a pause of ours delays no order."""
+        return self.clock.monotonic() - self._pumped_ns > CALM_NS
 
     def command(self, kind: int, argument: int = 0) -> None:
         """Hand a command to the loop."""
