@@ -14,6 +14,7 @@ class Host(msgspec.Struct):
 
     source: jitter only, nothing that decides a trade. drive: who runs the compiled step. journal:
     more arguments of `Journal.open`. round_ns: how often the main thread looks after things.
+    measure: whether kernels may read the clock to measure themselves.
     """
 
     clock: MachineClock
@@ -22,3 +23,4 @@ class Host(msgspec.Struct):
     journal: dict[str, Any] = {}
     round_ns: int = 10_000_000
     status_ns: int = 250_000_000
+    measure: bool = True
