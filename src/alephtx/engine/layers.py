@@ -35,7 +35,7 @@ ORDERS_MIN = 20
 """Orders in a window from which on its 99th percentile says something."""
 
 PENDING_MAX = 65_536
-"""Orders on their way to a gateway that are remembered; of those that never leave, the oldest go."""
+"""Orders on their way to a gateway that are remembered; the oldest go, which never left."""
 
 EDGES = tuple(step << shift for shift in range(3, 31) for step in (32, 48))[:54]
 """Bounds in ns of the coarse counts for the metrics: buckets' edges, 256 ns to 26 s, two an
@@ -100,7 +100,7 @@ class Layers:
         )  # fmt: skip
 
     def sent(self, op: int, order_id: int, now_ns: int) -> None:
-        """Count an intent whose bytes a gateway handed over; ours that no strategy asked for not."""
+        """Count an intent whose bytes a gateway handed over, if a strategy asked for it."""
         found = self._pending.pop((op, order_id), None)
         if found is None:
             return
@@ -123,25 +123,27 @@ class Layers:
 
     def look(self, now_ns: int) -> None:
         """Judge the last ten seconds; raise and clear alarms. now_ns: monotonic."""
-        mark = self._mark(now_ns)
         marks = self._marks
+        if not marks:
+            marks.append(self._nothing._replace(at_ns=now_ns))
+        mark = self._mark(now_ns)
         while len(marks) > 1 and now_ns - marks[1].at_ns >= WINDOW_NS:
             marks.popleft()
-        base = marks[0] if marks else self._nothing
+        base = marks[0]
         self.alarms, self._windows = [], {}
         for s in range(len(self.names)):
             self._judge(s, base, mark)
-        if not marks or now_ns - marks[-1].at_ns >= MARK_NS:
+        if now_ns - marks[-1].at_ns >= MARK_NS:
             marks.append(mark)
         ours = self.ctx.strategies
         ours[:, c.S_OVER], ours[:, c.S_DECISIONS] = mark.over, mark.count
 
     def _mark(self, now_ns: int) -> Mark:
-        last = self._marks[-1] if self._marks else None
+        last = self._marks[-1]
         count = self.loop[:, STAGE_ORDER, COUNT] + self.own[:, STAGE_ORDER, COUNT]
         orders = {
             int(s): last.orders[s]
-            if last is not None and s in last.orders and last.count[s] == count[s]
+            if s in last.orders and last.count[s] == count[s]
             else self.loop[s, STAGE_ORDER, :BUCKETS] + self.own[s, STAGE_ORDER, :BUCKETS]
             for s in np.flatnonzero(count)
         }

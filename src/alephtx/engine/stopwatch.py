@@ -84,7 +84,7 @@ def note_decided(x: Rows, s: Int, n: Int) -> None:
     """Count how long n intents took until now; those that passed, each from its cause.
 
     On their way out rows get that moment as their ts_intent, and those without a receive stamp get
-    their cause's. What the journal holds stays as it is: the round's time, and market data's stamps.
+    their cause's. What the journal holds stays: the round's time, and market data's stamps.
     """
     now, intents = field(x, F_NOW, I1), field(x, F_INTENTS, INTENTS)
     book = rows_at(field(x, F_ADDRESSES, I1)[A_LAYERS], BOOK_SIZE, I1)
@@ -134,4 +134,3 @@ def count_order(
         words[W_OVER] += 1
     if took > GRAVE * budget:
         words[W_GRAVE] += 1
-
