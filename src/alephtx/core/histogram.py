@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from alephtx.core.atomics import highest_bit
 from alephtx.core.errors import AlephError
 from alephtx.core.kernel import kernel
 
@@ -73,12 +74,7 @@ def hist_bucket(ns: int) -> int:
     """Return the bucket of a duration; negative durations (a clock step) count as 0."""
     if ns < 32:
         return max(ns, 0)
-    exponent = 0
-    rest = ns >> 5
-    for shift in (32, 16, 8, 4, 2, 1):
-        if rest >> shift:
-            exponent += shift
-            rest >>= shift
+    exponent = highest_bit(ns) - 5
     return (exponent + 1) * 32 + ((ns >> exponent) & 31)
 
 

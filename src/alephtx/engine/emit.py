@@ -178,7 +178,7 @@ def emit(x: Rows, s: Int, n: Int) -> int:
     if control[X_MEASURE] != 0:
         note_decided(x, s, n)
     _hand_over(x, s, n)
-    if control[X_MEASURE] != 0:
+    if control[X_MEASURE] != 0 and field(x, F_ADDRESSES, I1)[A_SEND] != 0:
         note_left(x, s, n)
     strategies = field(x, F_STRATEGIES, I2)
     strategies[s, S_INTENTS] += n
