@@ -116,6 +116,17 @@ def test_file_that_is_no_histogram_is_named(tmp_path):
         h.map_histogram(tmp_path / "short" / "x")
 
 
+@given(st.lists(st.integers(0, 10**11), max_size=60))
+def test_coarse_counts_are_those_of_the_durations_themselves(values):
+    """Their bounds are edges of buckets, so nothing is rounded."""
+    histogram = h.make_histogram()
+    for value in values:
+        h.hist_add(histogram, value)
+    bounds = [-1, *(edge - 1 for edge in h.EDGES), 1 << 63]
+    expected = [sum(a < value <= b for value in values) for a, b in pairwise(bounds)]
+    assert h.coarse(histogram) == expected
+
+
 @pytest.mark.kernel
 def test_merge_equals_adding_to_one():
     one, two, both = h.make_histogram(), h.make_histogram(), h.make_histogram()

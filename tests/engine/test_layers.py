@@ -14,6 +14,7 @@ from alephtx.core.config_schema import Risk
 from alephtx.core.histogram import (
     BUCKETS,
     COUNT,
+    EDGES,
     MOST,
     bucket_floor,
     hist_add,
@@ -26,7 +27,7 @@ from alephtx.core.records import INTENT
 from alephtx.core.stages import stage_address
 from alephtx.engine import context as c
 from alephtx.engine import layers as made_of
-from alephtx.engine.layers import EDGES, PENDING_MAX, Layers
+from alephtx.engine.layers import PENDING_MAX, Layers
 from alephtx.matrix.journal import INTENT as INTENT_RECORD
 from alephtx.matrix.journal import read
 from alephtx.matrix.ring import ring_publish, slot_aux

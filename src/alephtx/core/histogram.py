@@ -28,7 +28,15 @@ VERSION = 2
 
 QUANTILES = (0.5, 0.9, 0.99, 0.999)
 
+EDGES = tuple(step << shift for shift in range(3, 31) for step in (32, 48))[:54]
+"""Bounds of `coarse` in ns, each an edge of buckets: 256 ns to 26 s, two an octave."""
+
 Counts = np.ndarray[Any, Any]
+
+
+def latency_path(run_path: str | Path, venue_name: str) -> Path:
+    """Return where a feeder counts its latency from wire to matrix."""
+    return Path(run_path) / "latency" / f"{venue_name}.hist"
 
 
 def make_histogram() -> Counts:
@@ -96,6 +104,12 @@ def bucket_floor(bucket: int) -> int:
     return step if row == 0 else (STEPS + step) << (row - 1)
 
 
+_COARSE = np.array(
+    [0, *((bit - 4) * STEPS + (edge >> (bit - 5)) % STEPS
+          for edge in EDGES for bit in [edge.bit_length() - 1])]
+)  # fmt: skip
+
+
 def quantile(histogram: Counts, q: float) -> int:
     """Return the q-quantile in ns: the top of its bucket, at most the maximum; 0 when empty."""
     return quantiles(histogram, (q,))[0]
@@ -111,6 +125,11 @@ def quantiles(histogram: Counts, qs: Sequence[float]) -> list[int]:
     most = int(histogram[MOST])
     found = np.searchsorted(reached, ranks)
     return [min(bucket_floor(int(bucket) + 1) - 1, most) for bucket in found]
+
+
+def coarse(histogram: Counts) -> list[int]:
+    """Return how many durations lie below the first of EDGES, between each two, and beyond."""
+    return list(np.add.reduceat(histogram[:BUCKETS], _COARSE).tolist())
 
 
 def merge(into: Counts, other: Counts) -> None:

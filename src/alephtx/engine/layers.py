@@ -13,9 +13,11 @@ from alephtx.core import words
 from alephtx.core.histogram import (
     BUCKETS,
     COUNT,
+    EDGES,
     SUM,
     WORDS,
     Counts,
+    coarse,
     hist_add,
     make_histogram,
     merge,
@@ -37,20 +39,12 @@ ORDERS_MIN = 20
 PENDING_MAX = 65_536
 """Orders on their way to a gateway that are remembered; the oldest go, which never left."""
 
-EDGES = tuple(step << shift for shift in range(3, 31) for step in (32, 48))[:54]
-"""Bounds in ns of the coarse counts for the metrics: buckets' edges, 256 ns to 26 s, two an
-octave."""
-
-_COARSE = np.array(
-    [0, *((edge.bit_length() - 5) * 32 + (edge >> (edge.bit_length() - 6) & 31) for edge in EDGES)]
-)
-
 
 class Mark(NamedTuple):
     """How far everything was counted at a moment: by strategy; orders: histograms by strategy."""
 
     at_ns: int
-    count: Counts
+    sent: Counts
     over: Counts
     grave: Counts
     orders: dict[int, Counts]
@@ -75,7 +69,8 @@ class Layers:
         self.alarms: list[str] = []
         self._live = live
         self._pending: dict[tuple[int, int], tuple[int, int, int]] = {}
-        self._nothing = Mark(0, *np.zeros((3, strategies), np.int64), {})
+        none = np.zeros(strategies, np.int64)
+        self._nothing = Mark(0, none, none, none, {})
         self._marks: deque[Mark] = deque()
         self._raised: dict[int, int] = {}  # strategy -> when
         self._windows: dict[int, dict[str, int]] = {}
@@ -136,23 +131,23 @@ class Layers:
         if now_ns - marks[-1].at_ns >= MARK_NS:
             marks.append(mark)
         ours = self.ctx.strategies
-        ours[:, c.S_OVER], ours[:, c.S_DECISIONS] = mark.over, mark.count
+        ours[:, c.S_OVER], ours[:, c.S_DECISIONS] = mark.over, mark.sent
 
     def _mark(self, now_ns: int) -> Mark:
         last = self._marks[-1]
-        count = self.loop[:, STAGE_ORDER, COUNT] + self.own[:, STAGE_ORDER, COUNT]
+        sent = self.loop[:, STAGE_ORDER, COUNT] + self.own[:, STAGE_ORDER, COUNT]
         orders = {
-            int(s): last.orders[s]
-            if s in last.orders and last.count[s] == count[s]
+            s: last.orders[s]
+            if s in last.orders and last.sent[s] == sent[s]
             else self.loop[s, STAGE_ORDER, :BUCKETS] + self.own[s, STAGE_ORDER, :BUCKETS]
-            for s in np.flatnonzero(count)
+            for s in np.flatnonzero(sent).tolist()
         }
         both = self.loop_words + self.own_words
-        return Mark(now_ns, count, both[:, W_OVER], both[:, W_GRAVE], orders)
+        return Mark(now_ns, sent, both[:, W_OVER], both[:, W_GRAVE], orders)
 
     def _judge(self, s: int, base: Mark, mark: Mark) -> None:
         """Compare a strategy's window with its budget: exact counts judge, buckets only tell."""
-        n = int(mark.count[s] - base.count[s])
+        n = int(mark.sent[s] - base.sent[s])
         if n <= 0:
             self._clear(s)
             return
@@ -245,13 +240,12 @@ class Layers:
         both = self.loop[s, stage] + self.own[s, stage]
         if not both[COUNT]:
             return None
-        counts = np.add.reduceat(both[:BUCKETS], _COARSE)
         return {
             "strategy": self.names[s],
             "layer": LAYERS[self.ctx.strategies[s, c.S_LAYER]],
             "stage": STAGES[stage],
             "sum_ns": int(both[SUM]),
-            "counts": " ".join(map(str, counts.tolist())),
+            "counts": " ".join(map(str, coarse(both))),
         }
 
 
