@@ -37,7 +37,7 @@ async def test_order_is_sent_acknowledged_and_filled(world):
     await world.until(lambda: words.ACK in world.kinds(1))
     world.frame(says(row(words.FILL, 0, venue_order_id=70, qty=3, status=words.FILLED)))
     assert world.kinds(1) == [words.SENT, words.ACK, words.FILL]
-    assert world.sent_ids == [1]
+    assert world.sent_ids == [(words.PLACE, 1)]
     assert world.gateway.live == {}
     assert world.gateway.counts == {
         "sent": 1, "rejected": 0, "ambiguous": 0, "resyncs": 1, "fills": 1,
@@ -196,6 +196,7 @@ async def test_cancel_of_an_order_that_is_over_is_still_sent(world):
     """Ours may be the mistake; the venue knows."""
     world.cancel(9)
     await world.until(lambda: world.wire.sent == ["cancel 9"])
+    assert world.sent_ids == [(words.CANCEL, 9)]
 
 
 # -- orders on a socket --------------------------------------------------------------------

@@ -186,6 +186,9 @@ class CrossCheck:
             if self.config.venues[venue].record:
                 said = f"{venue} is recorded by its feeder; on the direct path there is none"
                 self.find((*at, "path"), said, 'record = false, or path = "split"')
+        if strategy.layer == "L0" and strategy.path != "direct":
+            said = f"L0 is the direct path, and this strategy's path is {strategy.path}"
+            self.find((*at, "layer"), said, 'set path = "direct", or layer = "L1"')
         if strategy.is_file and not Path(strategy.use).is_file():
             self.find((*at, "use"), f"there is no file {strategy.use}")
 

@@ -17,6 +17,7 @@ class Host(msgspec.Struct):
     more arguments of `Journal.open`. round_ns: how often the main thread looks after things.
     settled: called when everything is open and before a strategy hears of it. placed: what was
     pinned, prioritised and locked so far, as status.json tells it.
+    measure: whether kernels may read the clock to measure themselves.
     """
 
     clock: MachineClock
@@ -27,3 +28,4 @@ class Host(msgspec.Struct):
     status_ns: int = 250_000_000
     settled: Callable[[], Any] = int
     placed: dict[str, str] = {}
+    measure: bool = True

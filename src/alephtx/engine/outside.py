@@ -60,6 +60,39 @@ class StrategyState(msgspec.Struct):
     positions: dict[str, str] = {}
 
 
+class LayerState(msgspec.Struct):
+    """A layer in status.json; its stages by `core.layers.STAGES`, each a histogram's summary."""
+
+    layer: str
+    strategies: int
+    strategy: dict[str, int] = {}
+    decide: dict[str, int] = {}
+    send: dict[str, int] = {}
+    order: dict[str, int] = {}
+
+
+class BudgetState(msgspec.Struct):
+    """A strategy's layer in status.json. order, call, window: summaries, in ns."""
+
+    name: str
+    layer: str
+    budget_ns: int
+    orders: int = 0
+    over: int = 0
+    breaches: int = 0
+    broken: bool = False
+    order: dict[str, int] = {}
+    call: dict[str, int] = {}
+    window: dict[str, int] = {}
+
+
+class LayersState(msgspec.Struct, frozen=True):
+    """What status.json says of execution layers, without the histograms."""
+
+    layers: list[LayerState] = []
+    strategies: list[BudgetState] = []
+
+
 class EngineStatus(msgspec.Struct):
     """What other processes rely on in status.json; ts: wall time of writing, in ns."""
 
@@ -77,6 +110,7 @@ class EngineStatus(msgspec.Struct):
     funding: dict[str, str] = {}
     alarms: list[str] = []
     machine: dict[str, str] = {}
+    layers: LayersState = LayersState()
 
     @property
     def live_orders(self) -> int:

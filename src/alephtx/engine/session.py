@@ -16,7 +16,7 @@ from alephtx.core import words
 from alephtx.core.clock import MachineClock, seeded
 from alephtx.core.config_schema import Config
 from alephtx.core.errors import AlephError, VenueError
-from alephtx.core.histogram import hist_add, make_histogram
+from alephtx.core.histogram import make_histogram
 from alephtx.core.identity import first_order_id
 from alephtx.core.instruments import Instruments
 from alephtx.core.log import logger
@@ -29,6 +29,7 @@ from alephtx.engine.direct import Direct
 from alephtx.engine.epoch import next_epoch
 from alephtx.engine.halts import Halts
 from alephtx.engine.host import Host
+from alephtx.engine.layers import Layers
 from alephtx.engine.ledger_watch import LedgerWatch
 from alephtx.engine.limit_commands import LimitDesk
 from alephtx.engine.loop import Loop
@@ -84,7 +85,7 @@ class Session:
         self.clock, self.random = self.host.clock, self.host.source
         self.ledger = Ledger(instruments)
         self.gateways: list[AnyGateway] = []
-        self.intent_to_wire, self.ack_latency = make_histogram(), make_histogram()
+        self.ack_latency = make_histogram()
         self.reconciled: dict[str, list[str]] = {}
         self.stop_asked = asyncio.Event()
         self.epoch = 0
@@ -93,7 +94,6 @@ class Session:
         self.loop_thread: Loop | None = None
         self.halts = Halts(self)
         self.placed = dict(self.host.placed)
-        self._intent_times: dict[int, int] = {}
         self._pumped_ns = 0
         self._journal_tail: Any = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -117,6 +117,10 @@ class Session:
             config, self.instruments, self.matrix, self.journal.map, self.inputs.map
         )
         self.ctx = self.engine.ctx
+        self.layers = Layers(
+            self.ctx, [s.name for s in self.engine.strategies],
+            measure=self.host.measure, live=config.node.mode == "live",
+        )  # fmt: skip
         self.limits = LimitDesk(config, run.path, self.clock, self.ctx, self.instruments)
         self.shares = ShareDesk(config, self.clock, self.ctx, self.engine.rings.commands.push)
         self.shares.alarm = self.alarms.append
@@ -129,6 +133,7 @@ class Session:
         self.python = PythonStrategies(
             config, self.instruments, self.matrix, self.engine, self.clock
         )
+        self.python.on_called = self.layers.called
         self._journal_tail = tail(run.journal)
         self.watch = LedgerWatch(
             self.ledger, self.ctx, self.clock, self.command, self.alarms.append
@@ -163,11 +168,9 @@ class Session:
         """Take up what the journal has got since."""
         self.watch.follow(self.python.watch(self._records()))
 
-    def note_sent(self, order_id: int, now_ns: int) -> None:
-        """Count how long an order took from its intent to the wire."""
-        started = self._intent_times.pop(order_id, 0)
-        if started:
-            hist_add(self.intent_to_wire, now_ns - started)
+    def note_sent(self, op: int, order_id: int, now_ns: int) -> None:
+        """Count how long an order, amend or cancel took to the wire."""
+        self.layers.sent(op, order_id, now_ns)
 
     # -- running ---------------------------------------------------------------------------
 
@@ -309,7 +312,7 @@ class Session:
         row = np.zeros(1, INTENT)
         waiting: dict[int, list[Any]] = {}
         while self.engine.rings.outbox.pop(row):
-            self._intent_times[int(row[0]["order_id"])] = int(row[0]["ts_intent"])
+            self.layers.taken(row[0])
             waiting.setdefault(int(row[0]["account"]), []).append(row[0].copy())
         if self.config.node.durability == "order" and waiting:
             self.journal.sync()

@@ -56,10 +56,11 @@ UPDATES_MAX = 2_048
 
 
 class Outbox:
-    """Sends one account's orders. on_sent(order_id, ns); on_control takes what is not an answer.
+    """Sends one account's orders.
 
-    halted(): whether a new order must not leave any more. next_nonce(n): the first of n numbers of
-    ours that were never used and grow, by default from a count of our own.
+    on_sent(op, order_id, ns): bytes left; on_control takes what is not an answer. halted(): whether
+    a new order must not leave any more. next_nonce(n): the first of n numbers of ours that were
+    never used and grow, by default from a count of our own.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Outbox:
         self.inbox = inbox
         self.truth = truth
         self.counts = {"sent": 0, "rejected": 0, "ambiguous": 0}
-        self.on_sent: Callable[[int, int], None] = lambda order_id, ns: None
+        self.on_sent: Callable[[int, int, int], None] = lambda op, order_id, ns: None
         self.on_control: Callable[[Control, str], None] = lambda control, role: None
         self.halted: Callable[[], bool] = lambda: False
         self.next_nonce: Callable[[int], int] = self._own_nonce
@@ -282,7 +283,7 @@ class Outbox:
 
     def _mark_sent(self, request: Request, now: int) -> None:
         for order_id in request.order_ids:
-            self.on_sent(order_id, now)
+            self.on_sent(request.op, order_id, now)
             if request.op == words.PLACE:
                 if (order := self.inbox.live.get(order_id)) is not None:
                     order.sent_ns = now

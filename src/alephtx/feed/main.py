@@ -19,7 +19,7 @@ from alephtx.core import log as logs
 from alephtx.core.clock import MachineClock, seeded
 from alephtx.core.config_schema import Config, VenueConfig
 from alephtx.core.errors import AlephError, ConfigError, PluginError
-from alephtx.core.histogram import map_histogram
+from alephtx.core.histogram import latency_path, map_histogram
 from alephtx.core.plugins import find
 from alephtx.core.ports import Endpoints, Venue
 from alephtx.feed.feeder import Feeder, FeederOptions
@@ -76,11 +76,6 @@ def run_feeder(
         log.error("feeder_crashed", error=repr(error), trace=trace)
         return BUG
     return OK
-
-
-def latency_path(run_path: str | Path, venue_name: str) -> Path:
-    """Return where a feeder counts its latency from wire to matrix; see `core.histogram`."""
-    return Path(run_path) / "latency" / f"{venue_name}.hist"
 
 
 async def _serve(
