@@ -13,7 +13,16 @@ from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
-from lib.eight_venues import VENUES, Scene, crossed, decide_all, fill, matrix_of
+from lib.eight_venues import (
+    LOTS,
+    PRICE,
+    VENUES,
+    Scene,
+    crossed,
+    decide_all,
+    fill,
+    matrix_of,
+)
 from lib.rounds import interleave, options, report
 
 ROOT = Path(__file__).parents[1]
@@ -29,7 +38,7 @@ from alephtx.core.view import View  # noqa: E402
 from alephtx.engine.step import step  # noqa: E402
 from alephtx.matrix.layout import MAP_INSTRUMENTS, MAP_TOPS, TOP_BYTES  # noqa: E402
 from alephtx.matrix.ring import ring_head, ring_news, ring_read  # noqa: E402
-from alephtx.matrix.tops import top_read  # noqa: E402
+from alephtx.matrix.tops import top_publish, top_read  # noqa: E402
 
 LOOKS, SCANS = 200_000, 1_000
 
@@ -108,6 +117,13 @@ def enter(n: Int, event: np.ndarray, view: View, params: np.ndarray, state: np.n
 
 
 @kernel
+def publish_dear(matrix: np.ndarray, i: Int) -> int:
+    """Publish a top of instrument i that lies 6 bps above the others'."""
+    bid = PRICE + 6 * PRICE // 10_000
+    return top_publish(matrix, i, 10**9, 10**9, bid, LOTS, bid + 1, LOTS, 0)
+
+
+@kernel
 def idle(x: np.ndarray, n: Int) -> int:
     """Step n times with nothing to do; returns ns."""
     begun, done = monotonic_ns(), 0
@@ -121,8 +137,8 @@ class Floor:
 
     def __init__(self, path: Path, venues: int, each: int) -> None:
         self.matrix = matrix_of(path, venues, each)
-        rows = self.matrix.instruments.rows()
-        fill(self.matrix.map, rows["venue"].astype(np.int64), 10**9)
+        self.venue_of = self.matrix.instruments.rows()["venue"].astype(np.int64)
+        fill(self.matrix.map, self.venue_of, 10**9)
         self.slots = np.array([ring_head(self.matrix.map, v) + 1 for v in range(venues)])
         self.memory = np.zeros(64 * (venues + 1), np.uint8)
         self.lines = -(-self.memory.ctypes.data // 64) * 64
@@ -161,6 +177,14 @@ def main() -> None:
         def arbitrage() -> float:
             return check(eight.matrix.map, scene.wanted, LOOKS, view, params) / LOOKS
 
+        def crossing() -> float:
+            """One venue bids 6 bps more than another asks: every touch is judged, none pays."""
+            told = fill(eight.matrix.map, eight.venue_of, 10**9)
+            publish_dear(eight.matrix.map, told - 1)
+            took = arbitrage()
+            fill(eight.matrix.map, eight.venue_of, 10**9)
+            return took
+
         def strategy() -> float:
             told = enter(LOOKS, scene.event, view, params, scene.state, scene.intents)
             return told / LOOKS
@@ -176,6 +200,7 @@ def main() -> None:
             "a changed slot, read": lambda: read_slots(read, 1, LOOKS, out) / LOOKS,
             "a changed record, read": lambda: read_tops(read, 0, LOOKS, out) / LOOKS,
             f"{VENUES} records read, arbitrage decided": arbitrage,
+            "the same where two touches cross": crossing,
             "the arbitrage strategy, entered": strategy,
             "the whole engine's step, nothing to do": lambda: idle(made.packed, LOOKS) / LOOKS,
         }

@@ -74,9 +74,19 @@ class Scene:
 def crossed(view: View, params: np.ndarray) -> int:
     """Return the place that bids most and, times 16, the one that asks least, if that pays; or -1.
 
-    The strategy's own arithmetic on the best pair: usable touches only, one scale, 128-bit division,
-    both fees and the trigger.
+    First every touch as it stands: where nobody bids more than another asks, no usable pair does.
     """
+    bid, ask = np.int64(0), np.int64(1 << 62)
+    for k in range(VENUES):
+        i, scale = params[0]["instruments"][k], params[0]["price_mul"][k]
+        bid = max(bid, view.top[i]["bid"] * scale)
+        ask = min(ask, view.top[i]["ask"] * scale)
+    return _best_pair(view, params) if bid > ask else -1
+
+
+@kernel
+def _best_pair(view: View, params: np.ndarray) -> int:
+    """Judge the best pair by the strategy's own arithmetic: usable touches, exact edge, both fees."""
     high, low = 0, 0
     bid, ask = np.int64(0), np.int64(1 << 62)
     for k in range(VENUES):
@@ -95,10 +105,17 @@ def crossed(view: View, params: np.ndarray) -> int:
 
 @kernel
 def fill(matrix: np.ndarray, venue_of: np.ndarray, now: Int) -> int:
-    """Publish a sane top of every instrument, in its record and in its venue's ring."""
+    """Publish a sane top of every instrument, in its record and in its venue's ring.
+
+    A venue has 97 slots more than the one before: rings that all stood at one k would share a set of
+    the first-level cache, which those of living venues do not.
+    """
     for i in range(len(venue_of)):
         venue = venue_of[i]
         aux = slot_aux(i, TOP, 0, 0)
+        if i == 0 or venue_of[i - 1] != venue:
+            for _ in range(97 * venue):
+                ring_publish(matrix, venue, now, now, PRICE, LOTS, PRICE + 1, LOTS, aux)
         ring_publish(matrix, venue, now, now, PRICE, LOTS, PRICE + 1 + venue, LOTS, aux)
         top_publish(matrix, i, now, now, PRICE, LOTS, PRICE + 1 + venue, LOTS, 0)
     return len(venue_of)

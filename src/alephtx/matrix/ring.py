@@ -115,11 +115,13 @@ def ring_news(matrix: Rows, next_slot: Rows, first: Int) -> int:
     many instruments there are; nothing is written. About 0.6 ns a venue. News may be a lap, which
     `ring_read` tells.
     """
-    slots, rings = matrix[MAP_RING_SLOTS], matrix[MAP_RINGS]
+    ring_bytes = matrix[MAP_RING_SLOTS] * TOP_BYTES
+    ring = matrix[MAP_RINGS] + first * ring_bytes
     for venue in range(first, min(len(next_slot), matrix[MAP_VENUES])):
         k = next_slot[venue]
-        if load_acquire(rings + (venue * slots + (k & (slots - 1))) * TOP_BYTES) >= 2 * k:
+        if load_acquire(ring + (k * TOP_BYTES & (ring_bytes - 1))) >= 2 * k:
             return venue
+        ring += ring_bytes
     return len(next_slot)
 
 
