@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from alephtx.core.exposure import base_value, middle
 from alephtx.core.atomics import multiply_wide
+from alephtx.core.exposure import base_value, middle
 from alephtx.core.kernel import Int, inline_kernel
 from alephtx.core.units import (
     CEIL,
