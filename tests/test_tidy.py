@@ -18,7 +18,8 @@ FUNCTION_LINES_MAX = 70
 BANNED_NAMES = {"utils", "util", "common", "helpers", "helper", "misc", "stuff", "base"}
 NUMBA_HOMES = {
     "core/kernel.py", "core/compiling.py", "core/stored.py", "core/callee.py", "core/atomics.py",
-    "core/atomics_code.py", "core/packed_code.py", "core/quick_numba.py", "engine/_call_code.py",
+    "core/atomics_code.py", "core/packed_code.py", "core/quick_numba.py", "core/stages_code.py",
+    "engine/_call_code.py",
 }  # fmt: skip
 CLOCK_HOME = "core/clock.py"
 PRINT_HOMES = ("cli/", "serve/terminal.py", "serve/drive.py", "testing/world/__main__.py")
