@@ -1,0 +1,37 @@
+"""A strategy for the bench: one order for every tick, of a side and price that its bid decides.
+
+ttt_ticks says the same of a tick, and the exchange holds one against the other.
+"""
+
+import numpy as np
+
+from alephtx.core.view import Needs
+from alephtx.core.words import BUY, IOC, LIMIT, PLACE, SELL, TOP, UNTRADEABLE_MASK
+
+NEEDS = Needs()
+PARAMS = np.dtype([("instrument", "i8"), ("qty", "i8"), ("above", "i8")])
+STATE = np.dtype([("bid", "i8")])
+
+
+def config_to_params(section, instruments):
+    """Return the instrument, the quantity in lots, and how many steps above the bid to quote."""
+    row = np.zeros(1, PARAMS)
+    row["instrument"], row["qty"] = instruments.index(section["instruments"][0]), section["qty"]
+    row["above"] = section["above"]
+    return row
+
+
+def on_event(event, view, params, state, intents):
+    """Quote inside the spread, buying above even bids and selling above odd ones."""
+    i = params[0]["instrument"]
+    top = view.top[i]
+    bid = top["bid"]
+    if event[0]["kind"] != TOP or bid == state[0]["bid"] or top["aux"] & UNTRADEABLE_MASK != 0:
+        return 0
+    state[0]["bid"] = bid
+    step = view.instruments[i]["tick_step"]
+    intents[0]["op"], intents[0]["type"], intents[0]["tif"] = PLACE, LIMIT, IOC
+    intents[0]["instrument"], intents[0]["qty"] = i, params[0]["qty"]
+    intents[0]["price"] = bid + params[0]["above"] * step
+    intents[0]["side"] = SELL if bid // step % 2 != 0 else BUY
+    return 1
