@@ -22,7 +22,17 @@ import numpy as np
 import ttt_compiled as compiled
 from ttt_check import Checker
 from ttt_links import (
-    CLOSE, PING, PONG, TEXT, Gone, Link, Tls, accepted, http_size, opened, server_frame,
+    CLOSE,
+    PING,
+    PONG,
+    TEXT,
+    Gone,
+    Link,
+    Tls,
+    accepted,
+    http_size,
+    opened,
+    server_frame,
 )  # fmt: skip
 from ttt_ticks import Ticks
 from ttt_twin import TwinThread

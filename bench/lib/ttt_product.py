@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 import uvloop
-from ttt_ticks import ABOVE_BID, TICK
+from ttt_ticks import ABOVE_BID
 
 from alephtx.core import log
 from alephtx.core.clock import MachineClock
@@ -31,6 +31,7 @@ from alephtx.matrix.layout import Geometry
 from alephtx.matrix.shm import Matrix
 
 VENUE = "binance_usdm"
+PLENTY = 60_000_000
 CONFIG = """\
 [node]
 name = "bench"
@@ -65,7 +66,8 @@ use = "{strategy}"
 instruments = ["{venue}:BTC-USDT-PERP"]
 accounts = ["main"]
 qty = 10
-above = {above}
+above = {above[BUY]}
+apart = {apart}
 {strategy_lines}
 """
 
@@ -73,7 +75,7 @@ above = {above}
 def unlimited() -> None:
     """Take the venue's rate budgets out of the way."""
     venue = load_venue(VENUE)
-    free = tuple(Bucket(b.name, 1 << 40, b.period_ns) for b in venue.spec.buckets)
+    free = tuple(Bucket(b.name, PLENTY, b.period_ns) for b in venue.spec.buckets)
     venue.spec = msgspec.structs.replace(venue.spec, buckets=free)
 
 
@@ -83,7 +85,7 @@ def config_of(given: dict[str, Any], folder: Path) -> str:
         folder=folder, pid=os.getpid(), venue=VENUE, wait=given["wait"],
         hot=given["hot"], twin=given["twin"],
         scheme="wss://localhost" if given["tls"] else "ws://127.0.0.1",
-        strategy=Path(__file__).parent / "ttt_strategy.py", above=ABOVE_BID // TICK,
+        strategy=Path(__file__).parent / "ttt_strategy.py", above=ABOVE_BID, apart=ABOVE_BID["SELL"] - ABOVE_BID["BUY"],
         account=given["account"], strategy_lines=given["strategy"],
     )  # fmt: skip
 
@@ -98,12 +100,14 @@ def feed(run: RunDirectory, matrix: Matrix, core: int) -> "subprocess.Popen[byte
         )  # fmt: skip
 
 
-async def place(session: Session, cores: dict[str, int]) -> None:
+async def place(session: Session, cores: dict[str, int], *, fifo: bool) -> None:
     """Pin the engine's two threads as soon as both run."""
     while session.loop_thread is None or session.loop_thread.native_id is None:
         await asyncio.sleep(0.01)
     os.sched_setaffinity(session.loop_thread.native_id, {cores["loop"]})
     os.sched_setaffinity(0, {cores["main"]})
+    if fifo:  # it sleeps; when it wakes, who spins beside it has to make way
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
 
 
 async def serve(given: dict[str, Any]) -> int:
@@ -129,7 +133,7 @@ async def serve(given: dict[str, Any]) -> int:
         loop.call_soon_threadsafe(session.stop_asked.set)
 
     threading.Thread(target=wait, daemon=True).start()
-    placed = asyncio.ensure_future(place(session, given["cores"]))
+    placed = asyncio.ensure_future(place(session, given["cores"], fifo=given["fifo"]))
     try:
         return await session.run()
     finally:

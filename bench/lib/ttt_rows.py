@@ -27,6 +27,7 @@ class Row(NamedTuple):
     strategy: str = ""
     feeder: bool = True
     main_core: int = EXCHANGE_CORE
+    fifo: bool = False
 
 
 ECHO, ECHO_KERNEL, ECHO_TLS = "echo", "echo, kernel stamps", "echo, TLS"
@@ -37,5 +38,16 @@ ROWS = (
     Row(ECHO_REAL, "echo", shape="real"),
     Row(ECHO_KERNEL, "echo", "kernel"),
     Row(ECHO_TLS, "echo", tls=True),
-    Row("gateway", "product", "kernel", against=ECHO_KERNEL, ratio_max=2.0, p99_us=100.0),
+    Row(
+        "gateway",
+        "product",
+        "kernel",
+        against=ECHO_KERNEL,
+        ratio_max=2.0,
+        p99_us=100.0,
+        main_core=CLIENT_CORE,
+        fifo=True,
+    ),
+    Row("ccxt.pro", "ccxt", "kernel", against=ECHO_KERNEL),
+    Row("NautilusTrader", "nautilus", "kernel", against=ECHO_KERNEL),
 )

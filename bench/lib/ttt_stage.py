@@ -11,11 +11,14 @@ from typing import Any
 
 from lib.peer import peer_python
 from lib.ttt_rows import CLIENT_CORE, EXCHANGE_CORE, Row
+from lib.ttt_ticks import ABOVE_BID, QTY
+
+from alephtx.twins.accounts import TWIN_KEY, TWIN_SECRET
 
 LIB = Path(__file__).parent
 END_S = 30.0
 ORDER_BYTES = 330  # of the product's own order frame, about
-TURNED = """\
+CERTIFICATE = """\
 [req]
 distinguished_name = dn
 x509_extensions = ext
@@ -43,7 +46,7 @@ class Stage:
 
     def _certificate(self) -> None:
         """Make a certificate of our own for this run."""
-        (self._folder / "ca.cnf").write_text(TURNED)
+        (self._folder / "ca.cnf").write_text(CERTIFICATE)
         self.ca, self.key = self._folder / "ca.pem", self._folder / "key.pem"
         subprocess.run(
             ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
@@ -103,13 +106,15 @@ class Stage:
             given["bytes"] = ORDER_BYTES
         elif row.client == "product":
             given |= {"wait": row.wait, "account": row.account, "strategy": row.strategy,
-                      "feeder": row.feeder,
+                      "feeder": row.feeder, "fifo": row.fifo,
                       "cores": {"feeder": EXCHANGE_CORE, "main": row.main_core,
                                 "loop": CLIENT_CORE}}  # fmt: skip
             if row.tls:
                 environment["SSL_CERT_FILE"] = given["ca"]
         else:
             python = peer_python(row.client)
+            given |= {"key": TWIN_KEY, "secret": TWIN_SECRET, "above": ABOVE_BID, "qty": float(QTY),
+                      "cores": [EXCHANGE_CORE, CLIENT_CORE]}  # fmt: skip
         script = LIB / f"ttt_{row.client}.py"
         return subprocess.Popen(
             [python, script, json.dumps(given)], stdin=subprocess.PIPE,

@@ -9,15 +9,15 @@ from alephtx.core.view import Needs
 from alephtx.core.words import BUY, IOC, LIMIT, PLACE, SELL, TOP, UNTRADEABLE_MASK
 
 NEEDS = Needs()
-PARAMS = np.dtype([("instrument", "i8"), ("qty", "i8"), ("above", "i8")])
+PARAMS = np.dtype([("instrument", "i8"), ("qty", "i8"), ("above", "i8"), ("apart", "i8")])
 STATE = np.dtype([("bid", "i8")])
 
 
 def config_to_params(section, instruments):
-    """Return the instrument, the quantity in lots, and how many steps above the bid to quote."""
+    """Return instrument, lots, and how many steps above the bid to buy, and above that to sell."""
     row = np.zeros(1, PARAMS)
     row["instrument"], row["qty"] = instruments.index(section["instruments"][0]), section["qty"]
-    row["above"] = section["above"]
+    row["above"], row["apart"] = section["above"], section["apart"]
     return row
 
 
@@ -32,6 +32,7 @@ def on_event(event, view, params, state, intents):
     step = view.instruments[i]["tick_step"]
     intents[0]["op"], intents[0]["type"], intents[0]["tif"] = PLACE, LIMIT, IOC
     intents[0]["instrument"], intents[0]["qty"] = i, params[0]["qty"]
-    intents[0]["price"] = bid + params[0]["above"] * step
-    intents[0]["side"] = SELL if bid // step % 2 != 0 else BUY
+    sells = bid // step % 2
+    intents[0]["price"] = bid + (params[0]["above"] + sells * params[0]["apart"]) * step
+    intents[0]["side"] = SELL if sells != 0 else BUY
     return 1

@@ -18,9 +18,11 @@ from alephtx.twins.extract import BINANCE
 SYMBOL = "BTCUSDT"
 TICK = 10  # of 0.01: the venue's price step is 0.10
 BID_FIRST = 6_170_000
-TURN = 512  # so many different bids
-SPREAD = 40 * TICK
-ABOVE_BID = 7 * TICK  # of the order's price: inside the spread, so that IOC never fills
+TURN = 16  # so many different bids
+SPREAD = 60 * TICK
+# Orders stand inside the spread, so that IOC never fills; and every buy is below every sell, so
+# that none would meet one of ours that the venue has not ended yet.
+ABOVE_BID = {"BUY": 2, "SELL": 2 + TURN + 4}
 QTY = "0.01"
 FAR = 100 * TICK  # of the recorded levels from the best ones
 FIRST_ID = 5_123_107_000_000
@@ -64,7 +66,7 @@ def order_of(k: int) -> tuple[str, Decimal]:
     """Return side and price of the order that tick k asks for."""
     bid = bid_of(k)
     side = "SELL" if bid // TICK % 2 else "BUY"
-    return side, Decimal(bid + ABOVE_BID) / 100
+    return side, Decimal(bid + ABOVE_BID[side] * TICK) / 100
 
 
 def _recorded(shape: str) -> list[Depth]:

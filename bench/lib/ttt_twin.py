@@ -24,6 +24,11 @@ from alephtx.twins.server import TwinServer
 
 FREE = 1 << 40
 BOOK_QTY = 1_000_000
+MORE = {
+    "baseAssetPrecision": 8, "quotePrecision": 8, "underlyingType": "COIN",
+    "underlyingSubType": ["PoW"], "triggerProtect": "0.0500", "liquidationFee": "0.012500",
+    "marketTakeBound": "0.05", "settlePlan": 0,
+}  # fmt: skip
 Snapshot = Callable[[int, int], dict[str, object]]
 
 
@@ -37,6 +42,13 @@ class BenchTwin(BinanceUsdmTwin):
     def track(self) -> None:
         """Replay nothing."""
         return
+
+    def info(self, _: Any, params: Any) -> Any:
+        """GET exchangeInfo, with the fields that only a peer asks for."""
+        told = super().info(_, params)
+        for symbol in told["symbols"]:
+            symbol.update(MORE)
+        return told
 
     def depth(self, _: Any, params: Any) -> Any:
         """GET depth: the book as of the last tick."""
