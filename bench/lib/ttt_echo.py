@@ -1,6 +1,6 @@
 """The yardstick: a process that does nothing but answer bytes by bytes, compiled, polling.
 
-python ttt_echo.py '{"hot": port, "core": 1, "ca": "", "bytes": 330}'
+python ttt_echo.py '{"hot": port, "core": 1, "ca": "", "bytes": 330, "venue": ...}'
 """
 
 import json
@@ -12,13 +12,24 @@ import numpy as np
 import ttt_compiled as compiled
 from ttt_links import client_frame, connect
 
-MARKET_PATH = "/public/stream?streams=btcusdt@depth@0ms"
-TRADE_PATH = "/ws-fapi/v1"
+PATHS = {
+    "binance_usdm": ("/public/stream?streams=btcusdt@depth@0ms", "/ws-fapi/v1"),
+    "hyperliquid": ("/ws", "/ws"),
+}
+ASKED = {
+    "binance_usdm": b"",
+    "hyperliquid": b'{"method":"subscribe","subscription":{"type":"l2Book","coin":"BTC"}}',
+}
+TAILS = {
+    "binance_usdm": b'","method":"order.place"}',
+    "hyperliquid": b'","request":{"type":"action"}}',
+}
+"""By which the exchange knows an order."""
 
 
-def order_like(size: int) -> bytes:
+def order_like(size: int, venue: str) -> bytes:
     """Return a frame as long as an order."""
-    head, tail = b'{"id":"', b'","method":"order.place"}'
+    head, tail = b'{"id":"', TAILS[venue]
     return client_frame(head + b"x" * (size - len(head) - len(tail)) + tail)
 
 
@@ -30,11 +41,13 @@ def main() -> None:
     if given["ca"]:
         context = ssl.create_default_context(cafile=given["ca"])
         context.minimum_version = ssl.TLSVersion.TLSv1_3
-    market = connect(given["hot"], MARKET_PATH, context)
-    trade = connect(given["hot"], TRADE_PATH, context)
+    market, trade = (connect(given["hot"], path, context) for path in PATHS[given["venue"]])
+    if asked := ASKED[given["venue"]]:
+        market.send(client_frame(asked))
+        market.read()  # its confirmation
     for link in (market, trade):
         link.sock.setblocking(False)
-    frame = np.frombuffer(order_like(given["bytes"]), np.uint8)
+    frame = np.frombuffer(order_like(given["bytes"], given["venue"]), np.uint8)
     buf = np.zeros(1 << 16, np.uint8)
     compiled.echo(
         market.fd, market.ssl, trade.fd, trade.ssl, buf, buf.ctypes.data,

@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import ttt_compiled as compiled
-from ttt_check import Checker
 from ttt_links import (
     CLOSE,
     PING,
@@ -34,13 +33,9 @@ from ttt_links import (
     opened,
     server_frame,
 )  # fmt: skip
-from ttt_ticks import Ticks
+from ttt_side import side_of
 from ttt_twin import TwinThread
 
-from alephtx.twins.accounts import TWIN_KEY, TWIN_SECRET
-
-TRADE_PATH = "/ws-fapi/v1"
-ORDER_PATH = b"POST /fapi/v1/order"
 SOON_NS = 60_000  # the core is awake that long before a tick
 WAIT_NS = 1_000_000_000
 SEARCH_S = 60.0
@@ -53,8 +48,9 @@ class Session:
 
     def __init__(self, spec: dict[str, Any]) -> None:
         self.spec = spec
-        self.ticks = Ticks(spec["shape"], "btcusdt@depth@0ms", wrapped=True)
-        self.twin = TwinThread(lambda now_ms, limit: self.ticks.snapshot(now_ms, limit))
+        self.side = side_of(spec["venue"])
+        self.ticks = self.side.ticks(spec["shape"])
+        self.twin = TwinThread(self.side, self.ticks.snapshot)
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.tls = Tls() if spec["tls"] else None
@@ -98,19 +94,10 @@ class Session:
         link.take(n)
         link.path = request.split(b" ", 2)[1].decode()
         link.send(accepted(request))
-        if link.path.partition("?")[0] == TRADE_PATH:
+        if link.path.partition("?")[0] == self.side.trade_path:
             self.trade = link
-        elif "depth" in link.path:
-            self.found_market(link, link.path.partition("streams=")[2].split("/"))
-
-    def found_market(self, link: Link, names: list[str]) -> None:
-        """Send ticks there, in the stream's own name."""
-        stream = next(name for name in names if "depth" in name)
-        last = self.ticks.k
-        self.ticks = Ticks(self.spec["shape"], stream, wrapped=link.path.startswith(
-            ("/public/stream", "/stream", "/market/stream")))  # fmt: skip
-        self.ticks.k = last
-        self.market = link
+        elif self.side.asked_for_ticks(self.ticks, link.path, b""):
+            self.market = link
 
     def lost(self, link: Link) -> None:
         """Forget a connection."""
@@ -165,17 +152,16 @@ class Session:
                 self._take_text(link, message, payload)
 
     def _take_text(self, link: Link, message: bytes, payload: bytes) -> None:
-        if link is self.trade:
-            if b'"order.place"' in payload:
-                self.orders.append((link, message, link.stamp_ns))
-            else:
-                self.twin.ask(payload)
-            return
-        asked = json.loads(payload)
-        link.send_frame(b'{"result":null,"id":%b}' % json.dumps(asked.get("id")).encode())
-        names = asked.get("params") or []
-        if any("depth" in str(name) for name in names):
-            self.found_market(link, [str(name) for name in names])
+        if self.side.order_word in payload:
+            self.trade = link
+            self.orders.append((link, message, link.stamp_ns))
+        elif link is self.trade:
+            self.twin.ask(payload)
+        else:
+            for reply in self.side.replies(payload):
+                link.send_frame(reply)
+            if self.side.asked_for_ticks(self.ticks, link.path, payload):
+                self.market = link
 
     def _pass_answers(self) -> None:
         answers = self.twin.caller.answers
@@ -188,7 +174,7 @@ class Session:
         """Pass one request on to the twin; an order waits until it was counted."""
         while n := http_size(link.buf[: link.have].tobytes()):
             request = link.take(n)
-            if request.startswith(ORDER_PATH):
+            if request.startswith(self.side.order_start):
                 self.orders.append((link, request, link.stamp_ns))
             else:
                 self.pass_on(link, request)
@@ -254,13 +240,11 @@ class Session:
             return
         if not link.path:
             answer = self.pass_on(link, message)
-            good = b" 200 " in answer.partition(b"\r\n")[0]
         else:
             self.twin.ask(opened(message)[1])
             answer = self.twin.caller.answers.get(timeout=ANSWER_S)
-            good = b'"status":200' in answer
             link.send_frame(answer)
-        if not good:
+        if not self.side.good(answer):
             self.refused.append(answer[-200:].decode())
 
     def find(self) -> bool:
@@ -291,7 +275,7 @@ class Session:
             where = f"market link {self.market is not None}, trade link {self.trade is not None}"
             return {"error": f"no order came: {where}, snapshots {self.twin.twin.stats}"}
         spec, pace_ns = self.spec, self.spec["pace_us"] * 1000
-        checker = Checker(TWIN_KEY, TWIN_SECRET)
+        checker = self.side.checker()
         took, missed = [], 0
         self.strays = 0
         for n in range(-spec["warm"], spec["ticks"]):
@@ -315,7 +299,7 @@ class Session:
         self._drain()
         bad = checker.bad + len(self.refused)
         return {"took": took, "missed": missed, "bad": bad, "strays": self.strays,
-                "faults": checker.faults + self.refused[:5]}  # fmt: skip
+                "faults": checker.faults[:5] + self.refused[:5]}  # fmt: skip
 
     def linger(self) -> None:
         """Serve on until the parent speaks, so that a client can end in order."""

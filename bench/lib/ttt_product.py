@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 import uvloop
-from ttt_ticks import ABOVE_BID
+from ttt_plan import ABOVE_BID
 
 from alephtx.core import log
 from alephtx.core.clock import MachineClock
@@ -29,8 +29,13 @@ from alephtx.engine.session import Session
 from alephtx.engine.venues import fetch_instruments, load_venue
 from alephtx.matrix.layout import Geometry
 from alephtx.matrix.shm import Matrix
+from alephtx.venues.hyperliquid import HyperliquidCodec
 
-VENUE = "binance_usdm"
+MARKETS = {
+    "binance_usdm": ("BTCUSDT", "BTC-USDT-PERP", 'key = "twin:key"', 10, 0),
+    "hyperliquid": ("BTC", "BTC-USD-PERP", "", 100, 10),
+}
+"""Venue -> symbol, instrument, key, lots of an order, and a step in ticks (0: the venue's own)."""
 PLENTY = 60_000_000
 CONFIG = """\
 [node]
@@ -49,50 +54,57 @@ orders_per_s = 10000
 open_orders_max = 256
 stale_ms = 60000
 [venues.{venue}]
-symbols = ["BTCUSDT"]
+symbols = ["{symbol}"]
 environment = "twin"
-http = "http://127.0.0.1:{twin}"
+http = "http://127.0.0.1:{http}"
 market = "{scheme}:{hot}"
 private = "ws://127.0.0.1:{twin}"
 trade = "{scheme}:{hot}"
 [accounts.main]
 venue = "{venue}"
-key = "twin:key"
+{key}
 secret = "twin"
 deadman_s = 0
 {account}
 [strategies.ticker]
 use = "{strategy}"
-instruments = ["{venue}:BTC-USDT-PERP"]
+instruments = ["{venue}:{instrument}"]
 accounts = ["main"]
-qty = 10
+qty = {qty}
+step = {step}
 above = {above[BUY]}
 apart = {apart}
 {strategy_lines}
 """
 
 
-def unlimited() -> None:
+def unlimited(name: str) -> None:
     """Take the venue's rate budgets out of the way."""
-    venue = load_venue(VENUE)
+    venue = load_venue(name)
     free = tuple(Bucket(b.name, PLENTY, b.period_ns) for b in venue.spec.buckets)
     venue.spec = msgspec.structs.replace(venue.spec, buckets=free)
+    if name == "hyperliquid":  # whose codec has it from its class
+        HyperliquidCodec.spec = venue.spec
 
 
 def config_of(given: dict[str, Any], folder: Path) -> str:
     """Return the config of a row."""
+    symbol, instrument, key, qty, step = MARKETS[given["venue"]]
     return CONFIG.format(
-        folder=folder, pid=os.getpid(), venue=VENUE, wait=given["wait"],
+        folder=folder, pid=os.getpid(), venue=given["venue"], wait=given["wait"],
+        symbol=symbol, instrument=instrument, key=key, qty=qty, step=step,
         hot=given["hot"], twin=given["twin"],
+        http=given["hot"] if given["orders_by_http"] else given["twin"],
         scheme="wss://localhost" if given["tls"] else "ws://127.0.0.1",
-        strategy=Path(__file__).parent / "ttt_strategy.py", above=ABOVE_BID, apart=ABOVE_BID["SELL"] - ABOVE_BID["BUY"],
+        strategy=Path(__file__).parent / "ttt_strategy.py", above=ABOVE_BID,
+        apart=ABOVE_BID["SELL"] - ABOVE_BID["BUY"],
         account=given["account"], strategy_lines=given["strategy"],
     )  # fmt: skip
 
 
-def feed(run: RunDirectory, matrix: Matrix, core: int) -> "subprocess.Popen[bytes]":
+def feed(run: RunDirectory, venue: str, matrix: Matrix, core: int) -> "subprocess.Popen[bytes]":
     """Start the venue's feeder."""
-    command = [sys.executable, "-m", "alephtx.engine.feeder", str(run.path), VENUE]
+    command = [sys.executable, "-m", "alephtx.engine.feeder", str(run.path), venue]
     with (run.logs / "feeder.log").open("wb") as output:
         return subprocess.Popen(
             [*command, str(matrix.path), str(os.getpid())], stdout=output, stderr=output,
@@ -124,7 +136,8 @@ async def serve(given: dict[str, Any]) -> int:
     matrix = Matrix.create(
         Path(config.matrix.path), instruments, geometry, clock_offset_ns=clock.offset_ns
     )
-    feeder = feed(run, matrix, given["cores"]["feeder"]) if given["feeder"] else None
+    core = given["cores"]["feeder"]
+    feeder = feed(run, given["venue"], matrix, core) if given["feeder"] else None
     session = Session(config, run, matrix, instruments)
     loop = asyncio.get_running_loop()
 
@@ -146,5 +159,6 @@ async def serve(given: dict[str, Any]) -> int:
 
 
 if __name__ == "__main__":
-    unlimited()
-    sys.exit(uvloop.run(serve(json.loads(sys.argv[1]))))
+    told = json.loads(sys.argv[1])
+    unlimited(told["venue"])
+    sys.exit(uvloop.run(serve(told)))

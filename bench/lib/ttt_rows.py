@@ -17,6 +17,7 @@ class Row(NamedTuple):
     name: str
     client: Literal["echo", "product", "ccxt", "nautilus"]
     stamps: Literal["user", "kernel"] = "user"
+    venue: str = "binance_usdm"
     tls: bool = False
     shape: str = "short"
     against: str = ""
@@ -26,12 +27,15 @@ class Row(NamedTuple):
     account: str = ""
     strategy: str = ""
     feeder: bool = True
+    orders_by_http: bool = False
     main_core: int = EXCHANGE_CORE
     fifo: bool = False
 
 
 ECHO, ECHO_KERNEL, ECHO_TLS = "echo", "echo, kernel stamps", "echo, TLS"
 ECHO_REAL = "echo, 1.6 KB"
+HYPER = "Hyperliquid, "
+ECHO_HYPER_KERNEL = HYPER + "echo, kernel stamps"
 
 ROWS = (
     Row(ECHO, "echo"),
@@ -47,6 +51,17 @@ ROWS = (
         p99_us=100.0,
         main_core=CLIENT_CORE,
         fifo=True,
+    ),
+    Row(ECHO_HYPER_KERNEL, "echo", "kernel", "hyperliquid"),
+    Row(
+        HYPER + "gateway",
+        "product",
+        "kernel",
+        "hyperliquid",
+        against=ECHO_HYPER_KERNEL,
+        main_core=CLIENT_CORE,
+        fifo=True,
+        orders_by_http=True,
     ),
     Row("ccxt.pro", "ccxt", "kernel", against=ECHO_KERNEL),
     Row("NautilusTrader", "nautilus", "kernel", against=ECHO_KERNEL),

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from lib.peer import peer_python
+from lib.ttt_plan import ABOVE_BID
 from lib.ttt_rows import CLIENT_CORE, EXCHANGE_CORE, Row
-from lib.ttt_ticks import ABOVE_BID, QTY
 
 from alephtx.twins.accounts import TWIN_KEY, TWIN_SECRET
 
 LIB = Path(__file__).parent
 END_S = 30.0
-ORDER_BYTES = 330  # of the product's own order frame, about
+ORDER_BYTES = {"binance_usdm": 330, "hyperliquid": 420}  # of the product's own, about
 CERTIFICATE = """\
 [req]
 distinguished_name = dn
@@ -74,8 +74,8 @@ class Stage:
         found = self._folder / f"found-{self._made}.json"
         mine = row.client == "echo"
         self._say(self._spec | {
-            "shape": row.shape, "stamps": row.stamps, "tls": row.tls, "cert": str(self.ca),
-            "cert_key": str(self.key), "answers": not mine, "check": not mine,
+            "venue": row.venue, "shape": row.shape, "stamps": row.stamps, "tls": row.tls,
+            "cert": str(self.ca), "cert_key": str(self.key), "answers": not mine, "check": not mine,
             "found": str(found),
         })  # fmt: skip
         ports = self._hear()
@@ -99,11 +99,12 @@ class Stage:
     def _client(self, row: Row, ports: dict[str, int], folder: Path) -> "subprocess.Popen[str]":
         given: dict[str, Any] = dict(ports)
         given |= {"core": CLIENT_CORE, "tls": row.tls, "folder": str(folder)}
+        given |= {"venue": row.venue, "orders_by_http": row.orders_by_http}
         given["ca"] = str(self.ca) if row.tls else ""
         environment = dict(os.environ)
         python = Path(sys.executable)
         if row.client == "echo":
-            given["bytes"] = ORDER_BYTES
+            given["bytes"] = ORDER_BYTES[row.venue]
         elif row.client == "product":
             given |= {"wait": row.wait, "account": row.account, "strategy": row.strategy,
                       "feeder": row.feeder, "fifo": row.fifo,
@@ -113,7 +114,7 @@ class Stage:
                 environment["SSL_CERT_FILE"] = given["ca"]
         else:
             python = peer_python(row.client)
-            given |= {"key": TWIN_KEY, "secret": TWIN_SECRET, "above": ABOVE_BID, "qty": float(QTY),
+            given |= {"key": TWIN_KEY, "secret": TWIN_SECRET, "above": ABOVE_BID, "qty": 0.01,
                       "cores": [EXCHANGE_CORE, CLIENT_CORE]}  # fmt: skip
         script = LIB / f"ttt_{row.client}.py"
         return subprocess.Popen(
