@@ -176,6 +176,10 @@ class CrossCheck:
                 self.find(where, f"{key}: this strategy has no account at {venue}", remedy)
             if key in strategy.instruments[:index]:
                 self.find(where, f"{key} is listed twice")
+        for venue in self.config.direct_venues if strategy.path == "direct" else ():
+            if self.config.venues[venue].record:
+                said = f"{venue} is recorded by its feeder; on the direct path there is none"
+                self.find((*at, "path"), said, 'record = false, or path = "split"')
         if strategy.is_file and not Path(strategy.use).is_file():
             self.find((*at, "use"), f"there is no file {strategy.use}")
 

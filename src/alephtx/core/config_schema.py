@@ -100,7 +100,8 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     paper: opening balances by currency in paper mode; the venue is not asked for any.
     deadman_s: how long the venue waits for a sign of life before it cancels everything, where it
     offers that and nobody else trades here; 0 = off. flatten_bps: how far beyond the touch an order
-    may go that closes a position after a kill.
+    may go that closes a position after a kill. entry: who sends orders, the gateway or the compiled
+    loop itself; the latter always for a strategy whose path is direct.
     """
 
     venue: Annotated[str, Meta(pattern=NAME)]
@@ -111,6 +112,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     paper: dict[str, Decimal] = {}
     deadman_s: Annotated[int, Meta(ge=0, le=3_600)] = 60
     flatten_bps: Annotated[int, Meta(ge=1, le=1_000)] = 50
+    entry: Literal["gateway", "loop"] = "gateway"
 
 
 class Shared(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,13 +138,16 @@ class Shared(msgspec.Struct, frozen=True, kw_only=True):
 class Strategy(msgspec.Struct, frozen=True, kw_only=True):
     """[strategies.NAME]: what trades what, and with which accounts.
 
-    use: a plugin's name, or the path of a .py file. own: every other key of the table, for the
-    strategy's `config_to_params`; numbers with a point are exact Decimals there.
+    use: a plugin's name, or the path of a .py file. path: direct = the compiled loop receives what
+    its venues say and sends its orders, without another process or Python between; split = feeders
+    and the gateway do. own: every other key of the table, for the strategy's `config_to_params`;
+    numbers with a point are exact Decimals there.
     """
 
     use: Text
     instruments: Annotated[tuple[InstrumentKey, ...], Meta(min_length=1, max_length=256)]
     accounts: Annotated[tuple[Annotated[str, Meta(pattern=NAME)], ...], Meta(max_length=64)] = ()
+    path: Literal["direct", "split"] = "split"
     own: dict[str, Any] = {}
 
     @property
@@ -181,6 +186,21 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             if self.accounts[name].venue == venue:
                 return name
         return ""
+
+    @property
+    def direct_venues(self) -> list[str]:
+        """Venues whose market data the engine's loop receives itself: no feeder is started."""
+        direct = [s for s in self.strategies.values() if s.path == "direct"]
+        named = {self.venue_of(key) for strategy in direct for key in strategy.instruments}
+        return [venue for venue in self.venues if venue in named]
+
+    @property
+    def loop_accounts(self) -> list[str]:
+        """Accounts whose orders the engine's loop sends itself; in live mode only."""
+        direct = [s for s in self.strategies.values() if s.path == "direct"]
+        named = {account for strategy in direct for account in strategy.accounts}
+        asked = {name for name, account in self.accounts.items() if account.entry == "loop"}
+        return [name for name in self.accounts if name in named | asked]
 
     def dump(self) -> str:
         """Return the config as TOML with every default written out, for the run's folder.

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from alephtx.core.errors import PluginError
-from alephtx.core.kernel import JIT, Intrinsic, address_of, addresses_of
+from alephtx.core.kernel import JIT, Intrinsic, addresses_of
 from alephtx.core.records import EVENT, INTENT, UPDATE
 from alephtx.core.view import View
 
@@ -71,28 +71,6 @@ def call_object(address: int) -> int:
     raises SystemError with it as the cause. The caller keeps the object alive.
     """
     return objects[int(address)]()
-
-
-stages: dict[int, Callable[..., int]] = {}
-"""Un-jitted: address -> stage."""
-
-
-def call_stage(address: int, packed: Rows, a: int, b: int) -> int:
-    """Call a stage of the step: a compiled function of (packed fields, int, int).
-
-    Numba links everything a kernel calls into it and optimises the whole again at every level, so a
-    call tree compiles in time depth x size. Stages cut it: 2 ns a call, half the cold start.
-    """
-    return int(stages[int(address)](packed, a, b))
-
-
-def stage_address(function: Callable[..., int]) -> tuple[int, Any]:
-    """Compile a stage and return its address and its owner, which must be kept alive."""
-    if not JIT:
-        address = len(stages) + 1
-        stages[address] = function
-        return address, function
-    return address_of(function, np.zeros(1, np.int64), 0, 0)
 
 
 def compile_strategy(module: ModuleType, view: View, params: Rows, state: Rows) -> Entries:
@@ -163,7 +141,6 @@ def _code() -> Any:
 
 if JIT:
     call_object = Intrinsic(_code, "call_object")  # type: ignore[assignment]
-    call_stage = Intrinsic(_code, "call_stage")  # type: ignore[assignment]
     enter_row = Intrinsic(_code, "enter_row")  # type: ignore[assignment]
     enter_timer = Intrinsic(_code, "enter_timer")  # type: ignore[assignment]
     enter_plain = Intrinsic(_code, "enter_plain")  # type: ignore[assignment]

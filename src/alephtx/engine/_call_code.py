@@ -55,15 +55,6 @@ def _enter_plain(typingctx, address, view, data, intents):  # type: ignore[no-un
     return types.int64(types.int64, view, data, intents), _entry(1)
 
 
-def _call_stage(typingctx, address, packed, a, b):  # type: ignore[no-untyped-def]
-    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        values = list(arguments[1:])
-        kind = ir.FunctionType(_WORD, [value.type for value in values])
-        return builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), values)
-
-    return types.int64(types.int64, packed, types.int64, types.int64), codegen
-
-
 def _call_object(typingctx, address):  # type: ignore[no-untyped-def]
     def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         python = context.get_python_api(builder)
@@ -85,7 +76,6 @@ def _call_object(typingctx, address):  # type: ignore[no-untyped-def]
 
 
 call_object = intrinsic(_call_object)
-call_stage = intrinsic(_call_stage)
 enter_row = intrinsic(_enter_row)
 enter_timer = intrinsic(_enter_timer)
 enter_plain = intrinsic(_enter_plain)

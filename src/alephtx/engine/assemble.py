@@ -13,9 +13,10 @@ from alephtx.core.instruments import Instruments
 from alephtx.core.log import logger
 from alephtx.core.plugins import find, load_module
 from alephtx.core.records import INTENT, UPDATE
+from alephtx.core.stages import stage_address
 from alephtx.core.view import Needs
 from alephtx.engine import context as c
-from alephtx.engine._call import NO_ENTRIES, compile_strategy, stage_address
+from alephtx.engine._call import NO_ENTRIES, compile_strategy
 from alephtx.engine.context import Context, Rows, make_context, view_of
 from alephtx.engine.emit import emit, enter
 from alephtx.engine.leg_guard import guard_legs

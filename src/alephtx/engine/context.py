@@ -12,7 +12,7 @@ import numpy as np
 
 from alephtx.core.histogram import make_histogram
 from alephtx.core.instruments import Instruments
-from alephtx.core.packed import pack_fields
+from alephtx.core.packed import FIELD_WORDS, pack_fields
 from alephtx.core.records import (
     EVENT,
     INSTRUMENT,
@@ -115,6 +115,7 @@ class Context(NamedTuple):
     addresses: Rows  # int64 (ADDRESS_WORDS,): of scratch rows, rings and stages, see A_*
     lanes: Rows  # int64 (S, currencies, LANE_WORDS): what grouped orders left open, see leg_lanes
     legs: Rows  # int64 (S, I): 1 = the leg guard may close the strategy's legs here
+    direct: Rows  # int64: packed fields of the direct path, see `direct`
     table: OrderTable
     gate: GateState
 
@@ -124,8 +125,8 @@ class Context(NamedTuple):
     F_ACCOUNT_POSITIONS, F_STRATEGIES, F_DATA, F_ROUTES, F_ACCOUNT_OF, F_VENUE_OF, F_DEPTH_WANTED,
     F_NEXT_SLOT, F_BEATS, F_UPDATE_RINGS, F_CONTROL, F_COUNTERS, F_HISTOGRAMS, F_SLOT, F_EVENT,
     F_UPDATE, F_DENIAL, F_INTENTS, F_OUTCOME, F_REALIZED, F_COMMAND, F_ADDRESSES, F_LANES,
-    F_LEGS, F_TABLE,
-) = range(34)  # fmt: skip
+    F_LEGS, F_DIRECT, F_TABLE,
+) = range(35)  # fmt: skip
 F_GATE = F_TABLE + len(OrderTable._fields)
 F_GATE_RESYNC, F_GATE_FIRM, F_GATE_ACCOUNTS, F_GATE_CELLS, F_GATE_MARKET, F_GATE_STALE = (
     F_GATE + GateState._fields.index(name)
@@ -148,6 +149,9 @@ A_ECHO, A_DENIAL, A_LEGS = 11, 12, 13
 A_LINKS, A_SEND, A_WAKE = 14, 15, 16  # see `direct`; A_WAKE: an eventfd of the main thread
 A_LAYERS, A_CANARY = 17, 18
 ADDRESS_WORDS = 32
+
+
+DIRECT_WORDS = 8 * FIELD_WORDS
 
 
 def pack(ctx: Context) -> Rows:
@@ -245,4 +249,5 @@ def make_context(
         beats=np.zeros(venues, np.int64),
         lanes=np.zeros((strategies, len(instruments.currencies), LANE_WORDS), np.int64),
         legs=np.zeros((strategies, count), np.int64),
+        direct=np.zeros(DIRECT_WORDS, np.int64),
     )

@@ -6,21 +6,24 @@ from alephtx.core.histogram import hist_add
 from alephtx.core.kernel import Int, inline_kernel, kernel
 from alephtx.core.packed import field
 from alephtx.core.ports import Rows
+from alephtx.core.stages import call_stage
 from alephtx.core.words import (
     AMEND,
     CANCEL,
+    DENY_HALTED,
     DENY_TABLE_FULL,
     DENY_UNKNOWN_ORDER,
     PASS,
     PLACE,
 )
-from alephtx.engine._call import call_stage, enter_plain, enter_row, enter_timer
+from alephtx.engine._call import enter_plain, enter_row, enter_timer
 from alephtx.engine.context import (
     A_DENIAL,
     A_ECHO,
     A_EMIT,
     A_INTENTS,
     A_OUTBOX,
+    A_SEND,
     C_DENIED,
     C_DENIED_BY,
     C_INTENTS,
@@ -167,11 +170,25 @@ def emit(x: Rows, s: Int, n: Int) -> int:
     left = 0
     for k in range(n):
         left += _commit(x, k)
+    _hand_over(x, s, n)
     strategies = field(x, F_STRATEGIES, I2)
     strategies[s, S_INTENTS] += n
     strategies[s, S_DENIED] += n - left
     field(x, F_COUNTERS, I1)[C_INTENTS] += n
     return left
+
+
+@inline_kernel
+def _hand_over(x: Rows, s: Int, n: Int) -> None:
+    """Hand what passed to the main thread, in order; what the loop can send itself leaves first."""
+    addresses, intents = field(x, F_ADDRESSES, I1), field(x, F_INTENTS, INTENTS)
+    if addresses[A_SEND] != 0:
+        call_stage(addresses[A_SEND], x, s, n)
+        return
+    for k in range(n):
+        if intents[k]["verdict"] == PASS:
+            # The outbox holds more than every order that can be live, so it is never full.
+            spsc_push(addresses[A_OUTBOX], addresses[A_INTENTS] + k * INTENT_BYTES)
 
 
 @inline_kernel
@@ -196,6 +213,7 @@ def _commit(x: Rows, k: Int) -> int:
     )  # fmt: skip
     if kept < 0:  # what is not in the journal is not sent
         control[X_HALTED] = 1
+        intents[k]["verdict"] = DENY_HALTED
         return 0
     verdict = np.int64(intents[k]["verdict"])
     if verdict != PASS:
@@ -207,8 +225,6 @@ def _commit(x: Rows, k: Int) -> int:
             orders_denied(intents[k : k + 1], now[0], field(x, F_DENIAL, UPDATES))
             spsc_push(addresses[A_ECHO], addresses[A_DENIAL])
         return 0
-    # The outbox holds more than every order that can be live, so it is never full.
-    spsc_push(addresses[A_OUTBOX], address)
     if op == PLACE and intents[k]["group_id"] != 0:
         s, i = np.int64(intents[k]["strategy"]), np.int64(intents[k]["instrument"])
         underlying = np.int64(field(x, F_INSTRUMENTS, INSTRUMENTS)[i]["underlying"])

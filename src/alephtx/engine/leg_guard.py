@@ -13,6 +13,7 @@ import numpy as np
 from alephtx.core.kernel import Int, inline_kernel, kernel
 from alephtx.core.packed import field
 from alephtx.core.ports import Rows
+from alephtx.core.stages import call_stage
 from alephtx.core.units import NEAREST, mul_div_checked, round_price
 from alephtx.core.view import View
 from alephtx.core.words import (
@@ -29,7 +30,6 @@ from alephtx.core.words import (
     SELL,
     UNKNOWN,
 )
-from alephtx.engine._call import call_stage
 from alephtx.engine.context import (
     A_EMIT,
     C_LEG_CLOSINGS,

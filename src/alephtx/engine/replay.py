@@ -16,8 +16,8 @@ from alephtx.core.atomics import load_relaxed
 from alephtx.core.kernel import Int, inline_kernel, kernel
 from alephtx.core.packed import FIELD_WORDS, field
 from alephtx.core.ports import Rows
+from alephtx.core.stages import call_stage
 from alephtx.core.words import CANCEL, CANCEL_ALL, RESYNCING, TOP, TRADE
-from alephtx.engine._call import call_stage
 from alephtx.engine.context import (
     A_ECHO,
     A_LEGS,

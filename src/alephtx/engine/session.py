@@ -14,15 +14,16 @@ import numpy as np
 
 from alephtx.core import words
 from alephtx.core.clock import MachineClock, seeded
-from alephtx.core.config_schema import Account, Config
+from alephtx.core.config_schema import Config
 from alephtx.core.errors import AlephError, VenueError
 from alephtx.core.histogram import hist_add, make_histogram
 from alephtx.core.identity import first_order_id
 from alephtx.core.instruments import Instruments
 from alephtx.core.log import logger
 from alephtx.core.records import INTENT
+from alephtx.engine import accounts, leg_guard, truth
 from alephtx.engine import context as c
-from alephtx.engine import leg_guard, truth
+from alephtx.engine.accounts import AnyGateway
 from alephtx.engine.assemble import Engine, assemble
 from alephtx.engine.epoch import next_epoch
 from alephtx.engine.halts import Halts
@@ -30,18 +31,14 @@ from alephtx.engine.host import Host
 from alephtx.engine.ledger_watch import LedgerWatch
 from alephtx.engine.limit_commands import LimitDesk
 from alephtx.engine.loop import Loop
-from alephtx.engine.opening import contracts_of, opening_of, take_up
-from alephtx.engine.paper import PAPER_BALANCES, PaperGateway
+from alephtx.engine.opening import opening_of, take_up
 from alephtx.engine.python_strategies import PythonStrategies
 from alephtx.engine.recovery import Recovered, fold
 from alephtx.engine.rundir import RunDirectory
-from alephtx.engine.shadow import ShadowGateway
 from alephtx.engine.share_desk import ShareDesk, pool_of
 from alephtx.engine.status import status_of
 from alephtx.engine.updates import ROOM_BYTES, ROOM_ROWS
-from alephtx.engine.venues import bind_account
-from alephtx.engine.wire import AccountWire
-from alephtx.execution.gateway import Gateway, LiveOrder
+from alephtx.execution.gateway import LiveOrder
 from alephtx.execution.orders import OUTCOME
 from alephtx.ledger.book import Ledger
 from alephtx.matrix.inputlog import InputLog, input_room
@@ -59,8 +56,6 @@ from alephtx.matrix.shm import Matrix
 from alephtx.matrix.tops import top_read
 
 log = logger("engine")
-
-AnyGateway = Gateway | PaperGateway | ShadowGateway
 
 READY_SECONDS = 20.0
 CANCEL_SECONDS = 12.0  # an order in doubt is given up after `resync.HORIZON_NS`
@@ -152,72 +147,14 @@ class Session:
 
     def open_accounts(self) -> None:
         """Give every account the gateway its mode asks for."""
-        mode = self.config.node.mode
-        for index, (name, section) in enumerate(self.config.accounts.items()):
-            if mode == "paper":
-                self.gateways.append(self._paper_gateway(index, section))
-            else:
-                self.gateways.append(self._venue_gateway(index, section, live=mode == "live"))
-            log.info("account_bound", account=name, venue=section.venue, mode=mode)
+        self.gateways += accounts.open_accounts(self)
 
-    def _venue_gateway(self, index: int, section: Account, *, live: bool) -> AnyGateway:
-        codec, endpoints = bind_account(self.config, section, index, self.instruments)
-        push = self.engine.rings.updates[index].push
-        if not live:
-            return ShadowGateway(index, codec, self.clock, push, on_sent=self._note_sent)
-        wire = AccountWire(section.venue, endpoints, codec.spec.buckets, self.clock, self.random)
-        gateway = Gateway(
-            index, codec, wire, self.clock, push, traded=self._traded(index, section),
-            engine=self.config.node.engine, on_sent=self._note_sent, on_failed=self._failed,
-        )  # fmt: skip
-        truth.keep_books(self, gateway, self._follow_journal, exclusive=section.exclusive)
-        wire.on_frame, wire.on_up, wire.on_down = gateway.on_frame, gateway.on_up, gateway.on_down
-        wire.on_failed = self._failed
-        self.halts.keep(gateway, wire)
-        gateway.resume(
-            self._live_orders(index), self.recovered.venue_ids.get(index, {}),
-            self.recovered.since_ns.get(index, 0), self.recovered.foreign.get(index, ()),
-        )  # fmt: skip
-        gateway.opened(self.recovered.opened_ns.get(index, 0))
-        gateway.closed(self.recovered.closed.get(index, 0))
-        return gateway
+    def follow_journal(self) -> None:
+        """Take up what the journal has got since."""
+        self.watch.follow(self.python.watch(self._records()))
 
-    def _paper_gateway(self, index: int, section: Account) -> AnyGateway:
-        gateway = PaperGateway(
-            index, section.venue, section.paper or PAPER_BALANCES, self.instruments, self.matrix,
-            self.clock, self.engine.rings.updates[index].push, on_sent=self._note_sent,
-        )  # fmt: skip
-        if index in self.recovered.opened_ns:
-            gateway.resume(
-                self.ledger.balances(index),
-                contracts_of(self.ledger, index),
-                self._live_orders(index),
-            )
-        return gateway
-
-    def _traded(self, index: int, section: Account) -> list[int]:
-        venue = self.instruments.venues.index(section.venue)
-        return sorted(
-            {
-                i
-                for strategy in self.engine.strategies
-                for i in strategy.instruments
-                if self.ctx.account_of[strategy.index, venue] == index
-                and self.ctx.venue_of[i] == venue
-            }
-        )
-
-    def _live_orders(self, index: int) -> list[LiveOrder]:
-        """Return what the journal knows of an account's orders that are not over."""
-        return [
-            LiveOrder(
-                int(row[0]["order_id"]), int(row[0]["instrument"]), int(row[0]["ts_intent"]),
-                int(row[0]["venue_order_id"]),
-            )
-            for row in self.recovered.live.get(index, [])
-        ]  # fmt: skip
-
-    def _note_sent(self, order_id: int, now_ns: int) -> None:
+    def note_sent(self, order_id: int, now_ns: int) -> None:
+        """Count how long an order took from its intent to the wire."""
         started = self._intent_times.pop(order_id, 0)
         if started:
             hist_add(self.intent_to_wire, now_ns - started)
@@ -273,7 +210,7 @@ class Session:
 
     def _task_ended(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._failed(error)
+            self.failed(error)
 
     async def _close(self) -> None:
         """Let everything go, however it ended; the loop first, because it works on the rest."""
@@ -321,7 +258,7 @@ class Session:
             payload = opening_of(gateway)
             self._write(BALANCES, payload)
             take_up(payload, self.ctx, self.instruments)
-        self._follow_journal()
+        self.follow_journal()
 
     async def _clear_leftovers(self) -> None:
         """Cancel orders of an earlier life: no strategy remembers why they are there."""
@@ -378,10 +315,10 @@ class Session:
 
     def _loop_ended(self, error: BaseException | None) -> None:
         if error is not None:
-            self._failed(error)
+            self.failed(error)
         self.stop_asked.set()
 
-    def _failed(self, error: BaseException) -> None:
+    def failed(self, error: BaseException) -> None:
         """End for a fault of ours, with cancels; the supervisor starts us again."""
         log.error("engine_failed", error=repr(error))
         self.alarms.append(f"engine failed: {error!r}")
@@ -395,7 +332,7 @@ class Session:
         next_status = 0
         while True:
             await self.clock.sleep(self.host.round_ns)
-            self._follow_journal()
+            self.follow_journal()
             self._answer_asks()
             self.limits.poll(self.engine.rings.commands.push)
             self.halts.obey()
@@ -408,11 +345,8 @@ class Session:
         """Let the uncompiled strategies see what is new."""
         while True:
             await self.clock.sleep(PYTHON_EVERY_NS)
-            self._follow_journal()
+            self.follow_journal()
             self.python.round()
-
-    def _follow_journal(self) -> None:
-        self.watch.follow(self.python.watch(self._records()))
 
     def cancel_everything(self) -> None:
         """Send a cancel for every order of ours that is not known to be over."""
@@ -456,7 +390,7 @@ class Session:
         await self._reconcile()
         if self.loop_thread is not None:
             self.loop_thread.stop()
-        self._follow_journal()
+        self.follow_journal()
         self.publish_status()
         agreed = not any(self.reconciled.values()) and not left
         self._write(RECONCILED, msgspec.json.encode(self.reconciled))
@@ -476,7 +410,7 @@ class Session:
             while True:
                 try:
                     await gateway.synchronise()
-                    self._follow_journal()
+                    self.follow_journal()
                     found = self.ledger.compare(gateway.account, gateway.balances, gateway.holdings)
                     differences = [str(difference) for difference in found]
                 except VenueError as error:

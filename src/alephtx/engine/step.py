@@ -15,6 +15,7 @@ import numpy as np
 from alephtx.core.kernel import Int, kernel
 from alephtx.core.packed import field
 from alephtx.core.ports import Rows
+from alephtx.core.stages import call_stage
 from alephtx.core.words import (
     CLEAR,
     DELTA,
@@ -27,7 +28,6 @@ from alephtx.core.words import (
     TRADE,
     UNTRADEABLE_MASK,
 )
-from alephtx.engine._call import call_stage
 from alephtx.engine.context import (
     A_COMMAND,
     A_COMMANDS,

@@ -158,7 +158,10 @@ class Supervisor:
         base, matrix = [sys.executable, "-m"], str(self.matrix.path)
         ours = str(os.getpid())
         children = []
+        inside = self.config.direct_venues if self.trading else []
         for venue in self.config.venues:
+            if venue in inside:  # the engine's loop receives it itself
+                continue
             command = [*base, "alephtx.engine.feeder", run, venue, matrix, ours]
             children.append(Child(f"feeder:{venue}", "feeder", command, logs / f"{venue}.log"))
         if self.trading:

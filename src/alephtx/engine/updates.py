@@ -5,9 +5,9 @@ import numpy as np
 from alephtx.core.kernel import Int, kernel
 from alephtx.core.packed import field
 from alephtx.core.ports import Rows
+from alephtx.core.stages import call_stage
 from alephtx.core.units import CEIL, MAX_VALUE, OVERFLOW, mul_div_checked
 from alephtx.core.words import FILL, MONEY_MOVED, RESYNC_BEGIN, RESYNC_END, STILL_BLOCKED
-from alephtx.engine._call import call_stage
 from alephtx.engine.context import (
     A_APPLY,
     A_ASKS,

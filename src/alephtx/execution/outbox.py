@@ -5,6 +5,9 @@ what may have arrived is AMBIGUOUS and asked for. A cancel waits for a link that
 that waits for its rate budget is stale after PLACE_WAIT_NS and is refused by ourselves; one that is
 cancelled meanwhile is never sent. Nor is one that a halt found on its way here: the gate's verdict
 may be a moment old, or a minute where the process was stopped.
+
+Where the compiled loop has a trade link of its own, it sends what it can and says so in the row
+(`ts_sent`); then only the answer is awaited here.
 """
 
 import asyncio
@@ -51,7 +54,8 @@ UPDATES_MAX = 2_048
 class Outbox:
     """Sends one account's orders. on_sent(order_id, ns); on_control takes what is not an answer.
 
-    halted(): whether a new order must not leave any more.
+    halted(): whether a new order must not leave any more. next_nonce(n): the first of n numbers of
+    ours that were never used and grow, by default from a count of our own.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class Outbox:
         self.on_sent: Callable[[int, int], None] = lambda order_id, ns: None
         self.on_control: Callable[[Control, str], None] = lambda control, role: None
         self.halted: Callable[[], bool] = lambda: False
+        self.next_nonce: Callable[[int], int] = self._own_nonce
         self._spawn = spawn
         self._batch = Batch(events=16, updates=UPDATES_MAX)
         self._pending: dict[str, tuple[Request, asyncio.TimerHandle]] = {}
@@ -90,9 +95,22 @@ class Outbox:
             if intents[k]["op"] == words.PLACE:
                 order_id = int(intents[k]["order_id"])
                 self.inbox.live[order_id] = LiveOrder(order_id, int(intents[k]["instrument"]), 0)
+        left = intents["ts_sent"] != 0
+        if left.any():
+            self._await_answers(intents[left])
+            intents = intents[~left]
         kept = [k for k in range(len(intents)) if not self._withdraw(intents[k])]
         if kept:
             self._encode(intents[kept])
+
+    def _await_answers(self, intents: Rows) -> None:
+        """Take up what the loop sent: it was paid for and is on the wire."""
+        sent: Any = self.codec
+        for request in sent.sent(intents):
+            self.counts["sent"] += 1
+            self._await(request)
+            ids = intents["target_order_id" if request.op != words.PLACE else "order_id"]
+            self._mark_sent(request, int(intents[ids == request.order_ids[0]][0]["ts_sent"]))
 
     def cancel(self, order_id: int, instrument: int) -> None:
         """Send a cancel that no strategy asked for: of leftovers, strays, at the end."""
@@ -125,8 +143,13 @@ class Outbox:
 
     def _encoded(self, intents: Rows) -> list[Request]:
         """Encode intents with the venue's time and a number of ours that was never used."""
-        self._nonce = max(self._nonce + 1, self.clock.now() // 1_000_000)
-        return self.codec.encode(intents, self.venue_clock.now(), self._nonce)
+        nonce = self.next_nonce(len(intents))
+        return self.codec.encode(intents, self.venue_clock.now(), nonce)
+
+    def _own_nonce(self, n: int) -> int:
+        first = max(self._nonce + 1, self.clock.now() // 1_000_000)
+        self._nonce = first + n - 1
+        return first
 
     def _not_encoded(self, intents: Rows, error: VenueError) -> None:
         """Refuse what the venue cannot express; alone each, so that one bad row spoils no other."""
@@ -161,7 +184,7 @@ class Outbox:
         if request.transport == "trade":
             self._send_frame(request)
             return
-        self._mark_sent(request)
+        self._mark_sent(request, self.clock.now())
         try:
             status, headers, body = await self.wire.fetch(request)
         except TransportError as error:
@@ -215,11 +238,9 @@ class Outbox:
             raise OrderRejected("cancelled before it was sent")
 
     def _send_frame(self, request: Request) -> None:
-        loop = asyncio.get_running_loop()
-        timer = loop.call_later(request.timeout_ns / 1e9, self._timed_out, request.key)
-        self._pending[request.key] = (request, timer)
+        timer = self._await(request)
         if self.wire.send("trade", request.body):
-            self._mark_sent(request)
+            self._mark_sent(request, self.clock.now())
             return
         timer.cancel()
         del self._pending[request.key]
@@ -229,6 +250,13 @@ class Outbox:
             return
         self._refused(request, TransportError("trade link is down", retryable=True))
 
+    def _await(self, request: Request) -> asyncio.TimerHandle:
+        """Expect the answer to a request on the trade link, for so long as it allows."""
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(request.timeout_ns / 1e9, self._timed_out, request.key)
+        self._pending[request.key] = (request, timer)
+        return timer
+
     def link_up(self) -> None:
         """Send the cancels that waited for the trade link, of orders that still live."""
         unsent, self._unsent = self._unsent, {}
@@ -236,8 +264,7 @@ class Outbox:
             if order_id in self.inbox.live:
                 self.cancel(order_id, instrument)
 
-    def _mark_sent(self, request: Request) -> None:
-        now = self.clock.now()
+    def _mark_sent(self, request: Request, now: int) -> None:
         for order_id in request.order_ids:
             self.on_sent(order_id, now)
             if request.op == words.PLACE:

@@ -283,7 +283,7 @@ class Feeder:
             self._log.warning("link_lost", link=link, reason=reason)
         else:
             self._log.every(5).warning("link_not_opened", link=link, reason=reason)
-        self.outlet.intake.made_ns[link] = 0  # what stood in its queue is gone
+        self.outlet.forget_link(link)
         for i in self.outlet.instruments:
             if self.outlet.intake.link_of[i] in (link, -1):
                 self.resyncs.stop(i)

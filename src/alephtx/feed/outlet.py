@@ -1,5 +1,7 @@
 """The feeder's hand on the matrix: its books, its flags, its beat and its counters."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from alephtx.core.words import GAP, LAST_IN_MESSAGE, RESYNCING, STALE
 from alephtx.feed import intake as columns
 from alephtx.feed.intake import GROW, look_after, make_intake, take_in
 from alephtx.feed.join import join, join_reset, join_snapshot
+from alephtx.matrix.baton import Baton
 from alephtx.matrix.book import grow_books, make_books
 from alephtx.matrix.publish import make_publish_state, publish, publish_flags, set_late
 from alephtx.matrix.shm import Matrix
@@ -20,10 +23,11 @@ STALE_NS = 1_500_000_000
 
 
 class Outlet:
-    """One venue's way into the matrix. Everything here runs on the feeder's loop.
+    """One venue's way into the matrix. Everything here runs on the feeder's asyncio thread.
 
     venue: index of the venue in the matrix; writer: our row of the writers table. links: how many
-    there are, for `take_in`. stale_ns: how old a book may be before it is flagged. The constructor
+    there are, for `take_in`. stale_ns: how old a book may be before it is flagged. baton: who has
+    the books, where a compiled loop takes frames in by itself (`feed.lane`). The constructor
     takes the venue over: MatrixError while another living feeder has it; else its epoch is raised,
     so that readers tell our rows from our predecessor's, and every instrument is flagged.
     """
@@ -39,12 +43,15 @@ class Outlet:
         *,
         links: int = 1,
         stale_ns: int = STALE_NS,
+        baton: Baton | None = None,
     ) -> None:
         self.matrix = matrix
         self.map = matrix.map
         self.venue = venue
         self.rule = int(spec.join)
         self.instruments = matrix.instruments.of_venue(spec.name)
+        self._baton: AbstractContextManager[Any] = baton or nullcontext()
+        self.on_grown: Callable[[], None] = lambda: None
         self.writer = -1  # no beat before the records are healed
         self._clock = clock
         self._offset_ns = clock.now() - clock.monotonic()
@@ -80,9 +87,12 @@ class Outlet:
         Almost always there is nothing left, and this is one call of a kernel. rows: EVENT,
         contiguous. About 1.5 us and 10 ns a level.
         """
-        count = self._take_in(*self._arguments(link, rows, n))
-        if count == 0:
-            return []
+        with self._baton:
+            count = self._take_in(*self._arguments(link, rows, n))
+            return self.left_over(count, link, rows, n) if count else []
+
+    def left_over(self, count: int, link: int, rows: Rows, n: int) -> list[list[int]]:
+        """Return what `take_in` left of n rows, count verdicts; books that are full grow."""
         left: list[list[int]] = self.intake.verdicts[:count].tolist()
         if left[-1][columns.VERDICT] != GROW:
             return left
@@ -95,20 +105,29 @@ class Outlet:
 
     def publish(self, rows: Rows) -> None:
         """Publish one message's rows past the join; the books grow until it fits."""
-        while publish(self.map, self.venue, self.books, rows, len(rows), self.state) < len(rows):
-            self.books = grow_books(self.books)
+        n = len(rows)
+        with self._baton:
+            while publish(self.map, self.venue, self.books, rows, n, self.state) < n:
+                self.books = grow_books(self.books)
+                self.on_grown()
 
     def gap(self, i: int, *, stale: bool) -> None:
         """Tell readers that an instrument's book is lost until its next snapshot."""
         row = self._row[0]
         row["instrument"], row["kind"], row["flags"] = i, GAP, LAST_IN_MESSAGE
         row["ts_recv"] = self._clock.now()
-        self.publish(self._row)
-        join_reset(self.intake.states, i)
-        self.intake.link_of[i] = -1
-        self.intake.stale[i] = self.intake.stale[i] or int(stale)
-        if stale:
-            publish_flags(self.map, self.venue, i, STALE, 0, self._clock.now())
+        with self._baton:
+            self.publish(self._row)
+            join_reset(self.intake.states, i)
+            self.intake.link_of[i] = -1
+            self.intake.stale[i] = self.intake.stale[i] or int(stale)
+            if stale:
+                publish_flags(self.map, self.venue, i, STALE, 0, self._clock.now())
+
+    def forget_link(self, link: int) -> None:
+        """Forget how old a link's last message was: what stood in its queue is gone."""
+        with self._baton:
+            self.intake.made_ns[link] = 0
 
     def seed(self, i: int, rows: Rows, last_update_id: int, age_ns: int = 0) -> None:
         """Publish an instrument's snapshot and start its sequence.
@@ -116,35 +135,28 @@ class Outlet:
         age_ns: since it was asked for; its book is fresh unless that was long ago.
         """
         late = int(age_ns > self.intake.terms[columns.STALE_AFTER])
-        set_late(self.state, i, late)
-        self.publish(rows)
-        join_snapshot(self.intake.states, i, last_update_id)
-        self.intake.seen_ns[i] = self._clock.monotonic() - age_ns
-        self.intake.stale[i] = late
-        if late:
-            publish_flags(self.map, self.venue, i, STALE, 0, self._clock.now())
-        else:
-            publish_flags(self.map, self.venue, i, 0, STALE, self._clock.now())
+        raised, cleared = (STALE, 0) if late else (0, STALE)
+        with self._baton:
+            set_late(self.state, i, late)
+            self.publish(rows)
+            join_snapshot(self.intake.states, i, last_update_id)
+            self.intake.seen_ns[i] = self._clock.monotonic() - age_ns
+            self.intake.stale[i] = late
+            publish_flags(self.map, self.venue, i, raised, cleared, self._clock.now())
 
     def measured(self, ahead_ns: int, error_ns: int) -> None:
         """Take in by how much the venue's clock is ahead of ours, and how wrong that may be."""
-        self.intake.terms[columns.VENUE_AHEAD] = ahead_ns
-        self.intake.terms[columns.AHEAD_ERROR] = error_ns
+        with self._baton:
+            self.intake.terms[columns.VENUE_AHEAD] = ahead_ns
+            self.intake.terms[columns.AHEAD_ERROR] = error_ns
 
     def look_after(self, crossed_max_ns: int) -> list[int]:
         """Beat and flag the silent; return the instruments whose book stays crossed."""
-        count = look_after(
-            self.map,
-            self.venue,
-            self.writer,
-            self._offset_ns,
-            self._clock.monotonic(),
-            self.intake,
-            self._indices,
-            crossed_max_ns,
-            self._top,
-            self._out,
-        )
+        with self._baton:
+            count = look_after(
+                self.map, self.venue, self.writer, self._offset_ns, self._clock.monotonic(),
+                self.intake, self._indices, crossed_max_ns, self._top, self._out,
+            )  # fmt: skip
         crossed: list[int] = self._out[:count].tolist()
         return crossed
 
