@@ -317,8 +317,7 @@ class Session:
 
 def main() -> None:
     """Serve sessions until standard input ends."""
-    if sys.argv[1:]:
-        os.sched_setaffinity(0, {int(sys.argv[1])})
+    os.sched_setaffinity(0, {int(sys.argv[1])})
     while line := sys.stdin.readline():
         session = Session(json.loads(line))
         say({"hot": session.port, "twin": session.twin.port})

@@ -136,8 +136,9 @@ async def serve(given: dict[str, Any]) -> int:
     matrix = Matrix.create(
         Path(config.matrix.path), instruments, geometry, clock_offset_ns=clock.offset_ns
     )
-    core = given["cores"]["feeder"]
-    feeder = feed(run, given["venue"], matrix, core) if given["feeder"] else None
+    feeder = None
+    if given["venue"] not in config.direct_venues:  # as the supervisor has it
+        feeder = feed(run, given["venue"], matrix, given["cores"]["feeder"])
     session = Session(config, run, matrix, instruments)
     loop = asyncio.get_running_loop()
 

@@ -20,7 +20,7 @@ class Found:
         self.rounds: list[list[float]] = []
         self.bad = self.missed = self.strays = 0
         self.faults: list[str] = []
-        self.reason = ""
+        self.reason = row.missing()
 
     def take(self, told: dict[str, Any]) -> None:
         """Add a round, in us."""

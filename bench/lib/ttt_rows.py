@@ -3,6 +3,7 @@
 A row of the product is only a config: `account` and `strategy` are lines of those tables.
 """
 
+from importlib.util import find_spec
 from typing import Literal, NamedTuple
 
 EXCHANGE_CORE, CLIENT_CORE = 0, 1
@@ -11,7 +12,10 @@ EXCHANGE_CORE, CLIENT_CORE = 0, 1
 class Row(NamedTuple):
     """One line of the table. against: the yardstick's name; ratio_max: what was promised.
 
-    client: who answers. cores: of the product's feeder, main and loop thread. p99_us: promised too.
+    client: who answers. signature: one of the library's, measured beside the round on the same
+    core, is added. main_core: of the engine's main thread; fifo: in real time, so that whoever
+    spins beside it makes way. orders_by_http: the trade link is HTTP. needs: a module without which
+    the product has no such path. p99_us: promised too.
     """
 
     name: str
@@ -23,46 +27,64 @@ class Row(NamedTuple):
     against: str = ""
     ratio_max: float = 0.0
     p99_us: float = 0.0
+    signature: bool = False
     wait: str = "spin"
     account: str = ""
     strategy: str = ""
-    feeder: bool = True
-    orders_by_http: bool = False
     main_core: int = EXCHANGE_CORE
     fifo: bool = False
+    orders_by_http: bool = False
+    needs: str = ""
+
+    def missing(self) -> str:
+        """Say why a row cannot be measured, "" when it can."""
+        if self.needs and find_spec(self.needs) is None:
+            return f"the product has no such path: {self.needs} is missing"
+        return ""
 
 
 ECHO, ECHO_KERNEL, ECHO_TLS = "echo", "echo, kernel stamps", "echo, TLS"
 ECHO_REAL = "echo, 1.6 KB"
-HYPER = "Hyperliquid, "
-ECHO_HYPER_KERNEL = HYPER + "echo, kernel stamps"
+HYPER = "Hyperliquid: "
+ECHO_HYPER, ECHO_HYPER_KERNEL = HYPER + "echo + signature", HYPER + "echo + signature, kernel"
+SPINS_US = 100.0
+BY_DIRECT = {"strategy": 'path = "direct"', "needs": "alephtx.engine.direct"}
+BY_LOOP = {"account": 'entry = "loop"', "needs": "alephtx.engine.direct"}
+
+
+def _yardstick(name: str, **how: object) -> Row:
+    return Row(name, "echo", **how)  # type: ignore[arg-type]
+
+
+def _product(name: str, against: str, ratio_max: float, **how: object) -> Row:
+    return Row(
+        name, "product", against=against, ratio_max=ratio_max, p99_us=SPINS_US,
+        **how,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def _peer(name: str, client: str) -> Row:
+    return Row(name, client, "kernel", against=ECHO_KERNEL)  # type: ignore[arg-type]
+
 
 ROWS = (
-    Row(ECHO, "echo"),
-    Row(ECHO_REAL, "echo", shape="real"),
-    Row(ECHO_KERNEL, "echo", "kernel"),
-    Row(ECHO_TLS, "echo", tls=True),
-    Row(
-        "gateway",
-        "product",
-        "kernel",
-        against=ECHO_KERNEL,
-        ratio_max=2.0,
-        p99_us=100.0,
-        main_core=CLIENT_CORE,
-        fifo=True,
+    _yardstick(ECHO),
+    _product("direct", ECHO, 1.3, **BY_DIRECT),
+    _yardstick(ECHO_REAL, shape="real"),
+    _product("direct, 1.6 KB", ECHO_REAL, 1.3, shape="real", **BY_DIRECT),
+    _yardstick(ECHO_TLS, tls=True),
+    _product("direct, TLS", ECHO_TLS, 1.3, tls=True, **BY_DIRECT),
+    _yardstick(ECHO_KERNEL, stamps="kernel"),
+    _product("direct, kernel stamps", ECHO_KERNEL, 1.45, stamps="kernel", **BY_DIRECT),
+    _product("ring", ECHO_KERNEL, 1.7, stamps="kernel", **BY_LOOP),
+    _product("gateway", ECHO_KERNEL, 2.0, stamps="kernel", fifo=True),
+    _yardstick(ECHO_HYPER, venue="hyperliquid", signature=True),
+    _product(HYPER + "direct", ECHO_HYPER, 1.3, venue="hyperliquid", **BY_DIRECT),
+    _yardstick(ECHO_HYPER_KERNEL, venue="hyperliquid", stamps="kernel", signature=True),
+    _product(
+        HYPER + "gateway", ECHO_HYPER_KERNEL, 0.0, venue="hyperliquid", stamps="kernel",
+        fifo=True, orders_by_http=True,
     ),
-    Row(ECHO_HYPER_KERNEL, "echo", "kernel", "hyperliquid"),
-    Row(
-        HYPER + "gateway",
-        "product",
-        "kernel",
-        "hyperliquid",
-        against=ECHO_HYPER_KERNEL,
-        main_core=CLIENT_CORE,
-        fifo=True,
-        orders_by_http=True,
-    ),
-    Row("ccxt.pro", "ccxt", "kernel", against=ECHO_KERNEL),
-    Row("NautilusTrader", "nautilus", "kernel", against=ECHO_KERNEL),
-)
+    _peer("ccxt.pro", "ccxt"),
+    _peer("NautilusTrader", "nautilus"),
+)  # fmt: skip
