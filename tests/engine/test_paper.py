@@ -42,7 +42,7 @@ class Paper:
         self.gateway = PaperGateway(
             0, "alpha", {"USDT": Decimal(100_000)}, self.table, self.matrix, self.clock,
             lambda row: self.rows.append(row[0].copy()) or True,
-            on_sent=lambda order_id, ns: self.sent.append(order_id - FIRST),
+            on_sent=lambda op, order_id, ns: self.sent.append((op, order_id - FIRST)),
         )  # fmt: skip
 
     def top(self, bid, ask, lots=LOT):
@@ -221,7 +221,7 @@ async def test_submitted_orders_arrive_after_the_latency(linear):
     rows["side"], rows["price"], rows["qty"] = words.BUY, BID, 1_000
     rows["type"], rows["tif"] = words.LIMIT, words.GTC
     linear.gateway.submit(rows)
-    assert linear.sent == [1]
+    assert linear.sent == [(words.PLACE, 1), (words.CANCEL, 9)]
     assert list(linear.gateway.live) == [FIRST + 1]
     assert linear.kinds() == []
     async with asyncio.timeout(20):

@@ -16,7 +16,7 @@ class Shadow:
         self.codec = ToyCodec("http")
         self.gateway = ShadowGateway(
             4, self.codec, ManualClock(), self._push,
-            on_sent=lambda order_id, ns: self.stamps.append((order_id, ns)),
+            on_sent=lambda op, order_id, ns: self.stamps.append((op, order_id, ns)),
         )  # fmt: skip
 
     def _push(self, row):
@@ -51,7 +51,7 @@ def test_order_is_encoded_stamped_and_ends_expired():
         (words.SENT, 0), (words.EXPIRE, words.REASON_SHADOW),
     ]  # fmt: skip
     assert all(row["account"] == 4 for row in shadow.rows)
-    assert [order_id for order_id, _ in shadow.stamps] == [oid(1)]
+    assert [told[:2] for told in shadow.stamps] == [(words.PLACE, oid(1))]
     assert shadow.gateway.encoded == 1
 
 
@@ -59,6 +59,7 @@ def test_cancel_is_encoded_and_changes_nothing():
     shadow = Shadow()
     shadow.submit(words.CANCEL)
     assert shadow.rows == []
+    assert [told[0] for told in shadow.stamps] == [words.CANCEL], "its way is measured all the same"
     assert shadow.gateway.encoded == 1
 
 

@@ -208,7 +208,7 @@ class World:
         self.gateway = Gateway(
             0, self.codec, self.wire, self.clock, self._push, traded=[0], engine=ENGINE,
             exclusive=exclusive, on_failed=self.failures.append,
-            on_sent=lambda order_id, ns: self.sent_ids.append(order_id - FIRST),
+            on_sent=lambda op, order_id, ns: self.sent_ids.append((op, order_id - FIRST)),
         )  # fmt: skip
 
     def _push(self, pushed):

@@ -11,11 +11,11 @@ import pytest
 
 from alephtx.core.config_schema import VenueConfig
 from alephtx.core.errors import ConfigError
-from alephtx.core.histogram import read_histogram, summary
+from alephtx.core.histogram import latency_path, read_histogram, summary
 from alephtx.core.instruments import Instruments
 from alephtx.core.ports import Endpoints, JoinRule, VenueSpec
 from alephtx.core.words import STALE
-from alephtx.feed.main import FAILED, OK, UNUSABLE, endpoints_of, latency_path
+from alephtx.feed.main import FAILED, OK, UNUSABLE, endpoints_of
 from alephtx.feed.record import read_recording
 from alephtx.matrix.layout import Geometry
 from alephtx.matrix.shm import Matrix

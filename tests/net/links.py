@@ -10,6 +10,25 @@ from alephtx.net.bytes_ring import BytesRing
 from alephtx.net.frames import link_next, link_poll
 from alephtx.net.link_words import LinkMemory
 from alephtx.net.wake import Wake
+from tests.net.servers import frame
+
+BROKEN = [
+    (frame(b"a", rsv=4), w.RULE_RSV), (frame(b"a", rsv=2), w.RULE_RSV),
+    (frame(b"a", rsv=1), w.RULE_RSV), (frame(b"", 9, rsv=4), w.RULE_RSV),
+    *((frame(b"a", opcode), w.RULE_OPCODE) for opcode in (3, 4, 5, 6, 7, 11, 12, 13, 14, 15)),
+    (b"\x81\x85mask12345", w.RULE_MASKED), (b"\x81\xfe", w.RULE_MASKED),
+    (b"\x89\x80", w.RULE_MASKED), (b"\x81\xff", w.RULE_MASKED),
+    (frame(b"p" * 126, 9), w.RULE_CONTROL), (frame(b"p", 9, fin=False), w.RULE_CONTROL),
+    (frame(b"p" * 70_000, 10)[:10], w.RULE_CONTROL), (frame(b"", 8, fin=False), w.RULE_CONTROL),
+    (frame(b"c", 0), w.RULE_NO_START), (frame(b"c" * 200, 0), w.RULE_NO_START),
+    (frame(b"a", fin=False) + frame(b"b"), w.RULE_NO_END),
+    (frame(b"a", fin=False) + frame(b"b" * 200, 2, fin=False), w.RULE_NO_END),
+    (b"\x81\x7e\x00\x7d" + b"x" * 125, w.RULE_LENGTH), (b"\x81\x7e\x00\x00", w.RULE_LENGTH),
+    (b"\x81\x7f" + struct.pack(">Q", 65535), w.RULE_LENGTH),
+    (b"\x81\x7f" + struct.pack(">Q", 1 << 63), w.RULE_LENGTH),
+    (b"\x81\x7f" + b"\xff" * 8, w.RULE_LENGTH), (frame(b"x", 8), w.RULE_CLOSE),
+]  # fmt: skip
+"""What a server may not send, and the rule that it breaks."""
 
 
 class Bench:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from alephtx.net import link_words as w
 from alephtx.net.frames import NOTHING, link_hand, link_next, link_poll, link_round, link_rounds
 from alephtx.net.sending import GONE, end_link
-from tests.net.links import Bench, naive
+from tests.net.links import BROKEN, Bench, naive
 from tests.net.servers import frame
 
 pytestmark = pytest.mark.kernel
@@ -84,24 +84,6 @@ def test_any_bytes_cut_anywhere_end_as_the_naive_parser_says(data, drawn):
         parked = bench.parked()
         assert (parked[0] if parked else None) == why
         assert bench.received() == [(10, ping) for ping in pongs]
-
-
-BROKEN = [
-    (frame(b"a", rsv=4), w.RULE_RSV), (frame(b"a", rsv=2), w.RULE_RSV),
-    (frame(b"a", rsv=1), w.RULE_RSV), (frame(b"", 9, rsv=4), w.RULE_RSV),
-    *((frame(b"a", opcode), w.RULE_OPCODE) for opcode in (3, 4, 5, 6, 7, 11, 12, 13, 14, 15)),
-    (b"\x81\x85mask12345", w.RULE_MASKED), (b"\x81\xfe", w.RULE_MASKED),
-    (b"\x89\x80", w.RULE_MASKED), (b"\x81\xff", w.RULE_MASKED),
-    (frame(b"p" * 126, 9), w.RULE_CONTROL), (frame(b"p", 9, fin=False), w.RULE_CONTROL),
-    (frame(b"p" * 70_000, 10)[:10], w.RULE_CONTROL), (frame(b"", 8, fin=False), w.RULE_CONTROL),
-    (frame(b"c", 0), w.RULE_NO_START), (frame(b"c" * 200, 0), w.RULE_NO_START),
-    (frame(b"a", fin=False) + frame(b"b"), w.RULE_NO_END),
-    (frame(b"a", fin=False) + frame(b"b" * 200, 2, fin=False), w.RULE_NO_END),
-    (b"\x81\x7e\x00\x7d" + b"x" * 125, w.RULE_LENGTH), (b"\x81\x7e\x00\x00", w.RULE_LENGTH),
-    (b"\x81\x7f" + struct.pack(">Q", 65535), w.RULE_LENGTH),
-    (b"\x81\x7f" + struct.pack(">Q", 1 << 63), w.RULE_LENGTH),
-    (b"\x81\x7f" + b"\xff" * 8, w.RULE_LENGTH), (frame(b"x", 8), w.RULE_CLOSE),
-]  # fmt: skip
 
 
 @pytest.mark.parametrize(("data", "rule"), BROKEN)

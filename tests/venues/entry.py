@@ -13,7 +13,7 @@ from alephtx.core.ports import (
     ORDER_WORDS,
     Batch,
 )
-from alephtx.engine._call import call_stage, stage_address
+from alephtx.core.stages import call_stage, stage_address
 
 
 @kernel

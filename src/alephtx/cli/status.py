@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 from alephtx.cli import say
 
 if TYPE_CHECKING:
-    from alephtx.engine.outside import EngineStatus
+    from alephtx.engine.outside import BudgetState, EngineStatus
     from alephtx.engine.rundir import RunDirectory
     from alephtx.serve.overview import Overview
 
 WATCH_NS = 1_000_000_000
+QUANTILES = {"p50": "p50", "p90": "p90", "p99": "p99", "p999": "p99.9", "most": "max"}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,7 +84,8 @@ def lines(seen: "Overview") -> list[str]:
 
 def _process(process: Any) -> str:
     state = f"runs as {process.pid}" if process.pid else f"ended with {process.exit_code}"
-    return f"{process.name}: {state}, {process.restarts} restarts"
+    pinned = f", on cpu {process.cores}" if process.pid and process.cores else ""
+    return f"{process.name}: {state}, {process.restarts} restarts{pinned}"
 
 
 def _engine(status: "EngineStatus") -> list[str]:
@@ -93,11 +95,14 @@ def _engine(status: "EngineStatus") -> list[str]:
         f"{_pairs(s.positions) or 'flat'}"
         for s in status.strategies
     ]
+    told += [_layer(s) for s in status.layers.strategies if s.orders]
     told += [
         f"account    {a.name}: {'ready' if a.ready else 'resyncing'}, {a.live_orders} live orders, "
         f"{a.fills} fills, {a.foreign} foreign"
         for a in status.accounts
     ]
+    if status.machine:
+        told.append("machine    " + "; ".join(f"{k}: {v}" for k, v in status.machine.items()))
     told.append(f"denied     {_pairs(status.denied) or 'nothing'}")
     told += [
         f"{name:<10} {_pairs(amounts) or '0'}"
@@ -109,6 +114,18 @@ def _engine(status: "EngineStatus") -> list[str]:
     ]
     told += [f"alarm      {alarm}" for alarm in status.alarms]
     return told
+
+
+def _layer(budget: "BudgetState") -> str:
+    from alephtx.serve.terminal import micros
+
+    told = ", ".join(
+        f"{name} {micros(budget.order.get(key, 0))}" for key, name in QUANTILES.items()
+    )
+    return (
+        f"layer      {budget.name} ({budget.layer}): {told}; budget {micros(budget.budget_ns)}, "
+        f"{budget.over:,} of {budget.orders:,} orders over, {budget.breaches} breaches"
+    )
 
 
 def _summary(summary: dict[str, Any]) -> list[str]:

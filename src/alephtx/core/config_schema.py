@@ -13,11 +13,12 @@ from msgspec import Meta
 from alephtx.core.backtest_schema import WAYS, BacktestConfig
 from alephtx.core.errors import ConfigError
 from alephtx.core.identity import ENGINES_MAX
+from alephtx.core.machine_schema import MachineConfig
 from alephtx.core.risk_schema import SCOPES, Risk
 
 __all__ = [
-    "Account", "BacktestConfig", "Config", "MatrixConfig", "Node", "Risk", "Shared", "Strategy",
-    "VenueConfig",
+    "Account", "BacktestConfig", "Config", "MachineConfig", "MatrixConfig", "Node", "Risk",
+    "Shared", "Strategy", "VenueConfig",
 ]  # fmt: skip
 
 Mode = Literal["paper", "shadow", "live"]
@@ -140,14 +141,17 @@ class Strategy(msgspec.Struct, frozen=True, kw_only=True):
 
     use: a plugin's name, or the path of a .py file. path: direct = the compiled loop receives what
     its venues say and sends its orders, without another process or Python between; split = feeders
-    and the gateway do. own: every other key of the table, for the strategy's `config_to_params`;
-    numbers with a point are exact Decimals there.
+    and the gateway do. layer, budget_us: how fast it means to be, and what an order of it may take
+    (`core.layers`); auto and none = as its file says. own: every other key of the table, for the
+    strategy's `config_to_params`; numbers with a point are exact Decimals there.
     """
 
     use: Text
     instruments: Annotated[tuple[InstrumentKey, ...], Meta(min_length=1, max_length=256)]
     accounts: Annotated[tuple[Annotated[str, Meta(pattern=NAME)], ...], Meta(max_length=64)] = ()
     path: Literal["direct", "split"] = "split"
+    layer: Literal["auto", "L0", "L1", "L2"] = "auto"
+    budget_us: Annotated[int, Meta(ge=1, le=60_000_000)] | None = None
     own: dict[str, Any] = {}
 
     @property
@@ -167,6 +171,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     node: Node = Node()
     matrix: MatrixConfig = MatrixConfig()
+    machine: MachineConfig = MachineConfig()
     risk: Risk = Risk()
     venues: dict[str, VenueConfig]
     accounts: dict[str, Account] = {}
@@ -209,7 +214,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         gives an equal config.
         """
         lines = []
-        for name in ("node", "matrix", "risk"):
+        for name in ("node", "matrix", "machine", "risk"):
             fields = _plain(getattr(self, name))
             scoped = {scope: fields.pop(scope) for scope in SCOPES if scope in fields}
             lines += _dump_table(f"[{name}]", fields)

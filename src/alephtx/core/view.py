@@ -30,10 +30,15 @@ class View(NamedTuple):
 
 
 class Needs(msgspec.Struct, frozen=True, kw_only=True):
-    """What a strategy asks of the engine. depth 0 = only the touch; timer_ns 0 = no timer."""
+    """What a strategy asks of the engine. depth 0 = only the touch; timer_ns 0 = no timer.
+
+    layer, budget_us: how fast it means to be, see `core.layers`; "" and 0 = as its path is.
+    """
 
     depth: int = 0
     timer_ns: int = 0
     trades: bool = False
     signals: tuple[str, ...] = ()
     warmup_ns: int = 0
+    layer: str = ""
+    budget_us: int = 0

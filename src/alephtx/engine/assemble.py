@@ -10,6 +10,7 @@ import numpy as np
 from alephtx.core.config_schema import Config, Strategy
 from alephtx.core.errors import ConfigError, PluginError
 from alephtx.core.instruments import Instruments
+from alephtx.core.layers import layer_of
 from alephtx.core.log import logger
 from alephtx.core.plugins import find, load_module
 from alephtx.core.records import INTENT, UPDATE
@@ -176,8 +177,9 @@ def place_strategies(config: Config, instruments: Instruments, ctx: Context) -> 
 
 def check_strategies(config: Config, instruments: Instruments) -> None:
     """Raise what a strategy's section or file has wrong, before anything is started for it."""
-    for section in config.strategies.values():
+    for name, section in config.strategies.items():
         module = load_strategy_module(section, config.node.plugins)
+        layer_of(name, section, module.NEEDS, compiled=bool(getattr(module, "COMPILED", True)))
         module.config_to_params(section.section, instruments)
 
 
@@ -205,6 +207,7 @@ def place_strategy(
             remedy=f"set matrix.depth = {needs.depth}",
         )
     row[c.S_TIMER_NS], row[c.S_TRADES], row[c.S_DEPTH] = needs.timer_ns, needs.trades, needs.depth
+    row[c.S_LAYER], row[c.S_BUDGET_NS] = layer_of(name, section, needs, compiled=compiled)
     row[c.S_LEG_NS] = config.risk.leg_deadline_ms * 1_000_000
     ctx.data[index] = (params.ctypes.data, params.nbytes, state.ctypes.data, state.nbytes)
     for i in indices:

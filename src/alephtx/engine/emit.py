@@ -66,11 +66,13 @@ from alephtx.engine.context import (
     X_DIRTY,
     X_HALTED,
     X_INPUT_SEQ,
+    X_MEASURE,
     X_NEXT_ORDER,
     X_REASON,
 )
 from alephtx.engine.fields import gate_of, table_of, view_for
 from alephtx.engine.leg_lanes import judge_groups, lane_opened
+from alephtx.engine.stopwatch import call_begun, note_call, note_decided, note_left
 from alephtx.execution.orders import (
     orders_cancelling,
     orders_denied,
@@ -101,6 +103,7 @@ def enter(x: Rows, s: Int, hook: Int) -> int:
         intents[k] = INTENTS[0]
     now[2] = s
     view = view_for(x, s)
+    begun = call_begun(control)
     if hook == S_ON_EVENT:
         n = enter_row(address, event, view, data[s], intents)
     elif hook == S_ON_UPDATE:
@@ -109,6 +112,8 @@ def enter(x: Rows, s: Int, hook: Int) -> int:
         n = enter_timer(address, now[0], view, data[s], intents)
     else:
         n = enter_plain(address, view, data[s], intents)
+    if begun != 0 or (hook != S_ON_EVENT and control[X_MEASURE] != 0):
+        note_call(x, s, hook, begun, n)
     # Rows are blank for whoever writes next: what was written is wiped then, and a few more rows,
     # for a strategy that began some and changed its mind. All 64 would cost more than the gate.
     control[X_DIRTY] = min(max(n, 0) + BEGUN_ROWS, INTENTS_MAX)
@@ -170,7 +175,11 @@ def emit(x: Rows, s: Int, n: Int) -> int:
     left = 0
     for k in range(n):
         left += _commit(x, k)
+    if control[X_MEASURE] != 0:
+        note_decided(x, s, n)
     _hand_over(x, s, n)
+    if control[X_MEASURE] != 0 and field(x, F_ADDRESSES, I1)[A_SEND] != 0:
+        note_left(x, s, n)
     strategies = field(x, F_STRATEGIES, I2)
     strategies[s, S_INTENTS] += n
     strategies[s, S_DENIED] += n - left

@@ -15,13 +15,17 @@ from alephtx.matrix.shm import Matrix
 
 
 class ProcessState(msgspec.Struct):
-    """What `alephtx status` shows of a child; started: wall time in ns."""
+    """What `alephtx status` shows of a child.
+
+    started: wall time in ns. cores: what it is pinned to, as whoever looks finds it; "" = anywhere.
+    """
 
     name: str
     pid: int
     restarts: int
     exit_code: int | None
     started: int = 0
+    cores: str = ""
 
 
 class Owner(msgspec.Struct):
@@ -56,6 +60,39 @@ class StrategyState(msgspec.Struct):
     positions: dict[str, str] = {}
 
 
+class LayerState(msgspec.Struct):
+    """A layer in status.json; its stages by `core.layers.STAGES`, each a histogram's summary."""
+
+    layer: str
+    strategies: int
+    strategy: dict[str, int] = {}
+    decide: dict[str, int] = {}
+    send: dict[str, int] = {}
+    order: dict[str, int] = {}
+
+
+class BudgetState(msgspec.Struct):
+    """A strategy's layer in status.json. order, call, window: summaries, in ns."""
+
+    name: str
+    layer: str
+    budget_ns: int
+    orders: int = 0
+    over: int = 0
+    breaches: int = 0
+    broken: bool = False
+    order: dict[str, int] = {}
+    call: dict[str, int] = {}
+    window: dict[str, int] = {}
+
+
+class LayersState(msgspec.Struct, frozen=True):
+    """What status.json says of execution layers, without the histograms."""
+
+    layers: list[LayerState] = []
+    strategies: list[BudgetState] = []
+
+
 class EngineStatus(msgspec.Struct):
     """What other processes rely on in status.json; ts: wall time of writing, in ns."""
 
@@ -72,6 +109,8 @@ class EngineStatus(msgspec.Struct):
     fees: dict[str, str] = {}
     funding: dict[str, str] = {}
     alarms: list[str] = []
+    machine: dict[str, str] = {}
+    layers: LayersState = LayersState()
 
     @property
     def live_orders(self) -> int:

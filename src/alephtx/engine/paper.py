@@ -87,7 +87,7 @@ class PaperGateway:
         clock: Clock,
         push: Callable[[Rows], bool],
         *,
-        on_sent: Callable[[int, int], None] = lambda order_id, ns: None,
+        on_sent: Callable[[int, int, int], None] = lambda op, order_id, ns: None,
     ) -> None:
         self.account = account
         self.clock = clock
@@ -185,10 +185,11 @@ class PaperGateway:
         """Match INTENT rows after the latency."""
         for k in range(len(intents)):
             row = intents[k].copy()
-            if row["op"] == words.PLACE:
-                order_id = int(row["order_id"])
+            op = int(row["op"])
+            order_id = int(row["order_id" if op == words.PLACE else "target_order_id"])
+            if op == words.PLACE:
                 self.live[order_id] = LiveOrder(order_id, int(row["instrument"]), self.clock.now())
-                self._on_sent(order_id, self.clock.now())
+            self._on_sent(op, order_id, self.clock.now())
             self.counts["sent"] += 1
             self.dispatch(row)
 

@@ -10,7 +10,7 @@ time, with the input that they had seen, and pass the same gate.
 A hook that raises stops its strategy, cancels its orders and raises an alarm; the engine goes on.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,7 @@ class PythonStrategies:
         self._engine, self._instruments, self._clock = engine, instruments, clock
         self._running: dict[int, Loaded] = {}
         self._stopping = False
+        self.on_called: Callable[[int, int], None] = lambda index, took_ns: None
         if self.strategies:
             self._make_replica(config, matrix)
 
@@ -215,14 +216,17 @@ class PythonStrategies:
         except Exception as error:  # noqa: BLE001 - a user's code raises anything
             self._fail(strategy, hook, error)
             return
-        if (took := self._clock.monotonic() - begun) > SLOW_NS:
+        took = self._clock.monotonic() - begun
+        self.on_called(index, took)
+        if took > SLOW_NS:
             log.every(60).warning(
                 "strategy_slow", strategy=strategy.name, hook=hook, ms=took // 1_000_000
             )
         if self._stopping and hook == "on_update":
             n = self._only_cancels(n)
         if n:
-            if hook == "on_event":
+            measured = bool(self._engine.ctx.control[c.X_MEASURE])
+            if hook == "on_event" or (hook == "on_update" and measured):
                 self._intents["ts_input"][:n] = first[0][0]["ts_recv"]
             self._send(strategy, int(n))
 

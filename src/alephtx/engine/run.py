@@ -10,6 +10,7 @@ import msgspec
 from alephtx.core.config_schema import Config
 from alephtx.core.instruments import Instruments
 from alephtx.core.log import logger
+from alephtx.engine.metrics_file import MetricsFile
 from alephtx.engine.rundir import RunDirectory
 from alephtx.engine.supervisor import Supervisor
 from alephtx.engine.watch import books_of, feeders_of, processes_of
@@ -53,6 +54,7 @@ class Run:
     ) -> None:
         """Prepare a run; trading = False is market data only, without an engine."""
         self.directory = directory
+        self.metrics = MetricsFile(directory, config.node.name, config.venues)
         self.supervisor = Supervisor(config, directory, instruments, trading=trading)
         self.instruments = instruments
         self.show = show
@@ -116,6 +118,7 @@ class Run:
                 + str(self.directory.logs / "engine.log")
             )
         status = self.directory.read_json(self.directory.status) or {}
+        self.metrics.show(status, self.feeders, 0, last=True)
         summary = summarise(status, ended, self, self.directory)
         summary["mode"] = supervisor.mode
         finished = bool(ended) and not ended.get("left_open")
@@ -149,6 +152,7 @@ class Run:
                 "wire_to_matrix": worst_latency(self.feeders),
                 **status.get("latency_ns", {}),
             }
+            self.metrics.show(status, self.feeders, clock.monotonic())
             self.show(status, books, processes_of(self.directory))
             if clock.monotonic() >= next_sample:
                 next_sample = clock.monotonic() + int(SAMPLE_SECONDS * 1e9)
@@ -213,6 +217,9 @@ def summarise(
             }
             for name in pairs
             for row in [latency.get(name, blank)]
+        },
+        "layers": {
+            name: (status.get("layers") or {}).get(name, []) for name in ("layers", "strategies")
         },
         "strategies": status.get("strategies", []),
         "alarms": status.get("alarms", []),

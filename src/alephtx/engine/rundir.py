@@ -13,7 +13,7 @@ import fcntl
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -173,8 +173,15 @@ class RunDirectory:
 
         Nobody ends for such a file: it is logged once, and again when it works again.
         """
+        return self._show(path, lambda: self.write_json(path, value))
+
+    def show_bytes(self, path: Path, data: bytes) -> bool:
+        """Write a whole file that only tells others something, as `show_json`."""
+        return self._show(path, lambda: self.write_bytes(path, data))
+
+    def _show(self, path: Path, write: Callable[[], None]) -> bool:
         try:
-            self.write_json(path, value)
+            write()
         except OSError as error:
             if path not in self._unwritten:
                 log.error("file_not_written", path=str(path), reason=error.strerror)

@@ -31,7 +31,7 @@ class ShadowGateway:
         clock: Clock,
         push: Callable[[Rows], bool],
         *,
-        on_sent: Callable[[int, int], None] = lambda order_id, ns: None,
+        on_sent: Callable[[int, int, int], None] = lambda op, order_id, ns: None,
     ) -> None:
         self.account = account
         self.codec = codec
@@ -75,9 +75,12 @@ class ShadowGateway:
             log.warning("shadow_not_encoded", account=self.account, error=str(error))
         stamp = self.clock.now()
         for k in range(len(intents)):
-            if intents[k]["op"] == words.PLACE:
+            op = int(intents[k]["op"])
+            if op != words.PLACE:
+                self._on_sent(op, int(intents[k]["target_order_id"]), stamp)
+            else:
                 order_id = int(intents[k]["order_id"])
-                self._on_sent(order_id, stamp)
+                self._on_sent(op, order_id, stamp)
                 self._emit(words.SENT, order_id, int(intents[k]["instrument"]))
                 self._emit(words.EXPIRE, order_id, int(intents[k]["instrument"]))
 

@@ -16,6 +16,7 @@ from alephtx.engine.leg_guard import WHY_TEXT
 def status_of(session: Any) -> dict[str, Any]:
     """Return what status.json says of an engine.session.Session at this moment."""
     engine = session.engine
+    layers = session.layers.told(session.clock.monotonic(), anew=session.stop_asked.is_set())
     return {
         "ts": session.clock.now(),
         "node": session.config.node.name,
@@ -25,7 +26,8 @@ def status_of(session: Any) -> dict[str, Any]:
         "counters": counters_of(engine),
         "denied": denied_by(engine.ctx.counters),
         "strategies": strategies_of(engine, session.instruments),
-        "latency_ns": latencies_of(engine, session.intent_to_wire, session.ack_latency),
+        "latency_ns": latencies_of(engine, session.layers.intent_to_wire, session.ack_latency),
+        "layers": layers,
         "accounts": [
             {
                 "name": engine.account_names[gateway.account],
@@ -41,8 +43,11 @@ def status_of(session: Any) -> dict[str, Any]:
             *session.python.alarms,
             *strategy_alarms(engine),
             *leg_alarms(engine, session.instruments),
+            *session.layers.alarms,
         ],
         "shares": session.shares.told(),
+        "direct": session.direct.told() if session.direct is not None else {},
+        "machine": session.placed,
         **ledger_of(session.ledger, engine, session.instruments),
     }
 

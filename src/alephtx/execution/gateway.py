@@ -96,9 +96,9 @@ class Gateway:
 
     push: appends one UPDATE row to the account's ring, False when full. traded: instruments whose
     fills are asked for. engine: our number, by which our orders are told. exclusive: nobody else
-    may trade here, so a foreign order or fill lets no new risk through. on_sent(order_id, ns):
-    an order's bytes left. on_failed(error): a fault of ours, after which nothing here can be
-    trusted; the process ends.
+    may trade here, so a foreign order or fill lets no new risk through. on_sent(op, order_id,
+    ns): the bytes of an order, amend or cancel left. on_failed(error): a fault of ours, after which
+    nothing here can be trusted; the process ends.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Gateway:
         traded: list[int],
         engine: int = -1,
         exclusive: bool = False,
-        on_sent: Callable[[int, int], None] = lambda order_id, ns: None,
+        on_sent: Callable[[int, int, int], None] = lambda op, order_id, ns: None,
         on_failed: Callable[[BaseException], None] = lambda error: None,
     ) -> None:
         self.account = account

@@ -48,14 +48,19 @@ AGAIN_NS, AGAIN_MAX_NS = 25_000_000, 1_000_000_000
 FRESH_NS = 1_000_000_000
 """A cancel that waited longer is signed anew: venues refuse what was signed seconds ago."""
 
+ROOM_NS, KEPT_FOR_CANCELS = 2_000_000, 10
+"""How long to wait before looking again whether a venue that takes so many unanswered requests at a
+time has room, and how much of it new orders leave."""
+
 UPDATES_MAX = 2_048
 
 
 class Outbox:
-    """Sends one account's orders. on_sent(order_id, ns); on_control takes what is not an answer.
+    """Sends one account's orders.
 
-    halted(): whether a new order must not leave any more. next_nonce(n): the first of n numbers of
-    ours that were never used and grow, by default from a count of our own.
+    on_sent(op, order_id, ns): bytes left; on_control takes what is not an answer. halted(): whether
+    a new order must not leave any more. next_nonce(n): the first of n numbers of ours that were
+    never used and grow, by default from a count of our own.
     """
 
     def __init__(
@@ -77,7 +82,7 @@ class Outbox:
         self.inbox = inbox
         self.truth = truth
         self.counts = {"sent": 0, "rejected": 0, "ambiguous": 0}
-        self.on_sent: Callable[[int, int], None] = lambda order_id, ns: None
+        self.on_sent: Callable[[int, int, int], None] = lambda op, order_id, ns: None
         self.on_control: Callable[[Control, str], None] = lambda control, role: None
         self.halted: Callable[[], bool] = lambda: False
         self.next_nonce: Callable[[int], int] = self._own_nonce
@@ -215,12 +220,24 @@ class Outbox:
         """Wait for the rate budget: cancels as long as it takes, new orders a moment only."""
         if request.op != words.PLACE:
             await self.wire.take(request, urgent=True)
+            await self._await_room(request)
             return
         try:
             async with asyncio.timeout(PLACE_WAIT_NS / 1e9):
                 await self.wire.take(request, urgent=False)
+                await self._await_room(request)
         except TimeoutError:
             raise Throttled("no rate budget for a new order", retryable=True) from None
+
+    async def _await_room(self, request: Request) -> None:
+        """Wait while the venue owes us as many answers as it lets anybody wait for."""
+        most = self.codec.spec.inflight_max
+        if request.transport != "trade" or not most:
+            return
+        if request.op == words.PLACE:
+            most -= KEPT_FOR_CANCELS
+        while len(self._pending) >= most:
+            await self.clock.sleep(ROOM_NS)
 
     def check_leaving(self, request: Request) -> None:
         """Refuse a new order that nobody wants any more; asked when its bytes are about to leave.
@@ -266,7 +283,7 @@ class Outbox:
 
     def _mark_sent(self, request: Request, now: int) -> None:
         for order_id in request.order_ids:
-            self.on_sent(order_id, now)
+            self.on_sent(request.op, order_id, now)
             if request.op == words.PLACE:
                 if (order := self.inbox.live.get(order_id)) is not None:
                     order.sent_ns = now

@@ -11,7 +11,7 @@ from rich.live import Live
 from alephtx.core import log as logs
 from alephtx.engine.run import Outcome
 from alephtx.engine.rundir import RunDirectory
-from alephtx.serve.terminal import console, micros, plain_line, render
+from alephtx.serve.terminal import LAYER_QUANTILES, console, micros, plain_line, render
 
 PLAIN_EVERY = 4
 """Without a terminal every fourth refresh prints a line: one a second."""
@@ -121,6 +121,15 @@ def _print_summary(outcome: Outcome, report: str) -> None:
             f"  {name}: p50 {micros(row['p50'])}  p99 {micros(row['p99'])}  "
             f"max {micros(row['max'])}"
         )
+    for row in summary.get("layers", {}).get("strategies", []):
+        if row["orders"]:
+            told = "  ".join(
+                f"{name} {micros(row['order'][key])}" for key, name in LAYER_QUANTILES.items()
+            )
+            print(
+                f"  {row['name']} ({row['layer']}), event to wire: {told}; {row['over']:,} of "
+                f"{row['orders']:,} over {micros(row['budget_ns'])}"
+            )
     verdict = "yes, to the last unit" if summary["reconciled"] else "NO"
     print(f"  reconciled with every venue: {verdict}")
     for account, differences in summary["differences"].items():

@@ -7,7 +7,7 @@ files, so whatever could steer a terminal is taken out of them.
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.panel import Panel
@@ -31,6 +31,9 @@ LATENCIES = {
 """What a latency is called where there is room, and where there is none."""
 
 
+LAYER_QUANTILES = {"p50": "p50", "p90": "p90", "p99": "p99", "p999": "p99.9", "most": "max"}
+
+
 class Picture:
     """One moment of a run; draws itself to the size of the console it meets."""
 
@@ -44,6 +47,7 @@ class Picture:
         """Draw frames where there is room for them, else lines."""
         height = options.size.height
         needed = len(self.books) + len(self.status.get("strategies") or ()) + 20
+        needed += len(layer_rows(self.status)) + 3
         if options.max_width >= WIDE and height >= max(TALL, needed):
             yield self._frames()
         else:
@@ -62,6 +66,7 @@ class Picture:
             *self._head(),
             frame("books", books_table(self.books, WIDE)),
             frame("strategies", strategies_table(self.status, wide=True)),
+            *([frame("layers", layers_table(self.status))] if layer_rows(self.status) else []),
             below,
         )
 
@@ -74,9 +79,20 @@ class Picture:
         """Draw the essentials; where lines are few, books and strategies are cut, and say so."""
         narrow = width < WIDE
         head = self._head()
-        foot = [money_line(self.status), latency_line(self.status), conduct_line(self.status)]
+        foot: list[RenderableType] = [
+            money_line(self.status),
+            latency_line(self.status),
+            conduct_line(self.status),
+        ]
         strategies = list(self.status.get("strategies") or ())
         room = max(4, height - len(head) - len(foot) - 2)  # two lines of column names
+        layers = layer_rows(self.status)
+        if layers and room >= len(self.books) + len(strategies) + len(layers) + 1:
+            foot.insert(0, layers_table(self.status))
+            room -= len(layers) + 1
+        elif layers and room > 8:
+            foot.insert(0, layers_line(self.status))
+            room -= 1
         for_books = min(len(self.books), max(room - len(strategies), 2 * room // 3))
         books, more_books = fit(self.books, for_books, "instruments")
         strategies, more = fit(strategies, room - for_books, "strategies")
@@ -247,6 +263,63 @@ def latency_line(status: Status) -> Text:
     for (_, name), row in latencies(status):
         both = "/".join(micros(row.get(key, 0)).replace(" ", "") for key in ("p50", "p99"))
         line.append(f"  {name} ").append(both, style="default")
+    return line
+
+
+class LayerRow(NamedTuple):
+    """A line of the layers' table: a layer, or a strategy with its layer and budget."""
+
+    name: str
+    layer: str
+    order: Mapping[str, int]
+    budget_ns: int
+    broken: bool
+
+
+def layer_rows(status: Status) -> list[LayerRow]:
+    """Return the layers, then the strategies, that have sent orders."""
+    told = status.get("layers")
+    if not isinstance(told, Mapping):
+        return []
+    rows = []
+    for key in ("layers", "strategies"):
+        for row in told.get(key) or ():
+            stated = row.get("order") or {}
+            order = {k: v for k, v in stated.items() if isinstance(v, int)}
+            if not order.get("count"):
+                continue
+            layer = clean(row.get("layer", "?"))
+            if key == "layers":
+                rows.append(LayerRow(f"all of {layer}", "", order, 0, broken=False))
+                continue
+            budget = row.get("budget_ns")
+            budget_ns = budget if isinstance(budget, int) else 0
+            name = clean(row.get("name", "?"))
+            rows.append(LayerRow(name, layer, order, budget_ns, broken=bool(row.get("broken"))))
+    return rows
+
+
+def layers_table(status: Status) -> Table:
+    """Return how long orders took from the receive stamp to the wire; red is over its budget."""
+    table = plain_table("event → wire", "", *LAYER_QUANTILES.values(), "budget", "orders", words=2)
+    for row in layer_rows(status):
+        cells = [Text(row.name, style=BAD if row.broken else ""), Text(row.layer, style=DIM)]
+        for key in LAYER_QUANTILES:
+            ns = row.order.get(key, 0)
+            cells.append(Text(micros(ns), style=BAD if 0 < row.budget_ns < ns else ""))
+        cells.append(Text(micros(row.budget_ns) if row.budget_ns else "", style=DIM))
+        table.add_row(*cells, grouped(row.order.get("count")))
+    return table
+
+
+def layers_line(status: Status) -> Text:
+    """Return each layer's median and 99th percentile, and the strategies over their budgets."""
+    line = Text("event → wire", style=DIM)
+    for row in layer_rows(status):
+        if not row.layer or row.broken:
+            two = [micros(row.order.get(key, 0)).replace(" ", "") for key in ("p50", "p99")]
+            line.append(f"  {row.name} ")
+            line.append("/".join(two), style=BAD if row.broken else "default")
     return line
 
 

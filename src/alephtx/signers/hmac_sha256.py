@@ -61,16 +61,17 @@ class HmacSigner:
 
     def stage(self) -> Stage:
         """Return the compiled way to sign, for one thread; see `core.ports.Signer`."""
+        assert self._mac is not None, "the signer is closed"
         memory = PrivateMemory(_END // 8)
         words = memory.words
         words[_INNER // 8 : _STATE // 8] = self._mids.words
         words[_SIGNATURE], words[_HOME] = memory.address + _HEX, memory.address
-        words[_OPEN] = int(self._mac is not None)
+        words[_OPEN] = 1
         self._stages.append(memory)
         return Stage(sign_hmac, pack_fields([words]), (memory,))
 
     def close(self) -> None:
-        """Forget the key; stages refuse from now on."""
+        """Forget the key; stages, in which no thread may be now, refuse from here on."""
         self._mac = None
         for memory in (self._mids, *self._stages):
             memory.close()

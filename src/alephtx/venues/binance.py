@@ -406,6 +406,12 @@ class BinanceCodec:
             amends=self.spec.amend,
         )  # fmt: skip
 
+    def signing_stage(self) -> Stage:
+        """Return what signs what `order_stages` has written."""
+        signer: Any = need_signer(self._signer, self.spec.name)
+        made: Stage = signer.stage()
+        return made
+
     def sent(self, intents: Rows) -> list[Request]:
         """Return the requests, without bodies, of rows that the loop sent itself, one each."""
         made = []

@@ -38,6 +38,45 @@ def latency(material: Material) -> Part:
     return table(headers, rows)
 
 
+def layers(material: Material) -> Part:
+    """Return how long orders took from the receive stamp to the wire, by layer and strategy."""
+    stated = material.summary.get("layers")
+    stated = stated if isinstance(stated, dict) else {}
+    rows: list[list[Part]] = [
+        [f"all of {row.get('layer')}", "", *_quantiles(row.get("order")), "", "", ""]
+        for row in _dicts(stated.get("layers"))
+    ]
+    for row in _dicts(stated.get("strategies")):
+        over, breaches = row.get("over"), row.get("breaches")
+        rows.append(
+            [
+                str(row.get("name")),
+                str(row.get("layer")),
+                *_quantiles(row.get("order")),
+                duration(row.get("budget_ns")),
+                tag("span", grouped(over), class_="down" if over else ""),
+                tag("span", grouped(breaches), class_="down" if breaches else ""),
+            ]
+        )
+    headers = (
+        "event to wire", "layer", "orders", "p50", "p90", "p99", "p99.9", "max", "budget",
+        "over it", "breaches",
+    )  # fmt: skip
+    return table(headers, rows, left=2) if rows else None
+
+
+def _dicts(value: object) -> list[dict[str, Any]]:
+    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
+
+
+def _quantiles(order: object) -> list[Part]:
+    told = order if isinstance(order, dict) else {}
+    return [
+        grouped(told.get("count")),
+        *(duration(told.get(key)) for key in ("p50", "p90", "p99", "p999", "most")),
+    ]
+
+
 def histogram(values: np.ndarray[Any, Any]) -> Html:
     """Return bars of sorted durations, log-spaced from the least to the most."""
     low, high = max(1.0, float(values[0])), max(2.0, float(values[-1]))

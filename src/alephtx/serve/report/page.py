@@ -210,7 +210,7 @@ def _sections(material: Material, charts: dict[str, Any], found: dict[str, Any])
             chart("inventory", charts["inventory"], "nothing was held"), money.positions(material)
         ],
         "execution": money.execution(material),
-        "latency": engine_room.latency(material),
+        "latency": [engine_room.layers(material), engine_room.latency(material)],
         "gate": engine_room.gate(material),
         "accounts": engine_room.accounts(material),
         "orders": engine_room.orders(material),

@@ -275,7 +275,7 @@ class World:
     async def _engine(self) -> None:
         host = Host(
             self.clock, random.Random(self.source.random()), self.stepper,  # noqa: S311
-            {"segment_bytes": 8 << 20, "background": False}, 100 * MS, 10 * SECOND,
+            {"segment_bytes": 8 << 20, "background": False}, 100 * MS, 10 * SECOND, measure=False,
         )  # fmt: skip
         session: Session | None = None
         try:
