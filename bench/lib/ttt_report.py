@@ -20,6 +20,7 @@ class Found:
         self.rounds: list[list[float]] = []
         self.bad = self.missed = self.strays = 0
         self.faults: list[str] = []
+        self.parts: dict[str, float] = {}
         self.reason = row.missing()
 
     def take(self, told: dict[str, Any]) -> None:
@@ -32,6 +33,7 @@ class Found:
         self.missed += told["missed"]
         self.strays += told["strays"]
         self.faults += told["faults"]
+        self.parts = told.get("parts", {})
 
     def medians(self) -> list[float]:
         """Return the median of every round."""
@@ -64,6 +66,9 @@ def verdict(found: Found, against: float) -> str:
     if row.p99_us and (figures := found.figures()):
         met = figures["p99"] < row.p99_us
         said.append(f"p99 < {row.p99_us:.0f} us {'met' if met else 'NOT met'}")
+    if row.median_us and (figures := found.figures()):
+        met = figures["median"] <= row.median_us
+        said.append(f"<= {row.median_us:g} us {'met' if met else 'NOT met'}")
     return ", ".join(said)
 
 
@@ -77,7 +82,7 @@ def show(found: list[Found], *, as_json: bool) -> None:
             "row": one.row.name, "against": one.row.against, "ratio": round(against, 3),
             **{name: round(value, 2) for name, value in one.figures().items()},
             "bad": one.bad, "missed": one.missed, "strays": one.strays, "faults": one.faults[:5],
-            "promise": verdict(one, against), "skipped": one.reason,
+            "promise": verdict(one, against), "skipped": one.reason, "parts_ns": one.parts,
         })  # fmt: skip
     load = round(os.getloadavg()[0], 1)
     if as_json:
@@ -96,6 +101,9 @@ def show(found: list[Found], *, as_json: bool) -> None:
         times = f"{row['ratio']:6.2f}x" if row["against"] else " " * 7
         sys.stdout.write(f"  {row['row']:<34}{values} {row.get('n', 0):6} {times}  "
                          f"{row['promise']}\n")  # fmt: skip
+        if parts := row["parts_ns"]:
+            told = ", ".join(f"{name} {ns:.0f}" for name, ns in parts.items())
+            sys.stdout.write(f"    ns of the last round: {told}\n")
         if row["bad"] or row["missed"] or row["strays"]:
             sys.stdout.write(f"    bad {row['bad']}, missed {row['missed']}, strays "
                              f"{row['strays']}: {row['faults']}\n")  # fmt: skip

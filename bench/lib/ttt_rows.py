@@ -15,11 +15,12 @@ class Row(NamedTuple):
     client: who answers. signature: one of the library's, measured beside the round on the same
     core, is added. main_core: of the engine's main thread; fifo: in real time, so that whoever
     spins beside it makes way. orders_by_http: the trade link is HTTP. needs: a module without which
-    the product has no such path. p99_us: promised too.
+    the product has no such path. p99_us, median_us: promised too.
+    inside: no sockets, see `ttt_inside`.
     """
 
     name: str
-    client: Literal["echo", "product", "ccxt", "nautilus"]
+    client: Literal["echo", "product", "ccxt", "nautilus", "inside"]
     stamps: Literal["user", "kernel"] = "user"
     venue: str = "binance_usdm"
     tls: bool = False
@@ -27,6 +28,7 @@ class Row(NamedTuple):
     against: str = ""
     ratio_max: float = 0.0
     p99_us: float = 0.0
+    median_us: float = 0.0
     signature: bool = False
     wait: str = "spin"
     account: str = ""
@@ -85,6 +87,8 @@ ROWS = (
         HYPER + "gateway", ECHO_HYPER_KERNEL, 0.0, venue="hyperliquid", stamps="kernel",
         fifo=True, orders_by_http=True,
     ),
+    Row("message to signed order, inside", "inside", median_us=2.0),
+    Row("message to signed order, 1.6 KB", "inside", shape="real"),
     _peer("ccxt.pro", "ccxt"),
     _peer("NautilusTrader", "nautilus"),
 )  # fmt: skip

@@ -79,6 +79,8 @@ class Stage:
 
     def play(self, row: Row) -> dict[str, Any]:
         """Return what the exchange saw of a row: times in ns, what was bad or missing."""
+        if row.client == "inside":
+            return self._inside(row)
         self._made += 1
         found = self._folder / f"found-{self._made}.json"
         mine = row.client == "echo"
@@ -106,6 +108,19 @@ class Stage:
         if code:
             told["faults"] = [*told.get("faults", []), f"the client ended with {code}"]
             told["bad"] = told.get("bad", 0) + 1
+        return told
+
+    def _inside(self, row: Row) -> dict[str, Any]:
+        """Return what a row without sockets says of itself."""
+        with tempfile.TemporaryDirectory(dir=self._folder) as name:
+            given = {"folder": name, "core": CLIENT_CORE, "shape": row.shape,
+                     "ticks": self._spec["ticks"], "warm": self._spec["warm"]}  # fmt: skip
+            done = subprocess.run(
+                [sys.executable, LIB / "ttt_inside.py", json.dumps(given)], check=True,
+                stdout=subprocess.PIPE, text=True, start_new_session=True,
+                preexec_fn=hurry,
+            )  # fmt: skip
+        told: dict[str, Any] = json.loads(done.stdout)
         return told
 
     @staticmethod
