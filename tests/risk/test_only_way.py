@@ -27,7 +27,9 @@ CANCELLING = {
     "engine/session.py:cancel_order", "engine/tryout.py:_stop", "execution/outbox.py:cancel",
 }  # fmt: skip
 MAY = {
-    "judge": {"engine/emit.py:emit"},  # gate_check
+    "judge": {"engine/emit.py:judge"},  # gate_check
+    # The canary of a swap asks a gate of its own; what it wants goes nowhere.
+    "judge by address": {"engine/emit.py:emit", "engine/swap_apply.py:ask"},
     "commit": {"engine/emit.py:emit"},  # journal, order table, outbox ring
     "fill the outbox": {"engine/emit.py:_commit"},
     "empty the outbox": {
@@ -68,6 +70,8 @@ def links(call: ast.Call) -> str:
         return "encode by the outbox"
     if name == "call_stage" and "A_EMIT" in first:
         return "emit by address"
+    if name == "call_stage" and "A_JUDGE" in first:
+        return "judge by address"
     return ""
 
 
@@ -102,6 +106,7 @@ def test_every_link_is_called_from_where_it_may_and_nowhere_else():
         ("submit", "gateway.submit(row)"), ("encode", "self.codec.encode(rows, now, 1)"),
         ("commit", "_commit(x, 0)"), ("empty the outbox", "engine.rings.outbox.pop(row)"),
         ("emit by address", "call_stage(addresses[A_EMIT], x, s, 1)"),
+        ("judge by address", "call_stage(addresses[A_JUDGE], x, s, 1)"),
         ("judge", "gate_check(intents, n, view, gate, table, positions, 0)"),
     ],
 )  # fmt: skip

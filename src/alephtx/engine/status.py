@@ -43,6 +43,7 @@ def status_of(session: Any) -> dict[str, Any]:
             *leg_alarms(engine, session.instruments),
         ],
         "shares": session.shares.told(),
+        "swaps": session.swaps.told(),
         **ledger_of(session.ledger, engine, session.instruments),
     }
 
