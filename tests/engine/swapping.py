@@ -45,7 +45,7 @@ def sparse(text):
 DOUBLE = changed((TOP, '    state[0]["tops"] += 2\n'))
 FAILING = changed((TOP, TOP + "    return -7\n"))
 WILD = changed((TOP, TOP + "    return 65\n"))
-GREEDY = changed(('params[0]["qty"]\n', '10**9\n'), ('view.open_count[0] >= params[0]["live_max"]',
+GREEDY = changed(('params[0]["qty"]\n', "10**9\n"), ('view.open_count[0] >= params[0]["live_max"]',
                                                      "view.open_count[0] < 0"))  # fmt: skip
 OTHER_STATE = sparse(changed((STATE, WIDER)))
 UNMIGRATED = sparse(changed((STATE, 'STATE = np.dtype([("tops", "i8"), ("seen", "i4")])\n')))

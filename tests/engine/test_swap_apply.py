@@ -133,7 +133,7 @@ def test_a_migration_that_refuses_changes_nothing(bench):
 
 
 def test_a_state_that_nobody_migrates_is_refused_by_its_fields(bench):
-    with pytest.raises(PluginError, match="seen.*no migrate"):
+    with pytest.raises(PluginError, match=r"seen.*no migrate"):
         transfer_of(bench.running, bench.load(s.UNMIGRATED))
 
 
