@@ -23,7 +23,7 @@ from alephtx.engine import swap_door as door
 from alephtx.engine.assemble import Loaded
 from alephtx.engine.swap_beside import check_beside
 from alephtx.engine.swap_canary import DENIED_MIN, too_denied, too_slow
-from alephtx.engine.swap_door import Change, Held, Request, Stage, SwapPaths, Told, Version
+from alephtx.engine.swap_door import Change, Entry, Held, Request, Stage, SwapPaths, Told, Version
 from alephtx.engine.swap_load import Transfer, afresh, load_version, transfer_of
 from alephtx.engine.swap_ways import Ways
 
@@ -32,20 +32,6 @@ log = logger("swap")
 POLL_NS = 100_000_000
 LOOK_NS = 5_000_000
 """How often a canary and a watch are looked at."""
-
-
-class Entry(msgspec.Struct, kw_only=True):
-    """The payload of a COMMAND record about a version of a strategy; stage: see `door.Change`."""
-
-    kind: str = "swap"
-    stage: str
-    name: str
-    number: int
-    file: str
-    digest: str
-    was: str = ""
-    by: str = ""
-    why: str = ""
 
 
 class SwapDesk:

@@ -92,6 +92,20 @@ class Change(msgspec.Struct):
     why: str = ""
 
 
+class Entry(msgspec.Struct, kw_only=True):
+    """The payload of a COMMAND record about a version of a strategy; stage: see `Change`."""
+
+    kind: str = "swap"
+    stage: str
+    name: str
+    number: int
+    file: str
+    digest: str
+    was: str = ""
+    by: str = ""
+    why: str = ""
+
+
 class Book(msgspec.Struct):
     """strategies.json."""
 
@@ -177,9 +191,10 @@ def read_source(path: Path) -> bytes:
     """Read a strategy's text; ConfigError for what is no file of a sensible size."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise ConfigError(f"{path} is not a file", remedy="name the strategy's .py file")
         with os.fdopen(descriptor, "rb") as handle:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise ConfigError(f"{path} is not a file", remedy="name the strategy's .py file")
             text = handle.read(SOURCE_BYTES_MAX + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
@@ -250,3 +265,12 @@ def in_force(config: Config, run: RunDirectory) -> Config:
             )
         strategies[held.name] = msgspec.structs.replace(strategies[held.name], use=str(path))
     return msgspec.structs.replace(config, strategies=strategies)
+
+
+def switched(payload: bytes | memoryview) -> str:
+    """Return the strategy that a COMMAND record of a journal switches, "" for other records."""
+    try:
+        entry = msgspec.json.decode(payload, type=Entry)
+    except msgspec.MsgspecError:
+        return ""
+    return entry.name if entry.kind == "swap" and entry.stage == "switch" else ""
