@@ -48,6 +48,7 @@ from alephtx.engine.context import (
     COMMAND_LIMIT,
     COMMAND_RESUME,
     COMMAND_STOP,
+    COMMAND_SWAP,
     EVENTS,
     F_ADDRESSES,
     F_BEATS,
@@ -111,6 +112,7 @@ from alephtx.engine.context import (
 )
 from alephtx.engine.leg_lanes import rearm_lanes
 from alephtx.engine.limit_apply import apply_change
+from alephtx.engine.swap_apply import apply_swap
 from alephtx.engine.updates import pop_update, room_left
 from alephtx.matrix.inputlog import input_append
 from alephtx.matrix.levels import levels_read
@@ -380,6 +382,8 @@ def _drain_commands(x: Rows) -> int:
             strategies[argument, S_ENABLED] = 0
         elif kind == COMMAND_LIMIT:
             apply_change(field(x, F_JOURNAL, I1), command, control[X_INPUT_SEQ], now[0])
+        elif kind == COMMAND_SWAP:
+            apply_swap(x, command)
         elif kind == COMMAND_STOP:
             for s in range(len(strategies)):
                 if strategies[s, S_ENABLED]:
