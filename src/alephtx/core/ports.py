@@ -111,7 +111,10 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VenueSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What is fixed about a venue. Twin endpoints come from the config or the demo."""
+    """What is fixed about a venue. Twin endpoints come from the config or the demo.
+
+    other_signers: ways to sign that an account may choose instead of `signer`.
+    """
 
     name: str
     join: JoinRule
@@ -125,6 +128,7 @@ class VenueSpec(msgspec.Struct, frozen=True, kw_only=True):
     bulk_cancel: bool = False  # CANCEL_ALL needs no names
     snapshot_limit: int = 1000
     money_currency: str = ""
+    other_signers: tuple[str, ...] = ()
 
 
 class Balance(msgspec.Struct, frozen=True):
