@@ -197,7 +197,8 @@ class Signer(Protocol):
 
     One that can sign on the hot path also has `stage() -> Stage`: function(state, address of the
     payload, its bytes) leaves the signature at the address in word 0 of the state's field 0 and
-    returns its bytes: the very bytes of `sign`.
+    returns its bytes: the very bytes of `sign`. EVM's takes `mainnet`, and its payload is what the
+    action's hash is taken of. `close()` wipes what stages hold; no thread may be in one.
     """
 
     def sign(self, payload: bytes) -> bytes:
