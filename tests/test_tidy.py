@@ -18,8 +18,7 @@ FUNCTION_LINES_MAX = 70
 BANNED_NAMES = {"utils", "util", "common", "helpers", "helper", "misc", "stuff", "base"}
 NUMBA_HOMES = {
     "core/kernel.py", "core/compiling.py", "core/stored.py", "core/callee.py", "core/atomics.py",
-    "core/atomics_code.py", "core/packed_code.py", "core/quick_numba.py", "core/stages_code.py",
-    "engine/_call_code.py",
+    "core/quick_numba.py", *(p.relative_to(SOURCE).as_posix() for p in SOURCE.rglob("*_code.py")),
 }  # fmt: skip
 CLOCK_HOME = "core/clock.py"
 PRINT_HOMES = ("cli/", "serve/terminal.py", "serve/drive.py", "testing/world/__main__.py")
@@ -33,6 +32,8 @@ OFFERED = {
     "alephtx.testing.synthetic": "for benches and users' tests",
     "alephtx.lab.bars": "for research on bars, in scripts and notebooks",
     "alephtx.store.bar_tables": "for research on bars, in scripts and notebooks",
+    "alephtx.net.frames": "the direct path, being built",
+    "alephtx.net.loop_link": "the direct path, being built",
     "alephtx.analysis.cointegration": "for research before a pair is traded",
 }
 """Modules that are there for others to import, and why."""

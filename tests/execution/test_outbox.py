@@ -1,11 +1,12 @@
 """Orders out: each is sent once at most, and every end of it becomes an update."""
 
 import pytest
+from msgspec import structs
 
 from alephtx.core import errors, words
 from alephtx.core.errors import TransportError
 from alephtx.core.ports import What
-from alephtx.execution.outbox import reason_of
+from alephtx.execution.outbox import KEPT_FOR_CANCELS, ROOM_NS, reason_of
 from tests.execution.toy import SECOND, World, missing, oid, row, says
 
 
@@ -238,6 +239,23 @@ async def test_trade_link_that_breaks_puts_every_waiting_request_in_doubt(tradin
     await trading.connect()
     assert trading.gateway.live == {}
     assert trading.wire.sent == ["place 1", "place 2"]
+
+
+async def test_venue_that_takes_so_many_at_a_time_is_sent_no_more(trading):
+    """It would refuse what is beyond, also a cancel; those have a share of their own."""
+    trading.codec.spec = structs.replace(trading.codec.spec, inflight_max=KEPT_FOR_CANCELS + 2)
+    trading.place(1, 2, 3)
+    trading.cancel(*range(20, 31))
+    full = KEPT_FOR_CANCELS + 2
+    await trading.until(lambda: len(trading.wire.sent) == full)
+    await trading.passes(4 * ROOM_NS)
+    assert len(trading.wire.sent) == full
+    assert "place 3" not in trading.wire.sent
+    trading.frame(says(controls=[["answer", None, "c20"]]), "trade")
+    await trading.until(lambda: trading.wire.sent[-1] == "cancel 30")
+    for key in ("p1", "p2", *(f"c{k}" for k in range(21, 30))):
+        trading.frame(says(controls=[["answer", None, key]]), "trade")
+    await trading.until(lambda: "place 3" in trading.wire.sent)
 
 
 async def test_trade_link_that_is_down_refuses_at_once(trading):

@@ -49,6 +49,7 @@ VERBS = {
     "lab": "sweep parameters over backtests, say what is luck; look for look-ahead",
     "twin": "simulate venues on this machine",
     "check": "say what is wrong with a config, line by line",
+    "doctor": "say what this host costs in latency, and how to change it",
     "warm": "compile every kernel ahead of the first run",
     "version": "print versions of AlephTX and what it stands on",
 }

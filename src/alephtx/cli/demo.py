@@ -14,9 +14,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the demo."""
-    import asyncio
+    import uvloop
 
     from alephtx.serve.demo import Demo
 
     demo = Demo(runs=options.runs, mode=options.mode, speed=options.speed, as_json=options.json)
-    return asyncio.run(demo.run(options.seconds))
+    return uvloop.run(demo.run(options.seconds))

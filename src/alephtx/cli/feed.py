@@ -1,7 +1,6 @@
 """`alephtx feed`: market data only - the matrix, a feeder a venue, a live table, recordings."""
 
 import argparse
-import asyncio
 import sys
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Feed until the end; exit codes as in `alephtx --help`."""
     config = without_trading(load_config(options.config, mode="paper"), record=options.record)
-    return asyncio.run(_run(config, options))
+    import uvloop
+
+    return uvloop.run(_run(config, options))
 
 
 def without_trading(config: Config, *, record: bool) -> Config:

@@ -1,7 +1,6 @@
 """`alephtx run`: trade what a config says, under a supervisor, until it is told to stop."""
 
 import argparse
-import asyncio
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,7 +41,9 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(
             f"{options.config} has no strategy", remedy="add [strategies.NAME], or: alephtx feed"
         )
-    return asyncio.run(_run(config, options))
+    import uvloop
+
+    return uvloop.run(_run(config, options))
 
 
 async def _run(config: Config, options: argparse.Namespace) -> int:

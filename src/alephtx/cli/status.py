@@ -84,7 +84,8 @@ def lines(seen: "Overview") -> list[str]:
 
 def _process(process: Any) -> str:
     state = f"runs as {process.pid}" if process.pid else f"ended with {process.exit_code}"
-    return f"{process.name}: {state}, {process.restarts} restarts"
+    pinned = f", on cpu {process.cores}" if process.pid and process.cores else ""
+    return f"{process.name}: {state}, {process.restarts} restarts{pinned}"
 
 
 def _engine(status: "EngineStatus") -> list[str]:
@@ -100,6 +101,8 @@ def _engine(status: "EngineStatus") -> list[str]:
         f"{a.fills} fills, {a.foreign} foreign"
         for a in status.accounts
     ]
+    if status.machine:
+        told.append("machine    " + "; ".join(f"{k}: {v}" for k, v in status.machine.items()))
     told.append(f"denied     {_pairs(status.denied) or 'nothing'}")
     told += [
         f"{name:<10} {_pairs(amounts) or '0'}"

@@ -1,8 +1,9 @@
 """`alephtx twin`: simulate venues on this machine, and say how to point a config at them."""
 
 import argparse
-import asyncio
 import json
+
+import uvloop
 
 from alephtx.twins.main import add_arguments, announce, options_of, serve
 from alephtx.twins.options import TwinOptions
@@ -26,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
         announce(wanted, ports)
         print(json.dumps(ports) if options.json else tables(wanted, ports), flush=True)
 
-    asyncio.run(serve(wanted, ready))
+    uvloop.run(serve(wanted, ready))
     return 0
 
 

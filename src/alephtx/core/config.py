@@ -26,6 +26,7 @@ from alephtx.core.config_schema import (
     Account,
     BacktestConfig,
     Config,
+    MachineConfig,
     MatrixConfig,
     Node,
     Risk,
@@ -128,7 +129,9 @@ class _Reader:
             raw["node"]["mode"] = self.mode
         self.lines = toml_lines.key_lines(self.text)
         self._unknown((), raw, Config, hidden=("path",))
-        single: dict[str, type[Any]] = {"node": Node, "matrix": MatrixConfig, "risk": Risk}
+        single: dict[str, type[Any]] = {
+            "node": Node, "matrix": MatrixConfig, "machine": MachineConfig, "risk": Risk,
+        }  # fmt: skip
         made: dict[str, Any] = {
             name: self._struct((name,), raw.get(name, {}), kind) for name, kind in single.items()
         }

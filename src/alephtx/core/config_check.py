@@ -17,6 +17,7 @@ from alephtx.core.config_schema import (
 )
 from alephtx.core.config_words import Key, near, shown
 from alephtx.core.errors import ConfigError
+from alephtx.core.machine_schema import check_machine
 from alephtx.core.risk_check import RiskCheck
 from alephtx.core.secrets import resolve
 
@@ -50,12 +51,17 @@ class CrossCheck:
     def run(self) -> None:
         """Note every mistake."""
         self._matrix_and_limits()
+        check_machine(self.find, self.config)
         for name, venue in self.config.venues.items():
             self._venue(name, venue)
         for name, account in self.config.accounts.items():
             self._account(name, account)
         for name, strategy in self.config.strategies.items():
             self._strategy(name, strategy)
+        if self.config.loop_accounts and self.config.node.durability == "order":
+            said = '"order" waits for the disk before each order; the loop, which sends those of '
+            said += f"{', '.join(self.config.loop_accounts)}, waits for nothing"
+            self.find(("node", "durability"), said, 'durability = "host", or entry = "gateway"')
         if self.config.shared is not None:
             self._shared(self.config.shared)
         if self.config.backtest is not None:

@@ -13,11 +13,12 @@ from msgspec import Meta
 from alephtx.core.backtest_schema import WAYS, BacktestConfig
 from alephtx.core.errors import ConfigError
 from alephtx.core.identity import ENGINES_MAX
+from alephtx.core.machine_schema import MachineConfig
 from alephtx.core.risk_schema import SCOPES, Risk
 
 __all__ = [
-    "Account", "BacktestConfig", "Config", "MatrixConfig", "Node", "Risk", "Shared", "Strategy",
-    "VenueConfig",
+    "Account", "BacktestConfig", "Config", "MachineConfig", "MatrixConfig", "Node", "Risk",
+    "Shared", "Strategy", "VenueConfig",
 ]  # fmt: skip
 
 Mode = Literal["paper", "shadow", "live"]
@@ -170,6 +171,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     node: Node = Node()
     matrix: MatrixConfig = MatrixConfig()
+    machine: MachineConfig = MachineConfig()
     risk: Risk = Risk()
     venues: dict[str, VenueConfig]
     accounts: dict[str, Account] = {}
@@ -212,7 +214,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         gives an equal config.
         """
         lines = []
-        for name in ("node", "matrix", "risk"):
+        for name in ("node", "matrix", "machine", "risk"):
             fields = _plain(getattr(self, name))
             scoped = {scope: fields.pop(scope) for scope in SCOPES if scope in fields}
             lines += _dump_table(f"[{name}]", fields)

@@ -119,6 +119,7 @@ class VenueSpec(msgspec.Struct, frozen=True, kw_only=True):
     buckets: tuple[Bucket, ...]
     signer: str
     transport: Literal["http", "trade"]  # how intents travel
+    inflight_max: int = 0  # requests on the trade link that wait for their answers; 0: any number
     post_only: bool = True
     amend: bool = False
     deadman: bool = False
@@ -268,7 +269,8 @@ class Codec(Protocol):
         ...
 
     # Optional, for the direct path:
-    # market_stage() -> Stage; order_stages() -> OrderStages;
+    # market_stage() -> Stage; order_stages() -> OrderStages, None where that is not possible;
+    # signing_stage() -> Stage: the signer's, as `order_stages` wants it;
     # sent(intents: Rows) -> list[Request]: the requests, without bodies, of rows that the loop sent
 
 

@@ -51,6 +51,15 @@ def _venue_gateway(session: "Session", index: int, section: Account) -> Gateway:
     )  # fmt: skip
     truth.keep_books(session, gateway, session.follow_journal, exclusive=section.exclusive)
     wire.on_frame, wire.on_up, wire.on_down = gateway.on_frame, gateway.on_up, gateway.on_down
+    name = session.engine.account_names[index]
+    if session.direct is not None and name in session.config.loop_accounts:
+        session.direct.enter(name, gateway, wire)
+
+        def on_frame(role: str, frame: bytes, ts_recv: int) -> None:
+            session.pump()  # a report must not find an order that the loop sent unheard of
+            gateway.on_frame(role, frame, ts_recv)
+
+        wire.on_frame = on_frame
     wire.on_failed = session.failed
     session.halts.keep(gateway, wire)
     gateway.resume(

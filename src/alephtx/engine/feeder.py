@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 
 from alephtx.core import log
-from alephtx.core.config import load_config
+from alephtx.core.config import Config, load_config
 from alephtx.core.kernel import load_compiler
+from alephtx.engine.placement import place_process
 from alephtx.engine.rundir import RunDirectory
 from alephtx.feed.main import run_feeder
 
@@ -20,7 +21,15 @@ def main(arguments: list[str]) -> int:
     if os.getppid() != int(arguments[3]):  # from here on `run_feeder` watches for it
         log.logger("feeder").warning("supervisor_gone_before_the_start")
         return 0
+    _place(config, arguments[1])
     return run_feeder(config, arguments[1], arguments[2], run.path)
+
+
+def _place(config: Config, venue: str) -> None:
+    machine = config.machine
+    feeding = [name for name in config.venues if name not in config.direct_venues]
+    cpu = machine.feeder_cpu(feeding.index(venue)) if venue in feeding else None
+    place_process("feeder", cpu, lock=machine.lock_memory)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from alephtx.core import garbage
 from alephtx.core import log as logs
 from alephtx.core.clock import MachineClock
 from alephtx.core.config import load_config
@@ -32,6 +33,7 @@ from alephtx.engine.deadman import TICK_NS, DeadMan
 from alephtx.engine.kill_engine import STIR_NS, engine_pid, see_to_engine
 from alephtx.engine.kill_words import KillReport, KillRequest
 from alephtx.engine.outside import owner_of, status_of
+from alephtx.engine.placement import place_process
 from alephtx.engine.rundir import RunDirectory
 from alephtx.engine.venues import bind_account
 from alephtx.execution.flatten import Flatten, lots_to_close
@@ -138,7 +140,10 @@ class Killer:
 
     async def stand_by(self, supervisor: int) -> None:
         """Serve the door until the run is over and no engine of it lives."""
-        tasks = [asyncio.ensure_future(self._keep_deadmen())]
+        tasks = [
+            asyncio.ensure_future(self._keep_deadmen()),
+            asyncio.ensure_future(garbage.keep(self.clock, self._idle)),
+        ]
         try:
             for request in kill_door.unfinished(self.run):
                 await self.kill(request)
@@ -152,6 +157,9 @@ class Killer:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self.close()
+
+    def _idle(self) -> bool:
+        return not kill_door.unfinished(self.run)
 
     def _over(self, supervisor: int) -> bool:
         """Tell whether there is nothing left to stand by; a process that just begins may hide."""
@@ -355,6 +363,8 @@ async def stand_by(run: RunDirectory, supervisor: int, *, signalled: bool = Fals
     """Stand by a run as its supervisor's child; SIGUSR1 kills, SIGTERM ends."""
     load_compiler()
     killer = Killer(run)
+    place_process("killer", killer.config.machine.killer_cpu)
+    garbage.hold()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGUSR1, killer.signal)
     killer.signalled = signalled

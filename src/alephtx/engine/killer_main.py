@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
         signal.signal(signal.SIGUSR1, lambda number, frame: asked.append(number))
         await_engine(path, asked)
 
-    import asyncio
+    import uvloop
 
     from alephtx.core import log
     from alephtx.core.errors import AlephError, ConfigError, PluginError
@@ -44,9 +44,9 @@ def main(arguments: list[str]) -> int:
     run = RunDirectory(path)
     try:
         if once:
-            asyncio.run(killer.once(run))
+            uvloop.run(killer.once(run))
         else:
-            asyncio.run(killer.stand_by(run, int(arguments[1]), signalled=bool(asked)))
+            uvloop.run(killer.stand_by(run, int(arguments[1]), signalled=bool(asked)))
     except (ConfigError, PluginError) as error:
         log.logger("kill").error("killer_cannot_stand_by", error=str(error))
         return 2

@@ -5,7 +5,6 @@ default) spins for a short while after the last input and then naps. Ctrl-C and 
 loop within one round, because a round is bounded.
 """
 
-import gc
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +15,10 @@ from alephtx.core.kernel import Int, kernel
 from alephtx.core.log import logger
 from alephtx.core.packed import field
 from alephtx.core.ports import Rows
+from alephtx.core.stages import call_stage
 from alephtx.engine.context import (
+    A_LINKS,
+    F_ADDRESSES,
     F_NOW,
     I1,
     R_ASK,
@@ -44,15 +46,16 @@ QUIET_NAPS, QUIET_NAP_NS = 200, 1_000_000
 @kernel
 def spin(x: Rows, rounds: Int, offset_ns: Int) -> int:
     """Step until something needs Python or `rounds` empty rounds have passed; returns R_ bits."""
-    now = field(x, F_NOW, I1)
+    now, addresses = field(x, F_NOW, I1), field(x, F_ADDRESSES, I1)
     idle = 0
     busy = R_IDLE
     while idle < rounds:
         mono = monotonic_ns()
         now[3] = mono
         now[0] = mono + offset_ns
+        came = call_stage(addresses[A_LINKS], x, 0, 0) if addresses[A_LINKS] != 0 else 0
         reason = step(x, BUDGET)
-        if reason & R_BUSY:
+        if reason & R_BUSY or came > 0:
             idle = 0
             busy = R_BUSY
         else:
@@ -90,12 +93,6 @@ class Loop(threading.Thread):
         self._make_room = make_room
         self._on_end = on_end
         self._stop_asked = threading.Event()
-
-    def start(self) -> None:
-        """Start the thread, with all that was made so far out of the garbage collector's way."""
-        gc.collect()
-        gc.freeze()
-        super().start()
 
     def run(self) -> None:
         """Loop; an error ends the thread and is reported, never swallowed."""

@@ -11,11 +11,14 @@ from pathlib import Path
 
 import uvloop
 
-from alephtx.core import log
+from alephtx.core import garbage, log
+from alephtx.core.clock import MachineClock, seeded
 from alephtx.core.config import load_config
 from alephtx.core.errors import AlephError, ConfigError, PluginError
 from alephtx.core.kernel import load_compiler
 from alephtx.engine.guard import end_with_parent
+from alephtx.engine.host import Host
+from alephtx.engine.placement import check_cores, place_process
 from alephtx.engine.rundir import RunDirectory
 from alephtx.engine.session import Session
 from alephtx.matrix.shm import Matrix
@@ -23,19 +26,25 @@ from alephtx.matrix.shm import Matrix
 
 async def _run(run: RunDirectory, matrix_path: Path, supervisor: int) -> int:
     config = load_config(run.config)
+    check_cores(config.machine)
+    placed = place_process("main", config.machine.main_cpu, lock=config.machine.lock_memory)
     matrix = Matrix.attach(matrix_path)
     instruments = run.load_instruments()
     # Kept before a row names a new currency: the journal knows only numbers.
     instruments.on_currency = lambda: run.save_instruments(instruments)
-    session = Session(config, run, matrix, instruments)
+    clock = MachineClock(matrix.clock_offset_ns)
+    host = Host(clock, seeded(), settled=garbage.hold, placed=placed)
+    session = Session(config, run, matrix, instruments, host)
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, session.stop_asked.set)
     watching = end_with_parent(session.stop_asked, supervisor)
+    keeping = asyncio.ensure_future(garbage.keep(clock, session.calm))
     try:
         return await session.run()
     finally:
         watching.cancel()
+        keeping.cancel()
         matrix.close()
 
 

@@ -15,13 +15,17 @@ from alephtx.matrix.shm import Matrix
 
 
 class ProcessState(msgspec.Struct):
-    """What `alephtx status` shows of a child; started: wall time in ns."""
+    """What `alephtx status` shows of a child.
+
+    started: wall time in ns. cores: what it is pinned to, as whoever looks finds it; "" = anywhere.
+    """
 
     name: str
     pid: int
     restarts: int
     exit_code: int | None
     started: int = 0
+    cores: str = ""
 
 
 class Owner(msgspec.Struct):
@@ -105,6 +109,7 @@ class EngineStatus(msgspec.Struct):
     fees: dict[str, str] = {}
     funding: dict[str, str] = {}
     alarms: list[str] = []
+    machine: dict[str, str] = {}
     layers: LayersState = LayersState()
 
     @property

@@ -25,6 +25,7 @@ from alephtx.engine import accounts, leg_guard, truth
 from alephtx.engine import context as c
 from alephtx.engine.accounts import AnyGateway
 from alephtx.engine.assemble import Engine, assemble
+from alephtx.engine.direct import Direct
 from alephtx.engine.epoch import next_epoch
 from alephtx.engine.halts import Halts
 from alephtx.engine.host import Host
@@ -33,6 +34,7 @@ from alephtx.engine.ledger_watch import LedgerWatch
 from alephtx.engine.limit_commands import LimitDesk
 from alephtx.engine.loop import Loop
 from alephtx.engine.opening import opening_of, take_up
+from alephtx.engine.placement import place_loop
 from alephtx.engine.python_strategies import PythonStrategies
 from alephtx.engine.recovery import Recovered, fold
 from alephtx.engine.rundir import RunDirectory
@@ -63,6 +65,7 @@ CANCEL_SECONDS = 12.0  # an order in doubt is given up after `resync.HORIZON_NS`
 SETTLE_SECONDS = 5.0
 READ_MAX = 4096
 PYTHON_EVERY_NS = 1_000_000
+CALM_NS = 50_000_000
 
 
 class Session:
@@ -90,6 +93,8 @@ class Session:
         self.fault: BaseException | None = None
         self.loop_thread: Loop | None = None
         self.halts = Halts(self)
+        self.placed = dict(self.host.placed)
+        self._pumped_ns = 0
         self._journal_tail: Any = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -134,6 +139,7 @@ class Session:
             self.ledger, self.ctx, self.clock, self.command, self.alarms.append
         )
         self.watch.recover(self.python.watch(self._records()))
+        self.direct = Direct(self) if config.direct_venues or self._loop_accounts() else None
         self.epoch = next_epoch(run.path.parent, config.node.engine, self.recovered.epoch + 1)
         self.ctx.control[c.X_NEXT_ORDER] = first_order_id(config.node.engine, self.epoch) + 1
         self._write(EPOCH, np.array([self.epoch], np.int64).tobytes())
@@ -149,6 +155,10 @@ class Session:
     def _write(self, kind: int, payload: bytes) -> None:
         """Append a record from the main thread; only while the loop does not run."""
         self.journal.append(kind, payload, ts=self.clock.now())
+
+    def _loop_accounts(self) -> list[str]:
+        """Accounts whose orders leave from the loop; only live ones leave at all."""
+        return self.config.loop_accounts if self.config.node.mode == "live" else []
 
     def open_accounts(self) -> None:
         """Give every account the gateway its mode asks for."""
@@ -186,26 +196,30 @@ class Session:
             self.ctx,
             wait=self.config.node.wait,
             offset_ns=self.clock.offset_ns,
-            on_outbox=lambda: loop.call_soon_threadsafe(self._pump),
+            on_outbox=lambda: loop.call_soon_threadsafe(self.pump),
             make_room=self._make_room,
             on_end=lambda error: loop.call_soon_threadsafe(self._loop_ended, error),
         )
         self._join_market()
         self.loop_thread.start()
-        self._spawn(self._housekeep())  # a venue that refuses a leftover's cancel may take seconds
+        self.placed |= place_loop(self.config, getattr(self.loop_thread, "native_id", None))
+        if self.direct is not None:
+            self.direct.start()
+        self.spawn(self._housekeep())  # a venue that refuses a leftover's cancel may take seconds
         await self._clear_leftovers()
         await truth.agree(self.gateways)
+        self.host.settled()
         for strategy in self.engine.strategies:
             warm = self.clock.monotonic() + strategy.needs.warmup_ns
             self.ctx.gate.warm_until[strategy.index] = warm
             self.command(c.COMMAND_ENABLE, strategy.index)
         if self.config.shared is not None:
-            self._spawn(self.shares.run(pool_of(self.config, self.epoch)))
+            self.spawn(self.shares.run(pool_of(self.config, self.epoch)))
         if self.python:
             self.python.start()
-            self._spawn(self._run_python())
+            self.spawn(self._run_python())
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a task of the main thread; one that fails ends the process."""
         task = asyncio.create_task(work)
         task.add_done_callback(self._task_ended)
@@ -217,13 +231,19 @@ class Session:
 
     async def _close(self) -> None:
         """Let everything go, however it ended; the loop first, because it works on the rest."""
+        if self.direct is not None:
+            self.direct.halt()
         if self.loop_thread is not None:
             self.loop_thread.stop()
+        if self.direct is not None:
+            self.direct.take_links()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for gateway in self.gateways:
             await gateway.close()
+        if self.direct is not None:
+            self.direct.close()
         self.journal.close()
         self.inputs.close()
 
@@ -286,8 +306,9 @@ class Session:
             await self.clock.sleep(5_000_000)
         return True
 
-    def _pump(self) -> None:
+    def pump(self) -> None:
         """Hand the loop's intents to their gateways, several of one account in one call."""
+        self._pumped_ns = self.clock.monotonic()
         row = np.zeros(1, INTENT)
         waiting: dict[int, list[Any]] = {}
         while self.engine.rings.outbox.pop(row):
@@ -297,6 +318,10 @@ class Session:
             self.journal.sync()
         for account, rows in waiting.items():
             self.gateways[account].submit(np.array(rows, INTENT))
+
+    def calm(self) -> bool:
+        """Tell whether nothing left for a venue lately, so that a pause of ours delays no order."""
+        return self.clock.monotonic() - self._pumped_ns > CALM_NS
 
     def command(self, kind: int, argument: int = 0) -> None:
         """Hand a command to the loop."""
@@ -338,6 +363,8 @@ class Session:
             self.follow_journal()
             self._answer_asks()
             self.limits.poll(self.engine.rings.commands.push)
+            if self.direct is not None:
+                self.direct.look_after()
             self.halts.obey()
             now = self.clock.monotonic()
             if now >= next_status:

@@ -46,6 +46,8 @@ def status_of(session: Any) -> dict[str, Any]:
             *session.layers.alarms,
         ],
         "shares": session.shares.told(),
+        "direct": session.direct.told() if session.direct is not None else {},
+        "machine": session.placed,
         **ledger_of(session.ledger, engine, session.instruments),
     }
 

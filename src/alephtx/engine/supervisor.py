@@ -22,6 +22,7 @@ from alephtx.core.log import logger
 from alephtx.engine import kill_door
 from alephtx.engine.kill_door import HALT_KILLED, HALT_STOPPING
 from alephtx.engine.outside import ProcessState, halts_of
+from alephtx.engine.placement import check_cores
 from alephtx.engine.rundir import RunDirectory
 from alephtx.matrix.layout import Geometry
 from alephtx.matrix.shm import Matrix
@@ -173,6 +174,7 @@ class Supervisor:
 
     async def start(self) -> None:
         """Claim the run, open the matrix and start every child."""
+        check_cores(self.config.machine)
         self.run_directory.claim()
         self.open_matrix()
         (self.run_directory.path / "engine.json").unlink(missing_ok=True)  # of an earlier life

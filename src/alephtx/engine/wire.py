@@ -8,9 +8,10 @@ from typing import Any
 from alephtx.core.clock import Clock
 from alephtx.core.errors import TransportError
 from alephtx.core.ports import Bucket, Endpoints, Request
+from alephtx.net import websocket
 from alephtx.net.buckets import Buckets
 from alephtx.net.http import HttpClient, wait_asked_ns
-from alephtx.net.session import LinkRunner
+from alephtx.net.session import Connect, LinkRunner
 
 OnFrame = Callable[[str, bytes, int], None]
 
@@ -34,6 +35,7 @@ class AccountWire:
         self._runners: dict[str, list[LinkRunner]] = {}
         self._tasks: dict[str, list[asyncio.Task[None]]] = {}
         self._up: dict[str, set[str]] = {}
+        self.connects: dict[str, Connect] = {}  # by role, where it is not `websocket.connect`
         self.on_frame: OnFrame = lambda role, frame, ts_recv: None
         self.on_up: Callable[[str], None] = lambda role: None
         self.on_down: Callable[[str, str], None] = lambda role, why: None
@@ -103,6 +105,7 @@ class AccountWire:
             on_down=down,
             clock=self._clock,
             source=self._random,
+            connect=self.connects.get(role, websocket.connect),
         )
 
     def drop(self, role: str, reason: str) -> None:

@@ -48,6 +48,10 @@ AGAIN_NS, AGAIN_MAX_NS = 25_000_000, 1_000_000_000
 FRESH_NS = 1_000_000_000
 """A cancel that waited longer is signed anew: venues refuse what was signed seconds ago."""
 
+ROOM_NS, KEPT_FOR_CANCELS = 2_000_000, 10
+"""How long to wait before looking again whether a venue that takes so many unanswered requests at a
+time has room, and how much of it new orders leave."""
+
 UPDATES_MAX = 2_048
 
 
@@ -216,12 +220,24 @@ class Outbox:
         """Wait for the rate budget: cancels as long as it takes, new orders a moment only."""
         if request.op != words.PLACE:
             await self.wire.take(request, urgent=True)
+            await self._await_room(request)
             return
         try:
             async with asyncio.timeout(PLACE_WAIT_NS / 1e9):
                 await self.wire.take(request, urgent=False)
+                await self._await_room(request)
         except TimeoutError:
             raise Throttled("no rate budget for a new order", retryable=True) from None
+
+    async def _await_room(self, request: Request) -> None:
+        """Wait while the venue owes us as many answers as it lets anybody wait for."""
+        most = self.codec.spec.inflight_max
+        if request.transport != "trade" or not most:
+            return
+        if request.op == words.PLACE:
+            most -= KEPT_FOR_CANCELS
+        while len(self._pending) >= most:
+            await self.clock.sleep(ROOM_NS)
 
     def check_leaving(self, request: Request) -> None:
         """Refuse a new order that nobody wants any more; asked when its bytes are about to leave.

@@ -21,11 +21,13 @@ from alephtx.core.log import logger
 from alephtx.core.ports import Batch, Codec, Endpoints, JoinRule, Request, Rows
 from alephtx.feed import intake as columns
 from alephtx.feed.join import GAP
+from alephtx.feed.lane import Lane
 from alephtx.feed.outlet import STALE_NS, Outlet
 from alephtx.feed.record import Recorder
 from alephtx.feed.resync import Resyncs
 from alephtx.matrix import writers
 from alephtx.matrix.shm import Matrix
+from alephtx.net import websocket
 from alephtx.net.backoff import Backoff
 from alephtx.net.buckets import Buckets
 from alephtx.net.clocksync import Offset
@@ -78,8 +80,9 @@ class Feeder:
     """Feeds one venue into the matrix until cancelled.
 
     venue: index of the venue in the matrix. source: randomness for jitter. record_to: where raw
-    frames are kept. latency: the histogram to count wire to matrix in. `run` raises only what is
-    our own fault.
+    frames are kept. latency: the histogram to count wire to matrix in. lane: how the engine's loop
+    receives the links' messages, where that is not done here. `run` raises only what is our own
+    fault.
     """
 
     def __init__(
@@ -94,6 +97,7 @@ class Feeder:
         record_to: Recorder | None = None,
         options: FeederOptions | None = None,
         latency: Rows | None = None,
+        lane: Lane | None = None,
     ) -> None:
         self.codec = codec
         self.name = codec.spec.name
@@ -114,7 +118,11 @@ class Feeder:
         self.outlet = Outlet(
             matrix, codec.spec, venue, self.writer, clock, latency,
             links=len(codec.links("market")), stale_ns=self.options.stale_ns,
+            baton=lane.baton if lane else None,
         )  # fmt: skip
+        self.lane = lane
+        if lane is not None:
+            lane.bind(self.outlet)
         self.http = HttpClient(endpoints.http, venue=self.name)
         self.buckets = Buckets(codec.spec.buckets, clock, self.options.reserve_frac)
         self.resyncs = Resyncs(
@@ -163,6 +171,7 @@ class Feeder:
                     source=self._source,
                     backoff=Backoff(self._source, options.backoff_base_ns, options.backoff_cap_ns),
                     connect_timeout_ns=options.connect_timeout_ns,
+                    connect=self.lane.connector(number) if self.lane else websocket.connect,
                 )
             )
         return runners
@@ -222,6 +231,11 @@ class Feeder:
                 self._think(left, batch.events)
         if batch.controls:
             self._obey(link, batch)
+
+    def attend(self) -> None:
+        """Do what the engine's loop left to us; called when it says so."""
+        if self.lane is not None:
+            self.lane.attend(self._think)
 
     def _think(self, left: list[list[int]], rows: Rows) -> None:
         """Act on the messages that the join would not apply."""
@@ -335,15 +349,15 @@ class Feeder:
     def _count(self) -> None:
         """Copy the counters to where other processes read them."""
         words = writers.counters(self._matrix.map, self.writer)
-        words[writers.FRAMES] = self.counts.frames
-        words[writers.EVENTS] = self.counts.events
+        words[writers.FRAMES] = self.counts.frames + (self.lane.frames if self.lane else 0)
+        words[writers.EVENTS] = self.counts.events + (self.lane.events if self.lane else 0)
         words[writers.GAPS] = self.counts.gaps
         words[writers.RESYNCS] = self.resyncs.snapshots
         words[writers.RECONNECTS] = self.counts.link_losses
         words[writers.NOT_UNDERSTOOD] = self.counts.not_understood
         words[writers.STALE_TURNS] = self.outlet.counter(columns.STALE_TURNS)
         words[writers.ERRORS] = self.counts.errors + self.resyncs.failures
-        words[writers.BYTES] = self.counts.bytes_in
+        words[writers.BYTES] = self.counts.bytes_in + (self.lane.bytes_in if self.lane else 0)
         if self._recorder is not None:
             words[writers.DROPS] = self._recorder.dropped
 

@@ -6,7 +6,6 @@ another error of the known kinds, 1 a bug (with its traceback in the log).
 
 import asyncio
 import ctypes
-import gc
 import os
 import signal
 import traceback
@@ -15,6 +14,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 
+from alephtx.core import garbage
 from alephtx.core import log as logs
 from alephtx.core.clock import MachineClock, seeded
 from alephtx.core.config_schema import Config, VenueConfig
@@ -28,7 +28,6 @@ from alephtx.matrix.shm import Matrix
 
 OK, BUG, UNUSABLE, FAILED = 0, 1, 2, 3
 PARENT_POLL_NS = 250_000_000
-COLLECT_NS = 60_000_000_000
 _PR_SET_PDEATHSIG = 1
 
 
@@ -125,6 +124,7 @@ async def _run_until_stopped(feeder: Feeder) -> None:
     tasks = [
         asyncio.create_task(feeder.run()),
         asyncio.create_task(stop.wait()),
+        asyncio.create_task(_watch_parent(feeder)),
         asyncio.create_task(_keep_house(feeder)),
     ]
     try:
@@ -141,24 +141,19 @@ async def _run_until_stopped(feeder: Feeder) -> None:
             raise result
 
 
-async def _keep_house(feeder: Feeder) -> None:
-    """Return when the parent is gone; meanwhile keep the collector out of the feed's way.
-
-    Full collections of a large heap stop the loop for 100 ms and more. What lives after the start
-    lives for ever, so it is frozen; what comes later is little, and collected once a minute.
-    """
+async def _watch_parent(feeder: Feeder) -> None:
+    """Return when the parent is gone."""
     parent = os.getppid()
-    collected_ns = feeder.clock.monotonic()
-    await feeder.clock.sleep(PARENT_POLL_NS)
-    gc.collect()
-    gc.freeze()
-    gc.disable()
     while os.getppid() == parent:
         await feeder.clock.sleep(PARENT_POLL_NS)
-        if feeder.clock.monotonic() - collected_ns > COLLECT_NS:
-            gc.collect()
-            collected_ns = feeder.clock.monotonic()
     logs.logger("feed", venue=feeder.name).warning("parent_gone", parent=parent)
+
+
+async def _keep_house(feeder: Feeder) -> None:
+    """Keep the collector out of the feed's way once everything was opened."""
+    await feeder.clock.sleep(PARENT_POLL_NS)
+    garbage.hold()
+    await garbage.keep(feeder.clock)
 
 
 def _die_with_parent() -> None:

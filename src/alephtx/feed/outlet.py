@@ -54,7 +54,7 @@ class Outlet:
         self.on_grown: Callable[[], None] = lambda: None
         self.writer = -1  # no beat before the records are healed
         self._clock = clock
-        self._offset_ns = clock.now() - clock.monotonic()
+        self.offset_ns = clock.now() - clock.monotonic()
         count = len(matrix.instruments)
         self.books = make_books(count)
         self.state = make_publish_state(count, depth=matrix.geometry.depth)
@@ -78,7 +78,7 @@ class Outlet:
 
     def _arguments(self, link: int, rows: Rows, n: int) -> tuple[Any, ...]:
         books, state, intake = self.books, self.state, self.intake
-        head = (self.map, self.venue, self.rule, link, self._offset_ns, self._clock.monotonic())
+        head = (self.map, self.venue, self.rule, link, self.offset_ns, self._clock.monotonic())
         return (*head, books, state, intake, rows, n)
 
     def take_in(self, link: int, rows: Rows, n: int) -> list[list[int]]:
@@ -154,7 +154,7 @@ class Outlet:
         """Beat and flag the silent; return the instruments whose book stays crossed."""
         with self._baton:
             count = look_after(
-                self.map, self.venue, self.writer, self._offset_ns, self._clock.monotonic(),
+                self.map, self.venue, self.writer, self.offset_ns, self._clock.monotonic(),
                 self.intake, self._indices, crossed_max_ns, self._top, self._out,
             )  # fmt: skip
         crossed: list[int] = self._out[:count].tolist()

@@ -10,7 +10,7 @@ import random
 import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -36,13 +36,69 @@ class LinkCounts(msgspec.Struct):
     unsent: int = 0
 
 
+class OpenSocket(Protocol):
+    """What a runner needs of a WebSocket; `websocket.WebSocket` says what each means."""
+
+    @property
+    def last_ns(self) -> int:
+        """Return the monotonic time when something last came."""
+        ...
+
+    @property
+    def messages(self) -> int:
+        """Return how many whole messages came."""
+        ...
+
+    @property
+    def bytes_in(self) -> int:
+        """Return how many payload bytes came."""
+        ...
+
+    @property
+    def is_closed(self) -> bool:
+        """Tell whether nothing more can be sent."""
+        ...
+
+    def send(self, payload: bytes) -> None:
+        """Queue one message; TransportError when closed or full."""
+        ...
+
+    def abort(self) -> None:
+        """Cut the connection now."""
+        ...
+
+    async def wait_closed(self) -> websocket.Closed:
+        """Wait for the end."""
+        ...
+
+    async def close(self, code: int = 1000, timeout_ns: int = 0) -> websocket.Closed:
+        """Say goodbye, wait that long for the answer, then cut."""
+        ...
+
+
+class Connect(Protocol):
+    """A way to open a WebSocket: `websocket.connect`, or one that a compiled loop serves."""
+
+    def __call__(
+        self,
+        url: str,
+        on_frame: websocket.OnFrame,
+        *,
+        clock: Clock,
+        timeout_ns: int,
+        ssl_context: ssl.SSLContext | None,
+    ) -> Awaitable[OpenSocket]:
+        """Return an open socket; VenueError when there is none in time."""
+        ...
+
+
 class LinkRunner:
     """Runs one Link until cancelled.
 
     link: the Link, or a coroutine function that makes it anew for every connection (a private
     link needs a fresh login). on_up() is called when all frames were sent; on_down(reason) once
     after each on_up or broken opening; on_frame(payload, ts_recv) for every message from the
-    moment the socket is open, which may be before on_up.
+    moment the socket is open, which may be before on_up. connect: how to open a socket.
     """
 
     def __init__(
@@ -58,7 +114,9 @@ class LinkRunner:
         backoff: Backoff | None = None,
         connect_timeout_ns: int = websocket.CONNECT_TIMEOUT_NS,
         ssl_context: ssl.SSLContext | None = None,
+        connect: Connect = websocket.connect,
     ) -> None:
+        self._connect = connect
         self._make = link
         self._base = base.rstrip("/")
         self._on_frame = on_frame
@@ -69,7 +127,7 @@ class LinkRunner:
         self._backoff = backoff or Backoff(source)
         self._connect_timeout_ns = connect_timeout_ns
         self._ssl = ssl_context
-        self._socket: websocket.WebSocket | None = None
+        self._socket: OpenSocket | None = None
         self._queue: deque[bytes] = deque()
         self._wake = asyncio.Event()
         self._drop_reason = ""
@@ -114,7 +172,7 @@ class LinkRunner:
         self._queue.clear()
         try:
             link = self._make if isinstance(self._make, Link) else await self._make()
-            opened = await websocket.connect(
+            opened = await self._connect(
                 self._base + link.path,
                 self._on_frame,
                 clock=self._clock,
@@ -145,7 +203,7 @@ class LinkRunner:
         # A link that is dropped again and again at once must not be reopened in a tight loop.
         return bool(self._drop_reason) and lived_ns > self._backoff.base_ns
 
-    async def _keep(self, link: Link, opened: websocket.WebSocket) -> str:
+    async def _keep(self, link: Link, opened: OpenSocket) -> str:
         """Serve one open connection to its end and return why it ended."""
         tasks = (
             asyncio.create_task(self._write(link, opened)),
@@ -167,7 +225,7 @@ class LinkRunner:
         finally:
             await _stop(*tasks, end)
 
-    async def _write(self, link: Link, opened: websocket.WebSocket) -> None:
+    async def _write(self, link: Link, opened: OpenSocket) -> None:
         """Send the subscriptions, then the queue, never faster than the link allows."""
         pause_ns = 1_000_000_000 // max(1, link.frames_per_s)
         self._queue.extendleft(reversed(link.frames))
@@ -184,7 +242,7 @@ class LinkRunner:
                 self._on_up()
             await self._clock.sleep(pause_ns)
 
-    async def _watch(self, link: Link, opened: websocket.WebSocket) -> None:
+    async def _watch(self, link: Link, opened: OpenSocket) -> None:
         """Ping when due; drop the link when it is silent or too old. Returns when dropped."""
         born_ns = pinged_ns = self._clock.monotonic()
         spread = 1 - LIFETIME_SPREAD * self._random.random()

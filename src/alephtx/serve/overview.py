@@ -19,6 +19,7 @@ from alephtx.engine.outside import (
     owner_of,
     status_of,
 )
+from alephtx.engine.placement import cores_of
 from alephtx.engine.rundir import RunDirectory
 from alephtx.engine.watch import books_of, feeders_of
 from alephtx.matrix.writers import halt_read
@@ -71,6 +72,8 @@ def look(run: RunDirectory) -> Overview:
         _look_into_matrix(run, seen)
         if seen.halt_word or (status is not None and status.halted):
             seen.state = HALTED
+        for process in seen.processes:
+            process.cores = cores_of(process.pid) if process.pid else ""
     elif seen.state == CRASHED:
         seen.processes = []
     return seen

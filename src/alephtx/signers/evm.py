@@ -10,16 +10,21 @@ Source: hyperliquid-python-sdk 0.24.0, `hyperliquid/utils/signing.py`.
 
 import re
 from collections.abc import Mapping
-from functools import cache
-from typing import Any
+from functools import cache, partial
+from typing import Any, NoReturn
 
 import coincurve
 import msgpack
 from Crypto.Hash import keccak as _keccak
 
 from alephtx.core.errors import ConfigError, UnitError
+from alephtx.core.ports import Stage
+from alephtx.core.private_memory import PrivateMemory
+from alephtx.core.scalars import SECP256K1_ORDER
 from alephtx.core.secrets import Secret
 from alephtx.core.units import format_scaled
+from alephtx.signers.evm_stage import make_stage
+from alephtx.signers.nonce_pool import Entry, NoncePool
 
 SIGNATURE_CHAIN_ID = 0x66EEE  # the chain named in user-signed actions; any chain would do
 DECIMALS_MAX = 8
@@ -202,11 +207,27 @@ def user_digest(
     return keccak256(head + keccak256(b"".join(parts)))
 
 
-class EvmSigner:
-    """Holds one private key and signs with it; `address` is public, the key never shows."""
+def prepare_nonce(key: int, k: int) -> Entry | None:
+    """Return what a signature with the nonce k needs; None for the one in 2^128 v cannot tell."""
+    point = coincurve.PrivateKey(k.to_bytes(32, "big")).public_key.format()
+    r = int.from_bytes(point[1:], "big")
+    if r >= SECP256K1_ORDER:
+        return None
+    inverse = pow(k, -1, SECP256K1_ORDER)
+    return inverse, inverse * r * key % SECP256K1_ORDER, point[1:], point[0] & 1
 
-    def __init__(self, secret: Secret) -> None:
-        """Take a key of 64 hex digits, 0x or not; ConfigError otherwise, without showing it."""
+
+class EvmSigner:
+    """Holds one private key and signs with it; `address` is public, the key never shows.
+
+    pool: prepared nonces, None where none were asked for.
+    """
+
+    def __init__(self, secret: Secret, nonce_pool: int = 0) -> None:
+        """Take a key of 64 hex digits, 0x or not; ConfigError otherwise, without showing it.
+
+        nonce_pool: how many nonces to keep prepared; read docs/signing.md before any but 0.
+        """
         text = secret.reveal().strip()
         if not _KEY.fullmatch(text):
             raise ConfigError(
@@ -214,19 +235,51 @@ class EvmSigner:
                 remedy="give the private key of the wallet or API wallet, 0x and 64 hex digits",
             )
         try:
-            self._key = coincurve.PrivateKey(bytes.fromhex(text[-64:]))
+            key = coincurve.PrivateKey(bytes.fromhex(text[-64:]))
         except ValueError:
             raise ConfigError("the EVM key is zero or beyond the curve's order") from None
-        public = self._key.public_key.format(compressed=False)
+        self._key: coincurve.PrivateKey | None = key
+        public = key.public_key.format(compressed=False)
         self.address = checksum_address(keccak256(public[1:])[12:])
+        self._stages: list[PrivateMemory] = []
+        self.pool: NoncePool | None = None
+        if nonce_pool:
+            make = partial(prepare_nonce, int.from_bytes(key.secret, "big"))
+            self.pool = NoncePool(make, SECP256K1_ORDER, nonce_pool)
 
     def __repr__(self) -> str:
         return f"EvmSigner({self.address})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a signer never leaves its process")
+
+    def stage(self, mainnet: bool) -> Stage:
+        """Return the compiled way to sign L1 actions, for one thread; see `core.ports.Signer`.
+
+        The payload is what the action's hash is taken of. mainnet is fixed: a stage of a twin or
+        the testnet cannot sign for real money.
+        """
+        assert self._key is not None, "the signer is closed"
+        made, memory = make_stage(self._key.secret, _AGENT_HEAD[mainnet], _EXCHANGE_HEAD, self.pool)
+        self._stages.append(memory)
+        return made
+
+    def close(self) -> None:
+        """Forget the key, wipe what stages and pool hold of it; stages refuse from now on.
+
+        For when no thread is in a stage any more: one would sign with half an entry.
+        """
+        self._key = None
+        for memory in self._stages:
+            memory.close()
+        if self.pool is not None:
+            self.pool.close()
 
     def sign_digest(self, digest: bytes) -> bytes:
         """Return r, s and v (27 or 28) as 65 bytes; 26 us."""
         if len(digest) != 32:
             raise UnitError(f"a digest has 32 bytes, not {len(digest)}")
+        assert self._key is not None, "the signer is closed"
         signature = self._key.sign_recoverable(digest, hasher=None)
         return bytes(signature[:64]) + bytes((signature[64] + 27,))
 

@@ -1,20 +1,42 @@
 """HMAC-SHA256 as Binance and many others want it: the hex digest of the payload exactly as sent.
 
-A signature costs about 1.6 us, of which half is the call. The key schedule is prepared once, so the
-secret text itself is not kept.
+A signature costs about 1.6 us in Python, of which half is the call, and 0.2 us in a kernel. The key
+schedule is prepared once, so the secret text itself is not kept: of it remain the two states that
+SHA-256 has after the padded key, which forge signatures as the key would and are kept like one.
 """
 
 import hashlib
 import hmac
 
+import numpy as np
+
 from alephtx.core.errors import ConfigError
+from alephtx.core.kernel import Int, kernel
+from alephtx.core.memory import copy_bytes, load_word, store_big_word, store_word, wipe
+from alephtx.core.packed import field, pack_fields
+from alephtx.core.ports import Rows, Stage
+from alephtx.core.private_memory import PrivateMemory
 from alephtx.core.secrets import Secret
+from alephtx.core.sha2 import BLOCK_256, START_256, compress_256, finish_256, take_blocks_256
+
+REFUSED = -1
+"""Of a stage whose signer is closed."""
+
+SIZE = 64
+"""Bytes of a signature."""
+
+# Words of a stage's field 0; from _INNER on in bytes: the two states, one to work in, the rest.
+_SIGNATURE, _OPEN, _HOME = 0, 1, 2
+_INNER, _OUTER, _STATE, _SCRATCH, _HEX, _END = 64, 96, 128, 192, 320, 384
+_LENGTH_OUTER = (BLOCK_256 + 32) * 8
+_WORDS = np.zeros(1, np.int64)
+_LOW = 0xFFFFFFFF
 
 
 class HmacSigner:
     """Signs payloads with one API secret; `api_key` names it on the wire. Shows neither secret."""
 
-    __slots__ = ("_mac", "api_key")
+    __slots__ = ("_mac", "_mids", "_stages", "api_key")
 
     def __init__(self, api_key: str, secret: Secret) -> None:
         if not api_key or not api_key.isascii() or not api_key.isprintable() or " " in api_key:
@@ -26,16 +48,99 @@ class HmacSigner:
         if not text:
             raise ConfigError("the API secret is empty", remedy="check the account's `secret`")
         self.api_key = api_key
-        self._mac = hmac.new(text.encode(), digestmod=hashlib.sha256)
+        self._mac: hmac.HMAC | None = hmac.new(text.encode(), digestmod=hashlib.sha256)
+        self._mids = _midstates(text.encode())
+        self._stages: list[PrivateMemory] = []
 
     def sign(self, payload: bytes) -> bytes:
         """Return the signature as 64 lower-case hex digits."""
+        assert self._mac is not None, "the signer is closed"
         mac = self._mac.copy()
         mac.update(payload)
         return mac.hexdigest().encode()
+
+    def stage(self) -> Stage:
+        """Return the compiled way to sign, for one thread; see `core.ports.Signer`."""
+        assert self._mac is not None, "the signer is closed"
+        memory = PrivateMemory(_END // 8)
+        words = memory.words
+        words[_INNER // 8 : _STATE // 8] = self._mids.words
+        words[_SIGNATURE], words[_HOME] = memory.address + _HEX, memory.address
+        words[_OPEN] = 1
+        self._stages.append(memory)
+        return Stage(sign_hmac, pack_fields([words]), (memory,))
+
+    def close(self) -> None:
+        """Forget the key; stages, in which no thread may be now, refuse from here on."""
+        self._mac = None
+        for memory in (self._mids, *self._stages):
+            memory.close()
 
     def __repr__(self) -> str:
         return f"HmacSigner(api_key={self.api_key[:4]}***)"
 
     def __reduce__(self) -> str:
         raise TypeError("a signer never leaves its process")
+
+
+def _midstates(key: bytes) -> PrivateMemory:
+    """Return what SHA-256 knows after the key's inner and outer block; RFC 2104."""
+    short = hashlib.sha256(key).digest() if len(key) > BLOCK_256 else key
+    memory = PrivateMemory(8)
+    raw = memory.words.view(np.uint8)
+    for half, pad in ((0, 0x36), (32, 0x5C)):
+        block = bytes(byte ^ pad for byte in short.ljust(BLOCK_256, b"\0"))
+        raw[half : half + 32] = np.frombuffer(take_blocks_256(START_256, block), np.uint8)
+    return memory
+
+
+def sign_hmac(state: Rows, payload: int, size: int) -> int:
+    """Sign a payload at an address; see `HmacSigner.stage`. Returns the signature's bytes."""
+    words = field(state, 0, _WORDS)
+    if words[_OPEN] != 1 or size < 0:
+        return REFUSED
+    home = words[_HOME]
+    mac_hex(home, payload, size)
+    return SIZE
+
+
+@kernel
+def mac_hex(home: Int, payload: Int, size: Int) -> int:
+    """Write the hex digits of a payload's HMAC; home: the bytes of a stage's private memory.
+
+    Whole blocks are hashed where they lie, only what is left over is copied.
+    """
+    at, scratch = home + _STATE, home + _SCRATCH
+    copy_bytes(at, home + _INNER, 32)
+    finish_256(at, payload, size, BLOCK_256, scratch)
+    wipe(scratch, BLOCK_256)
+    for k in range(0, 32, 8):
+        store_big_word(scratch + k, _swapped(load_word(at + k)))
+    store_word(scratch + 32, 0x80)
+    store_big_word(scratch + 56, _LENGTH_OUTER)
+    copy_bytes(at, home + _OUTER, 32)
+    compress_256(at, scratch, 1)
+    for k in range(0, 32, 8):
+        pair = load_word(at + k)
+        store_big_word(home + _HEX + 2 * k, _digits(pair & _LOW))
+        store_big_word(home + _HEX + 2 * k + 8, _digits((pair >> 32) & _LOW))
+    return 0
+
+
+@kernel
+def _swapped(pair: Int) -> int:
+    """Return a word with its halves exchanged."""
+    return (pair & _LOW) << 32 | (pair >> 32) & _LOW
+
+
+@kernel
+def _digits(half: Int) -> int:
+    """Return 32 bits as eight lower-case hex digits, the first in the highest byte.
+
+    All eight at once: spread the nibbles over the bytes, then add what makes digits and letters.
+    """
+    x = (half | half << 16) & 0x0000FFFF0000FFFF
+    x = (x | x << 8) & 0x00FF00FF00FF00FF
+    x = (x | x << 4) & 0x0F0F0F0F0F0F0F0F
+    letters = ((x + 0x0606060606060606) >> 4) & 0x0101010101010101
+    return x + 0x3030303030303030 + letters * 39

@@ -49,7 +49,8 @@ class AnswerCase(msgspec.Struct, kw_only=True):
 class OrderCase(msgspec.Struct, kw_only=True):
     """INTENT rows and what must stand in the requests they become; says is a subset of the fields.
 
-    answer, with updates or raises, is the venue's reply to the first request.
+    answer, with updates or raises, is the venue's reply to the first request: the body over HTTP,
+    else a frame of the trade link, in which "$key" stands for the request's key.
     """
 
     name: str
@@ -155,7 +156,7 @@ def write_expected(
         if order.answer is not None:
             made = codec.encode(intent_rows(order.intents), NOW_NS, NONCE)
             out = Batch()
-            order.raises = reply_of(codec, made[0], order.status, order.answer, out)
+            order.raises = answer_of(codec, made[0], order, out)
             order.updates = rows_as_dicts(out.updates, out.update_count)
     text = msgspec.json.format(msgspec.json.encode(content), indent=1)
     (golden / "conformance.json").write_bytes(text + b"\n")
@@ -178,3 +179,19 @@ def reply_of(codec: Codec, request: Request, status: int, body: Any, out: Batch)
     except VenueError as error:
         return type(error).__name__
     return ""
+
+
+def answer_of(codec: Codec, request: Request, case: OrderCase, out: Batch) -> str:
+    """Give an order's answer to the codec as it travels; return the name of the error, if any."""
+    if request.transport == "http":
+        return reply_of(codec, request, case.status, case.answer, out)
+    codec.decode("trade", keyed(case.answer, request.key), NOW_NS, out)
+    errors = [c.value for c in out.controls if c.kind == "error" and c.key == request.key]
+    return type(errors[0]).__name__ if errors else ""
+
+
+def keyed(answer: Any, key: str) -> bytes:
+    """Return an answer's frame with the key it answers to; one of digits is a number."""
+    return as_bytes(answer).replace(
+        b'"$key"', key.encode() if key.isdigit() else msgspec.json.encode(key)
+    )

@@ -24,10 +24,12 @@ from alephtx.testing.golden import (
     AnswerCase,
     FrameCase,
     OrderCase,
+    answer_of,
     as_bytes,
     bind_golden,
     controls_of,
     intent_rows,
+    keyed,
     load_golden,
     read_recording,
     reply_of,
@@ -355,8 +357,13 @@ class _Check:
                 self.seen_keys.add(request.key)
         if case.answer is not None and requests:
             out = Batch()
-            raised = reply_of(self.codec, requests[0], case.status, case.answer, out)
+            raised = answer_of(self.codec, requests[0], case, out)
             self._same(case.name, "raises", [raised], [case.raises])
             updates = rows_as_dicts(out.updates, out.update_count)
             self._same(case.name, "updates", updates, case.updates)
-            self._cut_answers(case.name, requests[0], case.status, as_bytes(case.answer))
+            if requests[0].transport == "http":
+                self._cut_answers(case.name, requests[0], case.status, as_bytes(case.answer))
+                return
+            if requests[0].key not in [control.key for control in out.controls]:
+                self._fault(case.name, f"the answer does not name its request {requests[0].key}")
+            self.damage("trade", keyed(case.answer, requests[0].key), 1)

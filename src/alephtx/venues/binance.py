@@ -25,9 +25,11 @@ from alephtx.core.ports import (
     Batch,
     Control,
     Link,
+    OrderStages,
     Request,
     Rows,
     Signer,
+    Stage,
     VenueSpec,
     What,
 )
@@ -40,10 +42,12 @@ from alephtx.venues.binance_account import (
     OrderUpdate,
     Report,
 )
+from alephtx.venues.binance_entry import market_stage, order_stages
 from alephtx.venues.binance_errors import error_of, wait_asked_ns
 from alephtx.venues.binance_instruments import Fees, parse_exchange_info
 from alephtx.venues.binance_money import put_balance
 from alephtx.venues.binance_orders import (
+    CANCEL_WEIGHTS,
     amend_params,
     answer_key,
     cancel_params,
@@ -370,7 +374,7 @@ class BinanceCodec:
                 f"{self.spec.name} cannot do operation {op}", remedy="cancel and place"
             )
         key = answer_key(op, order_id, nonce, k)
-        weights = self.dialect.order_weights if op != words.CANCEL else (("weight", 1),)
+        weights = self._order_weights(op)
         fields: dict[str, Any] = {
             "key": key,
             "weights": weights,
@@ -383,6 +387,49 @@ class BinanceCodec:
         signer = need_signer(self._signer, self.spec.name)
         body = signed_call(signer, key, _METHODS[op], params, now_ns)
         return [Request(what=What.INTENT, transport="trade", body=body, **fields)]
+
+    def _order_weights(self, op: int) -> tuple[tuple[str, int], ...]:
+        return CANCEL_WEIGHTS if op == words.CANCEL else self.dialect.order_weights
+
+    # -- the direct path -------------------------------------------------------------------
+
+    def market_stage(self) -> Stage:
+        """Return a scanner of market frames for one loop; see `ports`."""
+        return market_stage(self.instruments, self.spec.name)
+
+    def order_stages(self) -> OrderStages | None:
+        """Return what writes orders without Python, None where that is not possible."""
+        if self._signer is None or self.spec.transport != "trade":
+            return None
+        return order_stages(
+            self.instruments, self.spec.name, self.dialect, self._signer.api_key,
+            amends=self.spec.amend,
+        )  # fmt: skip
+
+    def signing_stage(self) -> Stage:
+        """Return what signs what `order_stages` has written."""
+        signer: Any = need_signer(self._signer, self.spec.name)
+        made: Stage = signer.stage()
+        return made
+
+    def sent(self, intents: Rows) -> list[Request]:
+        """Return the requests, without bodies, of rows that the loop sent itself, one each."""
+        made = []
+        for row in map(_as_dict, intents):
+            op = row["op"]
+            order_id = row["order_id" if op == words.PLACE else "target_order_id"]
+            made.append(
+                Request(
+                    what=What.INTENT,
+                    transport="trade",
+                    key=answer_key(op, order_id, row["nonce"], 0),
+                    weights=self._order_weights(op),
+                    order_ids=(order_id,),
+                    instrument=row["instrument"],
+                    op=op,
+                )
+            )
+        return made
 
 
 class BinanceVenue:

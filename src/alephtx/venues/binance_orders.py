@@ -20,6 +20,7 @@ from alephtx.core.units import format_scaled
 
 MS = 1_000_000
 RECV_WINDOW_MS = 5000
+CANCEL_WEIGHTS = (("weight", 1),)
 KEY_HEADER = "X-MBX-APIKEY"
 Params = dict[str, str | int]
 Fields = dict[str, int]

@@ -7,6 +7,11 @@ state of every address is public, and orders are authorised by their signature a
 message of userFills and userFundings after each subscription is a snapshot of old entries; it makes
 no rows, because FILLS_SINCE and FUNDING_SINCE say the same and are asked after every reconnect.
 
+Orders and cancels travel as posts over a WebSocket of their own, whose answers come in any order
+and name the request; `spec.transport = "http"` is the other way, for who has no link (the killer).
+An order costs a weight of one at least, so its bucket keeps us below 2,000 messages a minute, too.
+Everything else is asked over HTTP.
+
 There is no market order (an IOC with the engine's price stands for it), no FOK and no GTD. An
 instrument's `venue_index` is the asset number of actions. A twin is addressed as a testnet: actions
 are signed with source "b" unless bound with mainnet=True.
@@ -47,6 +52,9 @@ USER_CHANNELS = ("orderUpdates", "userFills", "userFundings", "userEvents")
 GREETING = b"Websocket connection established."
 PING = b'{"method":"ping"}'
 SECOND = 1_000_000_000
+INFLIGHT_MAX = 100
+TRADE_PING_NS = 15 * SECOND
+"""A link that carries orders is asked more often than one that brings something by itself."""
 
 _DECODER = msgspec.json.Decoder(wire.Message)
 _ENCODER = msgspec.json.Encoder()
@@ -59,16 +67,19 @@ SPEC = VenueSpec(
             http="https://api.hyperliquid.xyz",
             market="wss://api.hyperliquid.xyz",
             private="wss://api.hyperliquid.xyz",
+            trade="wss://api.hyperliquid.xyz",
         ),
         "testnet": Endpoints(
             http="https://api.hyperliquid-testnet.xyz",
             market="wss://api.hyperliquid-testnet.xyz",
             private="wss://api.hyperliquid-testnet.xyz",
+            trade="wss://api.hyperliquid-testnet.xyz",
         ),
     },
     buckets=(Bucket(wire.WEIGHT, 1200, 60 * SECOND),),
     signer="evm",
-    transport="http",
+    transport="trade",
+    inflight_max=INFLIGHT_MAX,
     deadman=True,
     snapshot_limit=20,
     money_currency=wire.SETTLE,
@@ -194,15 +205,16 @@ class HyperliquidCodec:
     ) -> None:
         self.instruments = instruments
         self.user = (user or (signer.address if signer is not None else "")).lower()
-        self._orders = OrderWriter(instruments, signer, mainnet)
         self._rows = RowWriter(instruments, account)
         self._replies = ReplyReader(instruments, self._rows)
+        self._orders = OrderWriter(instruments, signer, mainnet, self._replies.posted)
         self._state = make_scan_state(instruments, wire.NAME)
 
     # -- questions ---------------------------------------------------------------------------
 
     def links(self, role: str, login: str = "") -> list[Link]:
-        """Return one link for market or private; there is no trade link, and no login."""
+        """Return the one link of market, private or trade; there is no login."""
+        every_ns = 50 * SECOND
         if role == "market":
             coins = [self.instruments[i].symbol for i in self.instruments.of_venue(wire.NAME)]
             topics = [{"type": kind, "coin": coin} for coin in coins for kind in MARKET_CHANNELS]
@@ -211,6 +223,8 @@ class HyperliquidCodec:
         elif role == "private" and self.user:
             topics = [{"type": kind, "user": self.user} for kind in USER_CHANNELS]
             stall_ns = 65 * SECOND  # a quiet account hears only pongs
+        elif role == "trade" and self.user:
+            topics, every_ns, stall_ns = [], TRADE_PING_NS, 3 * TRADE_PING_NS
         else:
             return []
         frames = tuple(
@@ -223,7 +237,7 @@ class HyperliquidCodec:
                 path="/ws",
                 frames=frames,
                 ping=PING,
-                ping_every_ns=50 * SECOND,
+                ping_every_ns=every_ns,
                 stall_ns=stall_ns,
                 frames_per_s=20,
             )
@@ -269,7 +283,15 @@ class HyperliquidCodec:
 
     def encode(self, intents: Rows, now_ns: int, nonce: int) -> list[Request]:
         """Return signed requests for INTENT rows; see OrderWriter.encode. About 100 us an order."""
-        return self._orders.encode(intents, nonce)
+        return self._orders.encode(intents, nonce, posts=self.spec.transport == "trade")
+
+    def sent(self, intents: Rows) -> list[Request]:
+        """Return the requests, without bodies, of rows that the loop sent, by their nonces.
+
+        To be called before their answers are decoded: an answer does not say which orders it is
+        about.
+        """
+        return self._orders.sent(intents)
 
     def reply(self, request: Request, status: int, headers: Any, body: bytes, out: Batch) -> None:
         """Decode an HTTP answer; see ReplyReader.read for the errors. Rows have ts_recv 0."""
@@ -339,7 +361,7 @@ class HyperliquidCodec:
                     said = f"the account was liquidated: {str(events.liquidation)[:200]}"
                     out.controls.append(Control("forced", said))
             case wire.PostMessage(data=post):
-                out.controls.append(_post_control(post))
+                self._replies.post(post, out)
             case wire.SubscribedMessage(data=subscribed):
                 out.controls.append(Control("subscribed", subscribed))
             case wire.ErrorMessage(data=text):
@@ -348,11 +370,3 @@ class HyperliquidCodec:
                     out.controls.append(Control("error", wire.refusal(text)))
             case wire.PongMessage():
                 pass
-
-
-def _post_control(post: wire.Post) -> Control:
-    """Turn the answer to a request over the socket into a control; the gateway knows its id."""
-    if post.response.type == "error":
-        text = bytes(post.response.payload).decode(errors="replace").strip('"')
-        return Control("error", wire.refusal(text), str(post.id))
-    return Control("answer", bytes(post.response.payload), str(post.id))

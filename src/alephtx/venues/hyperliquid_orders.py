@@ -1,10 +1,11 @@
-"""Hyperliquid's actions: INTENT rows to signed POST /exchange requests.
+"""Hyperliquid's actions: INTENT rows to signed requests, over the socket or POST /exchange.
 
-The order of an action's keys is part of what is signed. There is no market order (an IOC with the
-engine's price stands for it), no FOK, no GTD and no hedge mode.
+Over the socket a request's id is its nonce, which no other request of the account has. The order of
+an action's keys is part of what is signed. There is no market order (an IOC with the engine's price
+stands for it), no FOK, no GTD and no hedge mode.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from typing import Any, Protocol
 
@@ -16,6 +17,7 @@ from alephtx.core.identity import KILLER_NONCE_LEAD_MS, to_cloid
 from alephtx.core.instruments import Instrument, Instruments
 from alephtx.core.ports import Request, Rows, What
 from alephtx.core.units import format_scaled
+from alephtx.venues.hyperliquid_replies import Asked, Posted
 from alephtx.venues.hyperliquid_wire import JSON_HEADERS, NAME, WEIGHT
 
 DEADMAN_MIN_NS = 5_000_000_000
@@ -63,15 +65,21 @@ def unsayable(row: Any) -> str:
     return ""
 
 
+def takes_at_once(row: Any) -> bool:
+    """Tell whether what an order does not take at once is gone: an IOC, or a market order."""
+    kind, tif = int(row["type"]), int(row["tif"])
+    return not int(row["flags"]) & words.POST_ONLY and (tif == words.IOC or kind == words.MARKET)
+
+
+def costs(count: int) -> tuple[tuple[str, int], ...]:
+    """Return what an action of so many orders costs of the rate limits."""
+    return ((WEIGHT, 1 + count // BATCH_UNIT),)
+
+
 def order_words(row: Any, instrument: Instrument) -> dict[str, Any]:
     """Return one order in the venue's words, keys in the signed order."""
     flags = int(row["flags"])
-    if flags & words.POST_ONLY:
-        tif = "Alo"
-    elif int(row["tif"]) == words.IOC or int(row["type"]) == words.MARKET:
-        tif = "Ioc"
-    else:
-        tif = "Gtc"
+    tif = "Ioc" if takes_at_once(row) else "Alo" if flags & words.POST_ONLY else "Gtc"
     return {
         "a": instrument.venue_index,
         "b": int(row["side"]) == words.BUY,
@@ -87,15 +95,24 @@ class OrderWriter:
     """Signs actions for one account; every request gets a nonce this account never used."""
 
     def __init__(
-        self, instruments: Instruments, signer: ActionSigner | None, mainnet: bool
+        self, instruments: Instruments, signer: ActionSigner | None, mainnet: bool, posted: Posted
     ) -> None:
         self.instruments = instruments
         self.mainnet = mainnet
+        self.draw: Callable[[int], int] = self._next
+        """Takes a nonce that was never used, at least as high as what it is given."""
         self._signer = signer
+        self._posted = posted
         self._nonce = 0
 
-    def encode(self, intents: Rows, nonce: int) -> list[Request]:
+    def _next(self, least: int) -> int:
+        self._nonce = max(self._nonce + 1, least)
+        return self._nonce
+
+    def encode(self, intents: Rows, nonce: int, *, posts: bool) -> list[Request]:
         """Return signed requests for INTENT rows: one per run of the same op and instrument.
+
+        posts: they go over the socket.
 
         nonce: ms; each request takes the next one never used here. Raises OrderRejected, before
         anything is signed, for a row that the venue has no words for.
@@ -104,17 +121,52 @@ class OrderWriter:
         requests = []
         for (op, i), run in groupby(checked, key=lambda pair: pair[0]):
             rows = [row for _, row in run]
+            ids = self._ids(op, rows)
             if op == words.PLACE:
                 orders = [order_words(row, self.instruments[i]) for row in rows]
                 action = {"type": "order", "orders": orders, "grouping": "na"}
-                ids = tuple(int(row["order_id"]) for row in rows)
             else:
-                ids = tuple(int(row["target_order_id"]) for row in rows)
-                asset = self.instruments[i].venue_index
-                cancels = [{"asset": asset, "cloid": to_cloid(order_id)} for order_id in ids]
-                action = {"type": "cancelByCloid", "cancels": cancels}
-            requests.append(self._signed(What.INTENT, action, nonce, len(ids), i, op, ids))
+                action = self._cancels(i, ids)
+            made = self._signed(What.INTENT, action, nonce, len(ids), i, op, ids, posts=posts)
+            if posts:
+                self._remember(made.key, op, i, rows)
+            requests.append(made)
         return requests
+
+    def sent(self, intents: Rows) -> list[Request]:
+        """Return the requests, without bodies, of rows that the loop sent; await their answers."""
+        rows = [intents[k] for k in range(len(intents))]
+        made = []
+        for nonce, run in groupby(rows, key=lambda row: int(row["nonce"])):
+            group = list(run)
+            op, i = int(group[0]["op"]), int(group[0]["instrument"])
+            self._remember(str(nonce), op, i, group)
+            ids = self._ids(op, group)
+            made.append(
+                Request(
+                    what=What.INTENT,
+                    transport="trade",
+                    key=str(nonce),
+                    weights=costs(len(ids)),
+                    order_ids=ids,
+                    instrument=i,
+                    op=op,
+                )
+            )
+        return made
+
+    def _ids(self, op: int, rows: list[Any]) -> tuple[int, ...]:
+        name = "order_id" if op == words.PLACE else "target_order_id"
+        return tuple(int(row[name]) for row in rows)
+
+    def _remember(self, key: str, op: int, i: int, rows: list[Any]) -> None:
+        takes = tuple(int(row["qty"]) if takes_at_once(row) else -1 for row in rows)
+        self._posted.add(key, Asked(op, i, self._ids(op, rows), takes))
+
+    def _cancels(self, i: int, ids: Iterable[int]) -> dict[str, Any]:
+        asset = self.instruments[i].venue_index
+        cancels = [{"asset": asset, "cloid": to_cloid(order_id)} for order_id in ids]
+        return {"type": "cancelByCloid", "cancels": cancels}
 
     def _check(self, row: Any) -> tuple[int, int]:
         """Refuse a row that cannot be said; return its op and instrument."""
@@ -151,10 +203,8 @@ class OrderWriter:
         """Return the request that cancels orders of an instrument by our ids; none for none."""
         if not order_ids:
             return []
-        asset, ids = self.instruments[instrument].venue_index, tuple(order_ids)
-        cancels = [{"asset": asset, "cloid": to_cloid(order_id)} for order_id in ids]
-        action = {"type": "cancelByCloid", "cancels": cancels}
-        nonce, op = _beside(now_ns), words.CANCEL
+        ids = tuple(order_ids)
+        action, nonce, op = self._cancels(instrument, ids), _beside(now_ns), words.CANCEL
         return [self._signed(What.CANCEL_OURS, action, nonce, len(ids), instrument, op, ids)]
 
     def deadman(self, now_ns: int, timeout_ns: int) -> Request:
@@ -177,27 +227,30 @@ class OrderWriter:
         instrument: int,
         op: int,
         ids: tuple[int, ...] = (),
+        *,
+        posts: bool = False,
     ) -> Request:
-        """Return POST /exchange with the action, its nonce and its signature."""
+        """Return the request that carries an action, its nonce and its signature."""
         if self._signer is None:
             raise ConfigError(f"{NAME} was bound without a signer", remedy="give the account a key")
-        self._nonce = max(self._nonce + 1, nonce)
-        signature = self._signer.sign_l1(action, self._nonce, None, None, self.mainnet)
-        body = {
+        nonce = self.draw(nonce)
+        payload = {
             "action": action,
-            "nonce": self._nonce,
-            "signature": signature,
+            "nonce": nonce,
+            "signature": self._signer.sign_l1(action, nonce, None, None, self.mainnet),
             "vaultAddress": None,
         }
-        return Request(
-            what=what,
-            method="POST",
-            path="/exchange",
-            headers=JSON_HEADERS,
-            body=_ENCODER.encode(body),
-            key=str(self._nonce),
-            weights=((WEIGHT, 1 + count // BATCH_UNIT),),
-            order_ids=ids,
-            instrument=instrument,
-            op=op,
-        )
+        common: dict[str, Any] = {
+            "what": what,
+            "key": str(nonce),
+            "weights": costs(count),
+            "order_ids": ids,
+            "instrument": instrument,
+            "op": op,
+        }
+        if posts:
+            asked = {"type": "action", "payload": payload}
+            frame = _ENCODER.encode({"method": "post", "id": nonce, "request": asked})
+            return Request(transport="trade", body=frame, **common)
+        body = _ENCODER.encode(payload)
+        return Request(method="POST", path="/exchange", headers=JSON_HEADERS, body=body, **common)

@@ -1,7 +1,11 @@
-"""Hyperliquid's answers over HTTP: POST /info and POST /exchange to rows and controls."""
+"""Hyperliquid's answers to rows and controls: POST /info, POST /exchange, posts over the socket.
+
+An answer says what became of the first, second, third order of an action, and not of which; over
+HTTP the request is at hand, over the socket `Posted` remembers it by its id.
+"""
 
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -24,13 +28,43 @@ FILLS_PAGE, FUNDING_PAGE = 2000, 500
 _BAD = (*wire.BAD_JSON, UnitError, ProtocolError)
 
 
+REMEMBERED_MAX = 2_048
+"""Requests whose answers may still come; the venue lets a hundred be under way."""
+
+
+class Asked(NamedTuple):
+    """What an action asked for. takes: lots of an order that must take at once, -1 of others."""
+
+    op: int
+    instrument: int
+    order_ids: tuple[int, ...]
+    takes: tuple[int, ...]
+
+
+class Posted:
+    """The orders and cancels that went over the socket, by the ids of their requests."""
+
+    def __init__(self) -> None:
+        self._asked: dict[str, Asked] = {}
+
+    def add(self, key: str, asked: Asked) -> None:
+        """Remember a request; the oldest is forgotten when they are too many."""
+        self._asked[key] = asked
+        if len(self._asked) > REMEMBERED_MAX:
+            del self._asked[next(iter(self._asked))]
+
+    def take(self, key: str) -> Asked | None:
+        """Return what a request asked for, and forget it."""
+        return self._asked.pop(key, None)
+
+
 class ReplyReader:
     """Reads the answers to one codec's requests."""
 
     def __init__(self, instruments: Instruments, rows: RowWriter) -> None:
         self.instruments = instruments
         self.rows = rows
-        self._by_asset = {instruments[i].venue_index: i for i in instruments.of_venue(wire.NAME)}
+        self.posted = Posted()
 
     def read(self, request: Request, status: int, body: bytes, out: Batch) -> None:
         """Append what an answer says; raise VenueError for a refusal.
@@ -40,7 +74,9 @@ class ReplyReader:
         """
         before = out.event_count, out.update_count, len(out.controls)
         writes = request.path == "/exchange"
-        _check_status(request, status, body)
+        if status != 200:
+            said = body[:200].decode(errors="replace")
+            raise _status_error(status, f"HTTP {status} to {request.what.value}: {said}")
         try:
             if writes:
                 self._exchange(request, body, out)
@@ -142,34 +178,70 @@ class ReplyReader:
 
     # -- writes ------------------------------------------------------------------------------
 
+    def post(self, post: wire.Post, out: Batch) -> None:
+        """Append what the answer to a request over the socket says; errors are controls.
+
+        An answer that cannot be read, or to what nobody here remembers, leaves a write unproven.
+        """
+        key, response = str(post.id), post.response
+        if response.type == "error":
+            self.posted.take(key)
+            text = bytes(response.payload).decode(errors="replace").strip('"')
+            out.controls.append(Control("error", _post_error(text), key))
+            return
+        if response.type != "action":
+            out.controls.append(Control("answer", bytes(response.payload), key))
+            return
+        before, asked = out.update_count, self.posted.take(key)
+        try:
+            if asked is None:
+                raise ProtocolError("it answers no request of ours", venue=wire.NAME)
+            answer = msgspec.json.decode(response.payload, type=wire.Answer)
+            self._statuses(asked, _good(answer), out)
+        except _BAD as error:
+            out.update_count = before
+            said = f"the answer {key} cannot be read: {error}"
+            out.controls.append(Control("error", TransportError(said, venue=wire.NAME), key))
+        except VenueError as error:
+            out.controls.append(Control("error", error, key))
+        else:
+            out.controls.append(Control("answer", key=key))
+
     def _exchange(self, request: Request, body: bytes, out: Batch) -> None:
-        answer = msgspec.json.decode(body, type=wire.Answer)
-        if answer.status == "err":
-            raise wire.refusal(str(answer.response))
-        if answer.status != "ok":
-            raise ProtocolError(f"unknown status {answer.status[:40]!r}", venue=wire.NAME)
+        answer = _good(msgspec.json.decode(body, type=wire.Answer))
         if request.what is not What.INTENT:
             return
-        sent = msgspec.json.decode(request.body)["action"]
-        asked = sent["orders"] if request.op == words.PLACE else sent["cancels"]
+        action = msgspec.json.decode(request.body)["action"]
+        takes: tuple[int, ...] = ()
+        if request.op == words.PLACE:
+            scale = self.instruments[request.instrument].qty_scale
+            takes = tuple(
+                parse_scaled(order["s"], scale) if order["t"]["limit"]["tif"] == "Ioc" else -1
+                for order in action["orders"]
+            )
+        asked = Asked(request.op, request.instrument, request.order_ids, takes)
+        self._statuses(asked, answer, out)
+
+    def _statuses(self, asked: Asked, answer: wire.Answer, out: Batch) -> None:
+        """Write what became of each order of an action."""
         data = answer.response.get("data") if isinstance(answer.response, dict) else None
         said = data.get("statuses") if isinstance(data, dict) else None
         if not isinstance(said, list) or not said:
             raise ProtocolError("it has no statuses", venue=wire.NAME)
-        if len(said) == 1 < len(asked) and isinstance(said[0], dict) and "error" in said[0]:
-            said = said * len(asked)  # a payload refused before its orders were looked at
-        if len(said) != len(asked):
-            raise ProtocolError(f"{len(said)} statuses for {len(asked)} orders", venue=wire.NAME)
-        for order_id, order, status in zip(request.order_ids, asked, said, strict=True):
-            if request.op == words.PLACE:
-                self._placed(order_id, order, status, out)
+        count = len(asked.order_ids)
+        if len(said) == 1 < count and isinstance(said[0], dict) and "error" in said[0]:
+            said = said * count  # a payload refused before its orders were looked at
+        if len(said) != count:
+            raise ProtocolError(f"{len(said)} statuses for {count} orders", venue=wire.NAME)
+        for k, status in enumerate(said):
+            common = {"order_id": asked.order_ids[k], "instrument": asked.instrument}
+            if asked.op == words.PLACE:
+                self._placed(common, asked.takes[k], status, out)
             else:
-                self._cancelled(order_id, order, status, out)
+                self._cancelled(common, status, out)
 
-    def _placed(self, order_id: int, order: dict[str, Any], status: Any, out: Batch) -> None:
+    def _placed(self, common: dict[str, int], takes: int, status: Any, out: Batch) -> None:
         """Write what one status says of one order; the fills themselves come by userFills."""
-        i = self._by_asset[order["a"]]
-        common = {"order_id": order_id, "instrument": i}
         if status in ("waitingForFill", "waitingForTrigger"):
             self.rows.update(out, 0, kind=words.ACK, status=words.NEW, **common)
             return
@@ -185,16 +257,14 @@ class ReplyReader:
             raise ProtocolError(f"unknown status {str(status)[:60]}", venue=wire.NAME)
         common["venue_order_id"] = placed.oid
         self.rows.update(out, 0, kind=words.ACK, status=words.NEW, **common)
-        if order["t"]["limit"]["tif"] == "Ioc":
-            scale = self.instruments[i].qty_scale
-            filled, asked = parse_scaled(placed.total_sz, scale), parse_scaled(order["s"], scale)
-            if filled < asked:  # what an IOC did not take is gone, and nothing else says so
+        if takes >= 0:
+            filled = parse_scaled(placed.total_sz, self.instruments[common["instrument"]].qty_scale)
+            if filled < takes:  # what an IOC did not take is gone, and nothing else says so
                 self.rows.update(
                     out, 0, kind=words.EXPIRE, status=words.EXPIRED, cum_qty=filled, **common
                 )
 
-    def _cancelled(self, order_id: int, cancel: dict[str, Any], status: Any, out: Batch) -> None:
-        common = {"order_id": order_id, "instrument": self._by_asset[cancel["asset"]]}
+    def _cancelled(self, common: dict[str, int], status: Any, out: Batch) -> None:
         if status == "success":
             self.rows.update(out, 0, kind=words.CANCEL_ACK, status=words.CANCELED, **common)
             return
@@ -205,21 +275,35 @@ class ReplyReader:
         self.rows.update(out, 0, kind=words.CANCEL_REJECT, reason=reason, **common)
 
 
+def _good(answer: wire.Answer) -> wire.Answer:
+    """Return an answer that is no refusal; raise what it is otherwise."""
+    if answer.status == "err":
+        raise wire.refusal(str(answer.response))
+    if answer.status != "ok":
+        raise ProtocolError(f"unknown status {answer.status[:40]!r}", venue=wire.NAME)
+    return answer
+
+
+def _post_error(text: str) -> VenueError:
+    """Return the error of a post: an HTTP status and a text, or a text alone."""
+    status = text[:3]
+    if status.isascii() and status.isdigit() and int(status) >= 400:
+        return _status_error(int(status), f"a post was refused: {text[:200]}")
+    return wire.refusal(text)
+
+
 def _money(text: str) -> Decimal:
     """Read a number of the account exactly; UnitError when it is none."""
     rounded(text, 8)
     return Decimal(text)
 
 
-def _check_status(request: Request, status: int, body: bytes) -> None:
-    """Raise what an HTTP status other than 200 means; 5xx leaves a write unproven."""
-    if status == 200:
-        return
-    said = f"HTTP {status} to {request.what.value}: {body[:200].decode(errors='replace')}"
+def _status_error(status: int, said: str) -> VenueError:
+    """Return what an HTTP status other than 200 means; 5xx leaves a write unproven."""
     if status == 429:
-        error = Throttled(said, venue=wire.NAME, code=status, retryable=True)
+        error: VenueError = Throttled(said, venue=wire.NAME, code=status, retryable=True)
         error.reason = words.REASON_THROTTLED
-        raise error
+        return error
     if status >= 500:
-        raise TransportError(said, venue=wire.NAME, code=status, retryable=True)
-    raise VenueError(said, venue=wire.NAME, code=status)
+        return TransportError(said, venue=wire.NAME, code=status, retryable=True)
+    return VenueError(said, venue=wire.NAME, code=status)

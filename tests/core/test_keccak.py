@@ -1,0 +1,46 @@
+"""Keccak-256 against PyCryptodome's."""
+
+import numpy as np
+import pytest
+from Crypto.Hash import keccak as theirs
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alephtx.core.keccak import CONSTANTS, RATE, keccak_256
+from alephtx.core.kernel import kernel
+
+pytestmark = pytest.mark.kernel
+
+
+@kernel
+def run(state, data, size, out):
+    return keccak_256(state, data, size, out)
+
+
+def digest(message):
+    state, out = np.full(336, 0xEE, np.uint8), np.zeros(40, np.uint8)
+    data = np.frombuffer(message + b"\xff", np.uint8)
+    run(state.ctypes.data, data.ctypes.data, len(message), out.ctypes.data)
+    assert not out[32:].any(), "32 bytes and no more"
+    return out[:32].tobytes()
+
+
+def expected(message):
+    return theirs.new(digest_bits=256, data=message).digest()
+
+
+@pytest.mark.parametrize("size", [0, 1, 55, 56, 63, 64, 65, RATE - 1, RATE, RATE + 1, 272, 4096])
+def test_digest_at_every_edge_of_the_padding_equals_the_librarys(size):
+    message = bytes(k * 13 % 251 for k in range(size))
+    assert digest(message) == expected(message)
+
+
+@settings(max_examples=60)
+@given(st.binary(max_size=600))
+def test_digest_of_anything_equals_the_librarys(message):
+    assert digest(message) == expected(message)
+
+
+def test_constants_are_those_of_the_reference():
+    assert CONSTANTS[:3] == (1, 0x8082, 0x800000000000808A)
+    assert CONSTANTS[-1] == 0x8000000080008008

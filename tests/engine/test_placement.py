@@ -1,0 +1,162 @@
+"""Threads go where [machine] says; what the system refuses is said, and stops nothing."""
+
+import os
+import resource
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from alephtx.core.config import parse_config
+from alephtx.core.config_schema import MachineConfig
+from alephtx.core.errors import ConfigError
+from alephtx.engine import placement
+
+CONFIG = """
+[node]
+wait = "{wait}"
+[machine]
+{machine}
+[venues.binance_spot]
+symbols = ["BTCUSDT"]
+[venues.binance_usdm]
+symbols = ["BTCUSDT"]
+"""
+
+
+def config(machine: str, wait: str = "spin"):
+    return parse_config(CONFIG.format(machine=machine, wait=wait))
+
+
+@pytest.mark.parametrize(
+    ("machine", "said"),
+    [
+        ("loop_cpu = 1\nmain_cpu = 1", "machine.main_cpu: 1 is the core of the engine's loop"),
+        ("loop_cpu = 1\nkiller_cpu = 1", "machine.killer_cpu: 1 is the core of the engine's"),
+        ("loop_cpu = 1\nfeeder_cpus = [0, 1]", "binance_usdm's feeder, and both spin"),
+        ("feeder_cpus = [0]", "0 is the core of binance_spot's feeder and of binance_usdm's"),
+        ('realtime = "try"', "a loop that spins on a core of its own"),
+        ("loop_cpu = -1", "machine.loop_cpu: -1"),
+        ("loop = 1", "unknown key; did you mean loop_cpu"),
+        ('realtime = "requre"', "is not a choice; did you mean require"),
+        ("feeder_cpus = 3", "machine.feeder_cpus"),
+    ],
+)
+def test_config_that_would_starve_a_thread_is_refused_with_its_line(machine, said):
+    with pytest.raises(ConfigError) as caught:
+        config(machine)
+    assert said in str(caught.value)
+    assert caught.value.findings[0].line > 0
+
+
+def test_cores_may_be_shared_by_threads_that_sleep():
+    assert config("loop_cpu = 0\nmain_cpu = 0\nfeeder_cpus = [0]", "adaptive").machine.named == {0}
+    assert config("loop_cpu = 2\nmain_cpu = 0\nfeeder_cpus = [0, 1]").machine.named == {0, 1, 2}
+
+
+def test_default_asks_for_nothing_and_pins_nothing():
+    made = config("")
+    assert made.machine == MachineConfig()
+    before = os.sched_getaffinity(0)
+    assert placement.place_process("main", made.machine.main_cpu) == {}
+    assert placement.place_loop(made, threading.get_native_id()) == {}
+    assert os.sched_getaffinity(0) == before
+
+
+def test_config_is_dumped_and_read_back_with_its_cores():
+    text = 'loop_cpu = 2\nmain_cpu = 0\nfeeder_cpus = [0, 1]\nrealtime = "try"\nlock_memory = true'
+    made = config(text)
+    assert parse_config(made.dump()).machine == made.machine
+
+
+def test_core_that_is_not_there_is_refused_with_those_that_are():
+    with pytest.raises(ConfigError, match=r"no core 4000, 4001 here.*may use 0"):
+        placement.check_cores(MachineConfig(loop_cpu=4001, feeder_cpus=(0, 4000)))
+    placement.check_cores(MachineConfig(loop_cpu=min(os.sched_getaffinity(0))))
+
+
+def test_thread_is_pinned_and_its_neighbours_are_not():
+    core = min(os.sched_getaffinity(0))
+    mine, placed, go, end = os.sched_getaffinity(0), [], threading.Event(), threading.Event()
+    thread = threading.Thread(target=lambda: (go.set(), end.wait(10)))
+    thread.start()
+    try:
+        assert go.wait(10)
+        told = placement.place_loop(config(f"loop_cpu = {core}"), thread.native_id)
+        placed = os.sched_getaffinity(thread.native_id)
+    finally:
+        end.set()
+        thread.join()
+    assert told == {"loop": f"cpu {core}"}
+    assert placed == {core}
+    assert os.sched_getaffinity(0) == mine
+
+
+def test_loop_without_a_core_does_not_keep_the_main_threads(monkeypatch):
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("one core")
+    core = min(os.sched_getaffinity(0))
+    set_to = []
+    monkeypatch.setattr(os, "sched_setaffinity", lambda thread, cores: set_to.append(cores))
+    assert placement.place_loop(config(f"main_cpu = {core}"), 1) == {}
+    assert set_to
+    assert core not in set_to[0]
+
+
+def refuse(*_):
+    raise PermissionError(1, "Operation not permitted")
+
+
+def test_priority_that_is_refused_is_a_warning_unless_required(monkeypatch):
+    monkeypatch.setattr(os, "sched_setscheduler", refuse)
+    monkeypatch.setattr(os, "sched_setaffinity", lambda thread, cores: None)
+    tried = placement.place_loop(config('loop_cpu = 1\nrealtime = "try"'), 1)
+    assert tried == {"loop": "cpu 1, ordinary priority"}
+    with pytest.raises(ConfigError, match=r"Operation not permitted.*cap_sys_nice"):
+        placement.place_loop(config('loop_cpu = 1\nrealtime = "require"'), 1)
+
+
+def test_priority_is_the_lowest_of_fifo(monkeypatch):
+    asked = []
+    monkeypatch.setattr(os, "sched_setaffinity", lambda thread, cores: None)
+    monkeypatch.setattr(os, "sched_setscheduler", lambda *given: asked.append(given))
+    told = placement.place_loop(config('loop_cpu = 1\nrealtime = "require"'), 7)
+    assert told == {"loop": "cpu 1, SCHED_FIFO 1"}
+    assert asked == [(7, os.SCHED_FIFO, os.sched_param(1))]
+
+
+def test_core_that_is_refused_is_a_warning(monkeypatch):
+    monkeypatch.setattr(os, "sched_setaffinity", refuse)
+    assert placement.place_process("main", 1) == {
+        "main": "not pinned to cpu 1: Operation not permitted"
+    }
+
+
+def test_memory_is_not_locked_under_a_limit_that_later_mappings_would_meet(monkeypatch):
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (8 << 20, 8 << 20))
+    monkeypatch.setattr(placement, "has_capability", lambda number: False)
+    assert placement.lock_memory() == "not locked: at most 8,388,608 bytes may be"
+
+
+def test_memory_is_locked_in_a_process_of_its_own_or_the_limit_is_named():
+    code = "from alephtx.engine.placement import lock_memory; print(lock_memory())"
+    said = subprocess.check_output([sys.executable, "-c", code], text=True, timeout=60)
+    assert said.splitlines()[-1].startswith(("locked", "not locked: at most"))
+
+
+def test_cores_of_a_process_are_shown_when_it_is_pinned():
+    assert placement.cores_of(0) == ""
+    assert placement.cores_of(2**22 + 1) == ""
+    code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); input()"
+    child = subprocess.Popen(
+        [sys.executable, "-c", code + "; print(); input()"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with child:
+        child.stdin.write("\n")
+        child.stdin.flush()
+        child.stdout.readline()
+        seen = placement.cores_of(child.pid)
+        child.stdin.write("\n")
+    assert seen == ("" if os.cpu_count() == 1 else str(min(os.sched_getaffinity(0))))
