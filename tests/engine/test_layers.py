@@ -417,7 +417,8 @@ def test_canary_of_a_swap_is_not_counted_as_its_running_version(tmp_path):
             bench.arrive(bench.now)
             bench.step()
             bench.sent()
-        assert beside.counts()["calls"] == 200
-        assert 2 < bench.told(STAGE_STRATEGY)["count"] < 40
+        assert beside.counts()["calls"] >= 200
+        told = bench.told(STAGE_STRATEGY)["count"]
+        assert 0 < told < beside.counts()["calls"] / 10, "twice as many where both are counted"
     finally:
         bench.close()
