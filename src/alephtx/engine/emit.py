@@ -206,10 +206,11 @@ def emit(x: Rows, s: Int, n: Int) -> int:
     left = 0
     for k in range(n):
         left += _commit(x, k)
-    if control[X_MEASURE] != 0:
+    measures = field(x, F_CONTROL, I1)[X_MEASURE]
+    if measures != 0:
         note_decided(x, s, n)
     _hand_over(x, s, n)
-    if control[X_MEASURE] != 0 and field(x, F_ADDRESSES, I1)[A_SEND] != 0:
+    if measures != 0 and field(x, F_ADDRESSES, I1)[A_SEND] != 0:
         note_left(x, s, n)
     strategies = field(x, F_STRATEGIES, I2)
     strategies[s, S_INTENTS] += n

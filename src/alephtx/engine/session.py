@@ -146,7 +146,7 @@ class Session:
         self.epoch = next_epoch(run.path.parent, config.node.engine, self.recovered.epoch + 1)
         self.ctx.control[c.X_NEXT_ORDER] = first_order_id(config.node.engine, self.epoch) + 1
         self._write(EPOCH, np.array([self.epoch], np.int64).tobytes())
-        self.swaps = SwapDesk(self, self._spawn)
+        self.swaps = SwapDesk(self, self.spawn)
         for entry in self.swaps.begin():
             self._write(COMMAND, entry)
         self.journal.sync()
