@@ -56,7 +56,8 @@ NOTHING = -1
 """What `link_next` says when no whole message is there."""
 
 _BEHIND_FOR_NS = 1_000_000  # how long a difference of two clocks is believed
-_BEHIND_WIDTH_NS = 2_000  # of the reading that measures it
+_BEHIND_WIDTH_NS = 2_000  # a reading that takes no longer is good
+_BEHIND_DOUBT_NS = 50_000  # one that takes longer is not believed
 _STAMP_AGE_NS = 60_000_000_000
 _PROTOCOL_ERROR, _TOO_BIG_CODE, _ABNORMAL = 1002, 1009, 1006
 _NO_CODE = 1005
@@ -159,7 +160,7 @@ def _stamp(link: Int, stamped: Int) -> int:
         if mono - words[w.BEHIND_AT] > _BEHIND_FOR_NS:
             _measure_behind(link, mono)
         came = real - int(words[w.BEHIND])
-        if real and now - _STAMP_AGE_NS < came <= now:
+        if real and words[w.BEHIND_AT] and now - _STAMP_AGE_NS < came <= now:
             words[w.TS_READ] = came
             words[w.MSG_STAMPED] = 1
     return 0
@@ -167,9 +168,10 @@ def _stamp(link: Int, stamped: Int) -> int:
 
 @kernel
 def _measure_behind(link: Int, mono: Int) -> int:
-    """Measure how far CLOCK_REALTIME is from our clock; a torn reading is taken only for want."""
+    """Measure how far CLOCK_REALTIME is from our clock; BEHIND_AT 0 where that could not be told."""
     words = rows_at(link, LINK_WORDS, WORDS)
-    best = 1 << 62
+    best = _BEHIND_DOUBT_NS
+    words[w.BEHIND_AT] = 0
     for _ in range(3):
         before = monotonic_ns()
         real = realtime_ns()
@@ -177,9 +179,9 @@ def _measure_behind(link: Int, mono: Int) -> int:
         if width < best:
             best = width
             words[w.BEHIND] = real - (before + width // 2 + int(words[w.OFFSET]))
+            words[w.BEHIND_AT] = mono
         if width < _BEHIND_WIDTH_NS:
             break
-    words[w.BEHIND_AT] = mono
     return 0
 
 
