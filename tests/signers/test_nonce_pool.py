@@ -1,5 +1,6 @@
 """Prepared nonces: each signs once, verifies elsewhere, and nothing of it is left or inherited."""
 
+import itertools
 import os
 import pickle
 import threading
@@ -12,7 +13,9 @@ from eth_keys import keys
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alephtx.core.kernel import kernel
+from alephtx.core.atomics import load_acquire
+from alephtx.core.kernel import JIT, kernel
+from alephtx.core.memory import load_word
 from alephtx.core.scalars import SECP256K1_ORDER
 from alephtx.core.secrets import Secret
 from alephtx.signers import nonce_pool
@@ -146,25 +149,74 @@ def test_drawn_entry_is_given_to_nobody_else_and_not_overwritten():
     assert pool.fill() == 1
 
 
-def test_threads_that_draw_at_once_never_get_the_same_entry():
-    signer = EvmSigner(Secret(KEY), 200)
-    pool = signer.pool
-    pool.fill(200)
-    take(pool.address)  # compiled before the race
-    got = [[] for _ in range(4)]
+@kernel
+def rush(pool, gate, seen, tries):
+    """Wait for the gate, then draw and spend as fast as it goes; how many nonces were seen."""
+    waited = 0
+    while load_acquire(gate) == 0 and waited < 10**9:
+        waited += 1
+    n = 0
+    for _ in range(tries):
+        entry = draw(pool)
+        if entry != 0:
+            seen[n] = load_word(entry)
+            n += 1
+            spend(entry)
+    return n
 
-    def run(found):
-        for _ in range(400):
-            if entry := take(pool.address):
-                found.append(entry)
 
-    threads = [threading.Thread(target=run, args=(found,)) for found in got]
+@pytest.mark.skipif(JIT, reason="steps in between two instructions")
+@pytest.mark.parametrize("when", [1, 2])
+def test_thread_that_comes_in_between_gets_another_entry_or_none(when, monkeypatch):
+    """Threads that race seldom meet in the one nanosecond that counts; here they always do."""
+    pool = NoncePool(lambda k: (k, 0, bytes(32), 0), N, 3)
+    pool.fill()
+    exchange, other, calls = nonce_pool.compare_exchange, [], []
+
+    def interrupted(address, expected, wanted):
+        calls.append(address)
+        if len(calls) == when:
+            other.append(draw(pool.address))
+        return exchange(address, expected, wanted)
+
+    monkeypatch.setattr(nonce_pool, "compare_exchange", interrupted)
+    mine = draw(pool.address)
+    assert len(other) == 1
+    assert sorted([mine, other[0]])[0] == 0, "one of the two is told to come again"
+    assert max(mine, other[0]) > 0
+    spend(max(mine, other[0]))
+    following = draw(pool.address)
+    assert following not in (0, mine, other[0])
+    assert pool.drawn == 2
+
+
+@pytest.mark.skipif(not JIT, reason="the exchange is atomic in machine code only")
+@pytest.mark.parametrize("turn", range(3))
+def test_threads_that_draw_at_once_while_another_fills_never_see_a_nonce_twice(turn):
+    """Three loops without the GIL, and the filler beside them."""
+    numbers = itertools.count(1)
+    pool = NoncePool(lambda k: (next(numbers), 0, bytes(32), 0), N, ENTRIES_MAX)
+    gate = np.ones(1, np.int64)
+    rush(pool.address, gate.ctypes.data, np.zeros(1, np.int64), 1)  # compiled before the race
+    gate[0] = 0
+    assert pool.fill(ENTRIES_MAX) == ENTRIES_MAX
+    seen, counts = [np.zeros(300_000, np.int64) for _ in range(3)], [0] * 3
+
+    def run(k):
+        counts[k] = rush(pool.address, gate.ctypes.data, seen[k], len(seen[k]))
+
+    threads = [threading.Thread(target=run, args=(k,)) for k in range(3)]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
-    every = [entry for found in got for entry in found]
-    assert len(every) == len(set(every)) == 199
+    gate[0] = 1
+    while any(thread.is_alive() for thread in threads):
+        pool.fill(8)
+    every = [int(nonce) for row, n in zip(seen, counts, strict=True) for nonce in row[:n]]
+    assert len(every) == len(set(every))
+    assert 0 not in every, "never one that was wiped"
+    left = entries(pool)[:, 0]
+    assert len(every) == pool.drawn
+    assert len(every) + np.count_nonzero(left) == pool.filled
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # a fork while other threads live

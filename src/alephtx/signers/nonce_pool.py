@@ -31,7 +31,7 @@ FIRST, SECOND, POINT, PARITY = 0, 32, 64, 96
 signature shows of the point; whether its y is odd."""
 
 _STATE, _ENTRY_BYTES, _HEAD_BYTES = 104, 128, 128
-_OPEN, _CAPACITY, _NEXT, _DRAWN, _MISSED = 0, 8, 16, 24, 32  # bytes of the head
+_OPEN, _CAPACITY, _NEXT, _MISSED = 0, 8, 16, 24  # bytes of the head
 _EMPTY, _FULL, _TAKEN = 0, 1, 2
 _CLOSED = 0
 
@@ -54,7 +54,6 @@ def draw(pool: Int) -> int:
         store_release(pool + _MISSED, load_acquire(pool + _MISSED) + 1)
         return 0
     compare_exchange(pool + _NEXT, n, n + 1)
-    store_release(pool + _DRAWN, load_acquire(pool + _DRAWN) + 1)
     return entry
 
 
@@ -109,7 +108,7 @@ class NoncePool:
     @property
     def drawn(self) -> int:
         """Return how many entries were used."""
-        return int(self._memory.words[_DRAWN // 8])
+        return int(self._memory.words[_NEXT // 8])
 
     @property
     def missed(self) -> int:
