@@ -314,6 +314,10 @@ class HyperliquidCodec:
             self._orders.draw = drawer(self._stages)
         return self._stages
 
+    def signing_stage(self) -> Stage:
+        """Return the signer's stage for what `order_stages` has signed: an action and its nonce."""
+        return self._orders.signing_stage()
+
     def reply(self, request: Request, status: int, headers: Any, body: bytes, out: Batch) -> None:
         """Decode an HTTP answer; see ReplyReader.read for the errors. Rows have ts_recv 0."""
         if request.what is What.INSTRUMENTS and status == 200:
