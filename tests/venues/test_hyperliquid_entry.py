@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alephtx.core import words
-from alephtx.core.errors import VenueError
+from alephtx.core.errors import ConfigError, VenueError
 from alephtx.core.instruments import Instruments
 from alephtx.core.nonce import nonce_address
 from alephtx.core.ports import ORDER_NONCE, Batch, What
@@ -213,6 +213,19 @@ def test_order_is_ours_by_the_vendors_sdk(mainnet):
         )
         == ADDRESS
     )
+
+
+@pytest.mark.parametrize("mainnet", [True, False])
+def test_signing_stage_is_the_signers_for_the_network_that_is_traded(mainnet):
+    """One for the other network signs for an address that nobody knows."""
+
+    class Signer(EvmSigner):
+        def stage(self, mainnet):
+            return mainnet
+
+    assert codec(signer=Signer(Secret(KEY)), mainnet=mainnet).signing_stage() is mainnet
+    with pytest.raises(ConfigError, match="without a signer"):
+        codec(signer=None).signing_stage()
 
 
 def nonce_of(request):

@@ -1,5 +1,10 @@
 """Numbers that are never used twice, drawn from one word by several threads."""
 
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
 from alephtx.core.atomics import compare_exchange, load_relaxed
 from alephtx.core.kernel import Int, kernel
 from alephtx.core.packed import FIELD_WORDS
@@ -30,3 +35,10 @@ def next_nonces(address: Int, least: Int, n: Int) -> int:
 def nonce_address(stages: OrderStages) -> int:
     """Return where the last nonce taken stands that a venue's order stages draw from."""
     return int(stages.write.state[ORDER_WORDS * FIELD_WORDS]) + 8 * ORDER_NONCE
+
+
+def drawer(stages: OrderStages) -> Callable[[int], int]:
+    """Return what draws from that word for Python; compiled now, not when the first order waits."""
+    word = np.zeros(1, np.int64)
+    next_nonce(word.ctypes.data, 1)
+    return partial(next_nonce, nonce_address(stages))

@@ -19,7 +19,6 @@ are signed with source "b" unless bound with mainnet=True.
 
 from collections.abc import Sequence
 from decimal import Decimal
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -28,7 +27,7 @@ from alephtx.core import words
 from alephtx.core.errors import ConfigError, ProtocolError, UnitError
 from alephtx.core.identity import to_cloid
 from alephtx.core.instruments import Instrument, Instruments
-from alephtx.core.nonce import next_nonce, nonce_address
+from alephtx.core.nonce import drawer
 from alephtx.core.ports import (
     Batch,
     Bucket,
@@ -312,8 +311,12 @@ class HyperliquidCodec:
             return None
         if self._stages is None:
             self._stages = order_stages(self.instruments, self._orders.last_nonce)
-            self._orders.draw = partial(next_nonce, nonce_address(self._stages))
+            self._orders.draw = drawer(self._stages)
         return self._stages
+
+    def signing_stage(self) -> Stage:
+        """Return the signer's stage for what `order_stages` has signed: an action and its nonce."""
+        return self._orders.signing_stage()
 
     def reply(self, request: Request, status: int, headers: Any, body: bytes, out: Batch) -> None:
         """Decode an HTTP answer; see ReplyReader.read for the errors. Rows have ts_recv 0."""

@@ -15,7 +15,7 @@ from alephtx.core import words
 from alephtx.core.errors import ConfigError, OrderRejected
 from alephtx.core.identity import KILLER_NONCE_LEAD_MS, to_cloid
 from alephtx.core.instruments import Instrument, Instruments
-from alephtx.core.ports import Request, Rows, What
+from alephtx.core.ports import Request, Rows, Stage, What
 from alephtx.core.units import format_scaled
 from alephtx.venues.hyperliquid_replies import Asked, Posted
 from alephtx.venues.hyperliquid_wire import JSON_HEADERS, NAME, WEIGHT
@@ -109,6 +109,14 @@ class OrderWriter:
     def can_sign(self) -> bool:
         """Tell whether there is a key."""
         return self._signer is not None
+
+    def signing_stage(self) -> Stage:
+        """Return the stage that signs an action for the network of this writer."""
+        if self._signer is None:
+            raise ConfigError(f"{NAME} was bound without a signer", remedy="give the account a key")
+        signer: Any = self._signer
+        made: Stage = signer.stage(self.mainnet)
+        return made
 
     @property
     def last_nonce(self) -> int:
