@@ -39,6 +39,22 @@ def measure(stage: Stage, rows: list[Row], rounds: int) -> list[Found]:
     return found
 
 
+def chosen(wanted: list[str]) -> list[Row]:
+    """Return the rows of these names, or else whose names hold these words, and their yardsticks.
+
+    Nothing wanted: all.
+    """
+    names = {row.name for row in ROWS}
+    rows = [
+        row
+        for row in ROWS
+        if not wanted
+        or any(row.name == word or (word not in names and word in row.name) for word in wanted)
+    ]
+    yardsticks = {row.against for row in rows}
+    return [row for row in ROWS if row in rows or row.name in yardsticks]
+
+
 def main() -> None:
     """Print a table of rows, each against its yardstick."""
     parser = options(__doc__)
@@ -55,9 +71,7 @@ def main() -> None:
         for name, value in QUICK.items():
             setattr(given, name, value)
     wanted = [word for word in given.rows.split(",") if word]
-    rows = [row for row in ROWS if not wanted or any(word in row.name for word in wanted)]
-    yardsticks = {row.against for row in rows}
-    rows = [row for row in ROWS if row in rows or row.name in yardsticks]
+    rows = chosen(wanted)
     if any(row.client == "product" for row in rows):
         ensure_warm(lambda line: None)
     with tempfile.TemporaryDirectory() as name:

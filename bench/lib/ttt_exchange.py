@@ -37,9 +37,10 @@ from ttt_side import side_of
 from ttt_twin import TwinThread
 
 SOON_NS = 60_000  # the core is awake that long before a tick
-WAIT_NS = 1_000_000_000
+WAIT_NS = 5_000_000_000
+"""After it an order is missing; so long that none can come later and be taken for the next one."""
 SEARCH_S = 60.0
-SEARCH_PAUSE_S = 0.05
+SEARCH_PAUSE_S = SEARCH_WAIT_S = 0.05
 ANSWER_S = 2.0
 
 
@@ -66,6 +67,7 @@ class Session:
         self.orders: list[tuple[Link, bytes, int]] = []  # what came: link, message, stamp
         self.strays = 0
         self.refused: list[str] = []
+        self.wait_ns = int(SEARCH_WAIT_S * 1e9)
 
     # -- connections -----------------------------------------------------------------------
 
@@ -212,7 +214,7 @@ class Session:
         if polls and self.trade is not None:
             self._poll()
         else:
-            self.serve(WAIT_NS / 1e9, until_order=True)
+            self.serve(self.wait_ns / 1e9, until_order=True)
         if not self.orders:
             return int(self.out[compiled.T0]), 0, b""
         link, message, stamp = self.orders.pop(0)
@@ -224,7 +226,7 @@ class Session:
         while not self.orders and (link := self.trade) is not None:
             self.out[compiled.HAVE] = link.have
             code = compiled.await_frame(
-                link.fd, link.ssl, link.buf, link.buf_at, WAIT_NS, self.out, self.time,
+                link.fd, link.ssl, link.buf, link.buf_at, self.wait_ns, self.out, self.time,
                 self.time.ctypes.data,
             )  # fmt: skip
             link.have = int(self.out[compiled.HAVE])
@@ -277,7 +279,7 @@ class Session:
         spec, pace_ns = self.spec, self.spec["pace_us"] * 1000
         checker = self.side.checker()
         took, missed = [], 0
-        self.strays = 0
+        self.strays, self.wait_ns = 0, WAIT_NS
         for n in range(-spec["warm"], spec["ticks"]):
             due = time.time_ns() + pace_ns
             self.serve(max(0.0, (pace_ns - SOON_NS) / 1e9))

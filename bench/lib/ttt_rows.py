@@ -3,10 +3,15 @@
 A row of the product is only a config: `account` and `strategy` are lines of those tables.
 """
 
+import os
+import shutil
 from importlib.util import find_spec
 from typing import Literal, NamedTuple
 
-EXCHANGE_CORE, CLIENT_CORE = 0, 1
+from lib.ttt_compiled import HAS_TLS
+
+CORES = sorted(os.sched_getaffinity(0))
+EXCHANGE_CORE, CLIENT_CORE = CORES[0], CORES[-1]
 
 
 class Row(NamedTuple):
@@ -40,6 +45,8 @@ class Row(NamedTuple):
 
     def missing(self) -> str:
         """Say why a row cannot be measured, "" when it can."""
+        if self.tls and (shutil.which("openssl") is None or not HAS_TLS):
+            return "no openssl, or no libssl.so.3"
         if self.needs and find_spec(self.needs) is None:
             return f"the product has no such path: {self.needs} is missing"
         return ""

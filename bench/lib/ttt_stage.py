@@ -46,7 +46,7 @@ class Stage:
         self._folder = folder
         self._spec: dict[str, Any] = {"ticks": ticks, "warm": warm, "pace_us": pace_us}
         self._made = 0
-        self._certificate()
+        self.ca, self.key = folder / "ca.pem", folder / "key.pem"
         self._exchange = subprocess.Popen(
             [sys.executable, LIB / "ttt_exchange.py", str(EXCHANGE_CORE)],
             start_new_session=True, preexec_fn=hurry,  # noqa: PLW1509 - no threads here
@@ -56,7 +56,6 @@ class Stage:
     def _certificate(self) -> None:
         """Make a certificate of our own for this run."""
         (self._folder / "ca.cnf").write_text(CERTIFICATE)
-        self.ca, self.key = self._folder / "ca.pem", self._folder / "key.pem"
         subprocess.run(
             ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
              "-nodes", "-days", "2", "-keyout", self.key, "-out", self.ca,
@@ -82,6 +81,8 @@ class Stage:
         if row.client == "inside":
             return self._inside(row)
         self._made += 1
+        if row.tls and not self.ca.exists():
+            self._certificate()
         found = self._folder / f"found-{self._made}.json"
         mine = row.client == "echo"
         self._say(self._spec | {
