@@ -38,15 +38,14 @@ from tests.engine.bench import NOW, Bench
 REPLIER = str(Path(__file__).with_name("replier.py"))
 RISK = Risk(notional_max=Decimal(10_000), orders_per_s=10_000, position_notional_max=Decimal(10**6))
 MS, SECOND = 1_000_000, 1_000_000_000
-TOOK = 7_000
 
 
 def sends(x, s, n):
-    """Stand where the direct path's stage stands: what passed is sent, TOOK later."""
+    """Stand where the direct path's stage stands: what passed is sent."""
     addresses, intents = field(x, c.F_ADDRESSES, c.I1), field(x, c.F_INTENTS, c.INTENTS)
     for k in range(n):
         if intents[k]["verdict"] == words.PASS:
-            intents[k]["ts_sent"] = intents[k]["ts_intent"] + TOOK
+            intents[k]["ts_sent"] = intents[k]["ts_intent"] + 1
             spsc_push(addresses[c.A_OUTBOX], addresses[c.A_INTENTS] + k * 128)
     return n
 
@@ -131,7 +130,7 @@ def test_orders_the_loop_sends_are_counted_by_the_loop(make):
         bench.layers.taken(row)
         bench.layers.sent(words.PLACE, int(row["order_id"]), bench.now)
     assert bench.layers.own[0].sum() == 0, "nothing is counted twice"
-    assert (bench.told(STAGE_SEND)["count"], bench.told(STAGE_SEND)["most"]) == (3, TOOK)
+    assert (bench.told(STAGE_SEND)["count"], bench.told(STAGE_SEND)["least"] > 1) == (3, True)
     assert bench.told(STAGE_ORDER)["count"] == 3
     bench.layers.look(1)
     assert bench.ctx.strategies[0, c.S_DECISIONS] == 3

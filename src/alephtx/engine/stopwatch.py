@@ -108,18 +108,21 @@ def note_decided(x: Rows, s: Int, n: Int) -> None:
 
 @kernel
 def note_left(x: Rows, s: Int, n: Int) -> None:
-    """Count those of n intents that the loop itself has sent; the gateway counts its own."""
-    intents = field(x, F_INTENTS, INTENTS)
+    """Count those of n intents that the loop itself has sent; the gateway counts its own.
+
+    Until now, when the kernel has their bytes: `ts_sent` is of the moment before.
+    """
+    now, intents = field(x, F_NOW, I1), field(x, F_INTENTS, INTENTS)
+    left = monotonic_ns() + now[0] - now[3]
     if field(x, F_ADDRESSES, I1)[A_LAYERS] == 0:
         return
     book = rows_at(field(x, F_ADDRESSES, I1)[A_LAYERS], BOOK_SIZE, I1)
     budget = field(x, F_STRATEGIES, I2)[s, S_BUDGET_NS]
     for k in range(n):
-        sent = intents[k]["ts_sent"]
-        if sent != 0 and intents[k]["verdict"] == PASS:
+        if intents[k]["ts_sent"] != 0 and intents[k]["verdict"] == PASS:
             count_order(
                 field(book, BOOK_HISTOGRAMS, I3)[s], field(book, BOOK_WORDS, I2)[s],
-                intents[k]["ts_input"], intents[k]["ts_intent"], sent, budget,
+                intents[k]["ts_input"], intents[k]["ts_intent"], left, budget,
             )  # fmt: skip
 
 
