@@ -198,7 +198,7 @@ def _step(folder: Path) -> None:
     from alephtx.engine import context as c
     from alephtx.engine.assemble import assemble
     from alephtx.engine.context import pack
-    from alephtx.engine.loop import spin
+    from alephtx.engine.loop import ask_to_leave, drive, spin
     from alephtx.engine.updates import replay_update
     from alephtx.matrix.inputlog import null_inputs
     from alephtx.matrix.journal import null_journal
@@ -213,6 +213,8 @@ def _step(folder: Path) -> None:
             ring_publish(matrix.map, venue, 1, 1, 100_00, 5_000, 100_01, 5_000, aux)
         packed = pack(engine.ctx)
         spin(packed, 2, 0)
+        ask_to_leave(packed, 1)
+        drive(packed, 2, 1, 0)
         replay_update(packed)
         engine.rings.commands.push(np.zeros(8, np.int64))
         engine.rings.outbox.pop(engine.ctx.intents[:1].copy())
