@@ -17,7 +17,6 @@ from alephtx.core.ports import Codec, Endpoints, Signer, Venue, What
 from alephtx.core.secrets import resolve
 from alephtx.feed.main import endpoints_of
 from alephtx.net.http import HttpClient
-from alephtx.signers.evm import EvmSigner
 from alephtx.signers.hmac_sha256 import HmacSigner
 
 log = logger("venues")
@@ -100,6 +99,8 @@ async def _ask(venue: Venue, client: HttpClient, clock: Clock) -> bytes:
 def make_signer(venue: Venue, account: Account) -> Signer:
     """Build the signer of an account from the references in its config."""
     if venue.spec.signer == "evm":
+        from alephtx.signers.evm import EvmSigner  # curves and hashes that only its venues need
+
         return EvmSigner(resolve(account.secret))
     if venue.spec.signer == "hmac_sha256":
         return HmacSigner(resolve(account.key).reveal(), resolve(account.secret))
