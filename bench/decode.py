@@ -67,7 +67,13 @@ class Ours:
         self.codec = load_venue(VENUE).bind(self.instruments, None, 0)
         writer = int(claim(self.matrix.map, name_hash("bench"), 1))
         self.outlet = Outlet(
-            self.matrix, self.codec.spec, 0, writer, MachineClock(), stale_ns=1 << 62
+            self.matrix,
+            self.codec.spec,
+            0,
+            writer,
+            MachineClock(),
+            stale_ns=1 << 62,
+            stage=self.codec.market_stage(),
         )
         self.batch = Batch(events=65_536)
 
@@ -81,11 +87,9 @@ class Ours:
 
     def run(self, frames: list[bytes]) -> None:
         """Take frames as the feeder does."""
-        batch, decode, take_in = self.batch, self.codec.decode, self.outlet.take_in
+        frame_in = self.outlet.frame_in
         for frame in frames:
-            batch.clear()
-            decode("market", frame, 1, batch)
-            take_in(0, batch.events, batch.event_count)
+            assert frame_in(0, frame, 1) == 0
 
     def touch(self) -> tuple[float, float]:
         """Return best bid and ask."""

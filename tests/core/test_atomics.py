@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from alephtx.core import atomics
 from alephtx.core.atomics import (
     compare_exchange,
+    cycles,
     fence_acquire,
     fence_release,
     highest_bit,
@@ -50,6 +51,11 @@ def product(a, b):
 @kernel
 def top_bit(word):
     return highest_bit(word)
+
+
+@kernel
+def steady():
+    return cycles()
 
 
 @kernel
@@ -112,3 +118,13 @@ def clock_often(times):
 def test_clock_read_in_a_long_loop_takes_no_stack():
     """Half a million readings in one call once overflowed the stack and killed the process."""
     assert clock_often(1_500_000) > 0
+
+
+def test_the_steady_counter_grows_with_the_clock():
+    """A bench turns its difference into ns by this very comparison."""
+    first, began = steady(), now()
+    while now() - began < 2_000_000:
+        pass
+    counted, passed = steady() - first, now() - began
+    assert steady() > first
+    assert 0.005 < counted / passed < 20, "between a 24 MHz timer and a 5 GHz core"

@@ -70,7 +70,8 @@ class Side:
         self.instruments = instruments_of({VENUE: recorded(VENUE)}, (KEY,))
         self.config = Config(
             matrix=MatrixConfig(path=str(folder / "matrix"), depth=8),
-            risk=Risk(notional_max=Decimal(10**6), orders_per_s=1_000_000, open_orders_max=10_000, band_bps=500,
+            risk=Risk(notional_max=Decimal(10**6), orders_per_s=1_000_000, open_orders_max=10_000,
+                      band_bps=500,
                       position_notional_max=Decimal(10**8), stale_ms=60_000),
             venues={VENUE: VenueConfig(symbols=(SYMBOL,))},
             accounts={"a": Account(venue=VENUE)},

@@ -16,6 +16,8 @@ from alephtx.core.errors import SimulationError
 from alephtx.engine.parity.compare import compare
 from alephtx.engine.parity.session import read_session
 from alephtx.engine.rundir import RunDirectory
+from alephtx.engine.swap_door import Entry
+from alephtx.matrix import journal, journal_read
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "sessions" / "maker"
 SECOND = 10**9
@@ -131,6 +133,37 @@ def test_time_out_of_touch_is_the_operators(session, monkeypatch):
     found = quick(cut, monkeypatch)
     assert len(by_cause(found, "operations")) > 10
     assert not [one for one in by_cause(found, "unexplained") if one.ts > middle + SECOND]
+
+
+def swapped_in_the_middle(run):
+    """Write a run's journal anew with a swap after half of its records; returns when that was."""
+    records = list(journal.read(run / "journal"))
+    header = journal_read.read_header(journal_read.list_segments(run / "journal")[-1]).header
+    shutil.rmtree(run / "journal")
+    with journal.Journal.open(run / "journal", header=header, background=False) as kept:
+        for k, record in enumerate(records):
+            if k == len(records) // 2:
+                swap = Entry(stage="switch", name="mm_btc", number=1, file="x", digest="y")
+                kept.append(journal.COMMAND, msgspec.json.encode(swap), ts=record.ts)
+            kept.append(
+                record.kind, bytes(record.payload), ts=record.ts, input_seq=record.input_seq
+            )
+    return records[len(records) // 2].ts
+
+
+def test_a_session_with_a_swap_is_compared_up_to_it(session, copy):
+    """What the config's file did is explained; what another one did later is not looked at."""
+    at = swapped_in_the_middle(copy)
+    cut = read_session(RunDirectory(copy))
+    assert cut.ended_ns == at
+    assert "mm_btc was swapped at" in cut.notes[0]
+    assert 0 < len(cut.intents) < len(session.intents)
+    assert cut.intents["ts_intent"].max() <= at
+    assert cut.tapes[0]["ts_recv"].max() <= at
+    assert cut.blocked == session.blocked
+    found = compare(cut)
+    assert found.explained_fills > 0.9
+    assert cut.notes[0] in found.notes
 
 
 # -- what cannot be compared -----------------------------------------------------------------------

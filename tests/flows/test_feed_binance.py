@@ -62,14 +62,24 @@ class Watched:
         self.seen = {i: Seen() for i in feeder.outlet.instruments}
         self._levels = np.zeros((2, DEPTH, 2), np.int64)
         self._take_in = feeder.outlet.take_in
-        feeder.outlet.take_in = self.take_in
+        self._frame_in = feeder.outlet.frame_in
+        feeder.outlet.take_in, feeder.outlet.frame_in = self.take_in, self.frame_in
+
+    def frame_in(self, link, frame, ts_recv):
+        left = self._frame_in(link, frame, ts_recv)
+        if left >= 0 and self.feeder.outlet.frame_count:
+            self.note(self.feeder.outlet.frame_rows)
+        return left
 
     def take_in(self, link, rows, n):
         left = self._take_in(link, rows, n)
+        self.note(rows)
+        return left
+
+    def note(self, rows):
         i = int(rows[0]["instrument"])
         seq = int(levels_read(self.matrix.map, i, self._levels))
         self.seen[i].add(seq, [[tuple(map(int, level)) for level in side] for side in self._levels])
-        return left
 
     def flags(self, i):
         out = np.zeros(1, TOP_ROW)

@@ -9,7 +9,14 @@ from alephtx.core import words
 from alephtx.core.kernel import kernel
 from alephtx.core.records import TOP_ROW
 from alephtx.matrix.layout import HEAD_BYTES, MAP_HEADS, MAP_RING_SLOTS, MAP_RINGS
-from alephtx.matrix.ring import ring_head, ring_heal, ring_publish, ring_read, slot_aux
+from alephtx.matrix.ring import (
+    ring_head,
+    ring_heal,
+    ring_news,
+    ring_publish,
+    ring_read,
+    slot_aux,
+)
 from tests.matrix.words_of import word_store
 
 pytestmark = pytest.mark.kernel
@@ -128,3 +135,32 @@ def test_ring_read_called_from_kernel_is_the_same(matrix):
     publish(matrix, 5)
     out = np.zeros(1, TOP_ROW)
     assert spin(matrix.map, 0, 1, out, 3) == 3
+
+
+def test_news_is_the_next_venue_with_something_to_take_or_a_lap(matrix):
+    """An engine asks this of every venue at once, so it must never pass one over."""
+    waiting = np.ones(4, np.int64)
+    assert ring_news(matrix.map, waiting, 0) == 4
+    publish(matrix, 1, venue=1)
+    publish(matrix, 1, venue=3)
+    assert ring_news(matrix.map, waiting, 0) == 1
+    assert ring_news(matrix.map, waiting, 2) == 3
+    assert ring_news(matrix.map, waiting, 4) == 4
+    waiting[1], waiting[3] = 2, 2
+    assert ring_news(matrix.map, waiting, 0) == 4
+    for value in range(SLOTS + 1):
+        publish(matrix, value + 2, venue=2)
+    assert ring_news(matrix.map, waiting, 0) == 2, "a lap is news"
+
+
+def test_news_is_not_a_slot_that_is_being_written(matrix):
+    waiting = np.ones(2, np.int64)
+    address = matrix.map[MAP_RINGS] + (1 & (matrix.map[MAP_RING_SLOTS] - 1)) * 64
+    word_store(address, 1)
+    assert ring_news(matrix.map, waiting, 0) == 2
+    word_store(address, 2)
+    assert ring_news(matrix.map, waiting, 0) == 0
+
+
+def test_news_of_more_venues_than_there_are_ends(matrix):
+    assert ring_news(matrix.map, np.ones(70, np.int64), 0) == 70

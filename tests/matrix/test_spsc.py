@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alephtx.core.errors import MatrixError
+from alephtx.core.kernel import kernel
 from alephtx.core.records import UPDATE
-from alephtx.matrix.spsc import Spsc, spsc_bytes, spsc_pop, spsc_push, spsc_size
+from alephtx.matrix.spsc import Spsc, spsc_bytes, spsc_pop, spsc_push, spsc_size, spsc_waits
 
 pytestmark = pytest.mark.kernel
 
@@ -97,3 +98,19 @@ def test_memory_without_a_ring_is_refused():
         Spsc.over(memory.ctypes.data)
     with pytest.raises(MatrixError, match="not aligned"):
         Spsc(8, 8, address=memory.ctypes.data + 4)
+
+
+def test_a_poll_sees_what_waits_and_takes_nothing():
+    ring, out = Spsc(UPDATE.itemsize, 4), np.zeros(1, UPDATE)
+    assert not waits(ring.address)
+    for value in range(9):
+        assert ring.push(row_of(value))
+        assert waits(ring.address)
+        assert waits(ring.address)
+        assert ring.pop(out)
+        assert not waits(ring.address)
+
+
+@kernel
+def waits(address):
+    return 1 if spsc_waits(address) else 0

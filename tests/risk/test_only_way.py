@@ -27,15 +27,17 @@ CANCELLING = {
     "engine/session.py:cancel_order", "engine/tryout.py:_stop", "execution/outbox.py:cancel",
 }  # fmt: skip
 MAY = {
-    "judge": {"engine/emit.py:emit"},  # gate_check
+    "judge": {"engine/emit.py:judge"},  # gate_check
+    # The canary of a swap asks a gate of its own; what it wants goes nowhere.
+    "judge by address": {"engine/emit.py:emit", "engine/swap_apply.py:ask"},
     "commit": {"engine/emit.py:emit"},  # journal, order table
     "hand over": {"engine/emit.py:emit"},
-    "fill the outbox": {"engine/emit.py:_hand_over"},
+    "fill the outbox": {"engine/emit.py:_hand_over", "engine/entry_out.py:_pass_on"},
     "empty the outbox": {
-        "engine/session.py:_pump", "engine/tryout.py:_run_step", "engine/warm.py:_step",
+        "engine/session.py:pump", "engine/tryout.py:_run_step", "engine/warm.py:_step",
     },
     "submit": CANCELLING | {
-        "engine/session.py:_pump", "engine/tryout.py:_run_step", "execution/gateway.py:submit",
+        "engine/session.py:pump", "engine/tryout.py:_run_step", "execution/gateway.py:submit",
     },
     # Flatten is a person's: it closes positions with the engine hung. tests/engine/test_killer.py
     # shows that it can only make them smaller.
@@ -71,6 +73,8 @@ def links(call: ast.Call) -> str:
         return "encode by the outbox"
     if name == "call_stage" and "A_EMIT" in first:
         return "emit by address"
+    if name == "call_stage" and "A_JUDGE" in first:
+        return "judge by address"
     return ""
 
 
@@ -106,6 +110,7 @@ def test_every_link_is_called_from_where_it_may_and_nowhere_else():
         ("commit", "_commit(x, 0)"), ("hand over", "_hand_over(x, 0, 1)"),
         ("empty the outbox", "engine.rings.outbox.pop(row)"),
         ("emit by address", "call_stage(addresses[A_EMIT], x, s, 1)"),
+        ("judge by address", "call_stage(addresses[A_JUDGE], x, s, 1)"),
         ("judge", "gate_check(intents, n, view, gate, table, positions, 0)"),
     ],
 )  # fmt: skip
@@ -143,7 +148,7 @@ def test_all_is_in_the_journal_before_what_passed_is_handed_over():
     tree = ast.parse((SOURCE / "engine" / "emit.py").read_text())
     functions = {n.name: ast.unparse(n) for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}
     for name, steps in {
-        "emit": ["gate_check(", "_commit(", "_hand_over("],
+        "emit": ["addresses[A_JUDGE]", "_commit(", "_hand_over("],
         "_commit": ["journal_append(", "if kept < 0", "['verdict'] = DENY_HALTED", "return 1"],
         "_hand_over": ["['verdict'] == PASS", "spsc_push(addresses[A_OUTBOX]"],
     }.items():

@@ -42,6 +42,7 @@ VERBS = {
     "kill": "deny every new order and cancel all of ours",
     "ledger": "print a run's balances, positions, statements and tax lots",
     "limits": "show the limits of a run, and change them by signed commands",
+    "strategy": "show the strategies of a run, and swap one while it trades",
     "backtest": "replay recorded markets and say what strategies come to",
     "diff": "replay a session that traded and say why the replay differs",
     "data": "list, check, import and export market data",

@@ -87,6 +87,15 @@ def monotonic_ns() -> int:
     return time.monotonic_ns()
 
 
+def cycles() -> int:
+    """Read the core's steady counter when all before it is done; some 15 ns.
+
+    Its unit is the machine's: compare with `monotonic_ns` over a longer time. The same on all cores
+    where the kernel's clock is made of it.
+    """
+    return time.perf_counter_ns()
+
+
 def multiply_wide(a: int, b: int) -> tuple[int, int]:
     """Return the signed 128-bit product as (high, low) words."""
     product = int(a) * int(b)
@@ -126,4 +135,5 @@ if JIT:
     pause = Intrinsic(_code, "pause")  # type: ignore[assignment]
     stay_apart = Intrinsic(_code, "stay_apart")  # type: ignore[assignment]
     monotonic_ns = Intrinsic(_code, "monotonic_ns")  # type: ignore[assignment]
+    cycles = Intrinsic(_code, "cycles")  # type: ignore[assignment]
     multiply_wide = Intrinsic(_code, "multiply_wide")  # type: ignore[assignment]

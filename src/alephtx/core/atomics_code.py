@@ -70,18 +70,41 @@ def _stay_apart(typingctx):  # type: ignore[no-untyped-def]
     return types.void(), codegen
 
 
+def _cycles(typingctx):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        machine, module = binding.get_default_triple(), builder.module
+        count = ir.FunctionType(_WORD, ())
+        if machine.startswith("x86_64"):
+            wait = ir.FunctionType(ir.VoidType(), ())
+            builder.call(module.declare_intrinsic("llvm.x86.sse2.lfence", (), wait), ())
+            return builder.call(module.declare_intrinsic("llvm.readcyclecounter", (), count), ())
+        if machine.startswith(("aarch64", "arm64")):
+            wait = ir.FunctionType(ir.VoidType(), (ir.IntType(32),))
+            isb = module.declare_intrinsic("llvm.aarch64.isb", (), wait)
+            builder.call(isb, (ir.Constant(ir.IntType(32), 15),))
+            return builder.call(module.declare_intrinsic("llvm.readsteadycounter", (), count), ())
+        return _clock(builder)
+
+    return types.int64(), codegen
+
+
+def _clock(builder):  # type: ignore[no-untyped-def]
+    """Read CLOCK_MONOTONIC in ns."""
+    # In the entry block: an alloca where we stand would take stack anew in every turn of a
+    # loop around us, until it overflows.
+    timespec = cgutils.alloca_once(builder, ir.LiteralStructType((_WORD, _WORD)))
+    kind = ir.FunctionType(ir.IntType(32), (ir.IntType(32), timespec.type))
+    function = _declared(builder.module, kind, "clock_gettime")
+    builder.call(function, (ir.Constant(ir.IntType(32), _CLOCK_MONOTONIC), timespec))
+    zero, one = ir.Constant(ir.IntType(32), 0), ir.Constant(ir.IntType(32), 1)
+    seconds = builder.load(builder.gep(timespec, (zero, zero), inbounds=True))
+    rest = builder.load(builder.gep(timespec, (zero, one), inbounds=True))
+    return builder.add(builder.mul(seconds, ir.Constant(_WORD, 1_000_000_000)), rest)
+
+
 def _monotonic_ns(typingctx):  # type: ignore[no-untyped-def]
     def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        # In the entry block: an alloca where we stand would take stack anew in every turn of a
-        # loop around us, until it overflows.
-        timespec = cgutils.alloca_once(builder, ir.LiteralStructType((_WORD, _WORD)))
-        kind = ir.FunctionType(ir.IntType(32), (ir.IntType(32), timespec.type))
-        function = _declared(builder.module, kind, "clock_gettime")
-        builder.call(function, (ir.Constant(ir.IntType(32), _CLOCK_MONOTONIC), timespec))
-        zero, one = ir.Constant(ir.IntType(32), 0), ir.Constant(ir.IntType(32), 1)
-        seconds = builder.load(builder.gep(timespec, (zero, zero), inbounds=True))
-        rest = builder.load(builder.gep(timespec, (zero, one), inbounds=True))
-        return builder.add(builder.mul(seconds, ir.Constant(_WORD, 1_000_000_000)), rest)
+        return _clock(builder)
 
     return types.int64(), codegen
 
@@ -148,3 +171,4 @@ pause = intrinsic(_pause)
 stay_apart = intrinsic(_stay_apart)
 monotonic_ns = intrinsic(_monotonic_ns)
 multiply_wide = intrinsic(_multiply_wide)
+cycles = intrinsic(_cycles)

@@ -16,6 +16,7 @@ import numpy as np
 
 from alephtx.core.errors import PluginError
 from alephtx.core.kernel import JIT, Intrinsic, addresses_of
+from alephtx.core.packed import rows_at
 from alephtx.core.records import EVENT, INTENT, UPDATE
 from alephtx.core.view import View
 
@@ -60,6 +61,12 @@ def enter_plain(address: int, view: View, data: Rows, intents: Rows) -> int:
     return int(function(view, params, state, intents))
 
 
+def enter_pair(address: int, data: Rows) -> int:
+    """Call a function of two states; data: address and bytes of the one, then of the other."""
+    function, old, new = registry[int(address)]
+    return int(function(rows_at(data[0], 1, old), rows_at(data[2], 1, new)))
+
+
 objects: dict[int, Callable[[], int]] = {}
 """Un-jitted: address of a Python object -> the object."""
 
@@ -89,6 +96,13 @@ def compile_strategy(module: ModuleType, view: View, params: Rows, state: Rows) 
     known = {name: address for name, (address, _) in zip(names, found, strict=True)}
     addresses = {name: known.get(name, 0) for name in HOOKS}
     return Entries(**addresses, owners=tuple(owner for _, owner in found))
+
+
+def compile_migrate(module: ModuleType, old: Rows, new: Rows) -> tuple[int, Any]:
+    """Compile a strategy's `migrate` for two states; its address and owner."""
+    if not JIT:
+        return _register(module.migrate, old, new)
+    return _compile(module, [module.migrate], [(old, new)])[0]
 
 
 def _register(function: Callable[..., int], params: Rows, state: Rows) -> tuple[int, Any]:
@@ -144,3 +158,4 @@ if JIT:
     enter_row = Intrinsic(_code, "enter_row")  # type: ignore[assignment]
     enter_timer = Intrinsic(_code, "enter_timer")  # type: ignore[assignment]
     enter_plain = Intrinsic(_code, "enter_plain")  # type: ignore[assignment]
+    enter_pair = Intrinsic(_code, "enter_pair")  # type: ignore[assignment]

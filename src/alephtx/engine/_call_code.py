@@ -29,18 +29,23 @@ def _entry(leading: int):  # type: ignore[no-untyped-def]
 
     def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         address, ahead = arguments[0], list(arguments[1 : 1 + leading])
-        data = make_array(signature.args[1 + leading])(context, builder, arguments[1 + leading])
-        words = [
-            builder.load(builder.gep(data.data, [ir.Constant(_WORD, k)], inbounds=True))
-            for k in range(4)
-        ]
-        params = _one_row(context, builder, words[0], words[1])
-        state = _one_row(context, builder, words[2], words[3])
-        values = [*ahead, params, state, arguments[-1]]
+        rows = _two_rows(context, builder, signature.args[1 + leading], arguments[1 + leading])
+        values = [*ahead, *rows, *arguments[2 + leading :]]
         kind = ir.FunctionType(_WORD, [value.type for value in values])
         return builder.call(builder.inttoptr(address, kind.as_pointer()), values)
 
     return codegen
+
+
+def _two_rows(context, builder, kind, value):  # type: ignore[no-untyped-def]
+    """Build the two records that four words give addresses and sizes of."""
+    data = make_array(kind)(context, builder, value)
+    words = [
+        builder.load(builder.gep(data.data, [ir.Constant(_WORD, k)], inbounds=True))
+        for k in range(4)
+    ]
+    first = _one_row(context, builder, words[0], words[1])
+    return first, _one_row(context, builder, words[2], words[3])
 
 
 def _enter_row(typingctx, address, row, view, data, intents):  # type: ignore[no-untyped-def]
@@ -53,6 +58,10 @@ def _enter_timer(typingctx, address, now, view, data, intents):  # type: ignore[
 
 def _enter_plain(typingctx, address, view, data, intents):  # type: ignore[no-untyped-def]
     return types.int64(types.int64, view, data, intents), _entry(1)
+
+
+def _enter_pair(typingctx, address, data):  # type: ignore[no-untyped-def]
+    return types.int64(types.int64, data), _entry(0)
 
 
 def _call_object(typingctx, address):  # type: ignore[no-untyped-def]
@@ -79,3 +88,4 @@ call_object = intrinsic(_call_object)
 enter_row = intrinsic(_enter_row)
 enter_timer = intrinsic(_enter_timer)
 enter_plain = intrinsic(_enter_plain)
+enter_pair = intrinsic(_enter_pair)

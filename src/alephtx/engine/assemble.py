@@ -19,8 +19,9 @@ from alephtx.core.view import Needs
 from alephtx.engine import context as c
 from alephtx.engine._call import NO_ENTRIES, compile_strategy
 from alephtx.engine.context import Context, Rows, make_context, view_of
-from alephtx.engine.emit import emit, enter
+from alephtx.engine.emit import emit, enter, judge
 from alephtx.engine.leg_guard import guard_legs
+from alephtx.engine.swap_apply import canary
 from alephtx.engine.updates import apply_update
 from alephtx.execution.orders import OUTCOME, make_order_table
 from alephtx.matrix.shm import Matrix
@@ -162,7 +163,10 @@ def lay_out(
 def place_stages(ctx: Context) -> list[Any]:
     """Compile the step's stages, give it their addresses; returns what keeps them alive."""
     owners = []
-    stages = (c.A_EMIT, emit), (c.A_ENTER, enter), (c.A_APPLY, apply_update), (c.A_LEGS, guard_legs)
+    stages = (
+        (c.A_JUDGE, judge), (c.A_EMIT, emit), (c.A_ENTER, enter), (c.A_APPLY, apply_update),
+        (c.A_LEGS, guard_legs), (c.A_CANARY, canary),
+    )  # fmt: skip
     for word, stage in stages:
         ctx.addresses[word], owner = stage_address(stage)
         owners.append(owner)
@@ -187,39 +191,64 @@ def place_strategy(
     config: Config, instruments: Instruments, ctx: Context, name: str, index: int
 ) -> Loaded:
     """Load, configure and compile one strategy and fill its row of the context."""
+    loaded = load_strategy(config, instruments, ctx, name, index)
+    row = ctx.strategies[index]
+    for column, value in entry_columns(loaded).items():
+        row[column] = value
+    row[c.S_LAYER], row[c.S_BUDGET_NS] = layer_of(
+        name, config.strategies[name], loaded.needs, compiled=loaded.compiled
+    )
+    row[c.S_LEG_NS] = config.risk.leg_deadline_ms * 1_000_000
+    ctx.data[index] = data_of(loaded)
+    for i in loaded.instruments:
+        ctx.routes[i, index] = int(loaded.compiled)
+        ctx.depth_wanted[i] |= int(loaded.needs.depth > 0)
+        ctx.legs[index, i] = 1
+        ctx.lanes[index, int(ctx.instruments[i]["underlying"]), c.L_RISK] = 1
+    _give_accounts(config, instruments, ctx, name, index)
+    return loaded
+
+
+def load_strategy(
+    config: Config, instruments: Instruments, ctx: Context, name: str, index: int
+) -> Loaded:
+    """Load, configure and compile one strategy; the context is only looked at."""
     section = config.strategies[name]
     module = load_strategy_module(section, config.node.plugins)
     params = module.config_to_params(section.section, instruments)
     state = np.zeros(1, module.STATE)
     compiled = bool(getattr(module, "COMPILED", True))
     indices = [instruments.index(key) for key in section.instruments]
-    row = ctx.strategies[index]
     entries = NO_ENTRIES
     if compiled:
         entries = compile_strategy(module, view_of(ctx, index), params, state)
-    row[c.S_ON_EVENT], row[c.S_ON_UPDATE] = entries.on_event, entries.on_update
-    row[c.S_ON_TIMER], row[c.S_ON_START] = entries.on_timer, entries.on_start
-    row[c.S_ON_STOP] = entries.on_stop
     needs: Needs = module.NEEDS
     if needs.depth > config.matrix.depth:
         raise ConfigError(
             f"strategy {name} reads {needs.depth} levels, the matrix holds {config.matrix.depth}",
             remedy=f"set matrix.depth = {needs.depth}",
         )
-    row[c.S_TIMER_NS], row[c.S_TRADES], row[c.S_DEPTH] = needs.timer_ns, needs.trades, needs.depth
-    row[c.S_LAYER], row[c.S_BUDGET_NS] = layer_of(name, section, needs, compiled=compiled)
-    row[c.S_LEG_NS] = config.risk.leg_deadline_ms * 1_000_000
-    ctx.data[index] = (params.ctypes.data, params.nbytes, state.ctypes.data, state.nbytes)
-    for i in indices:
-        ctx.routes[i, index] = int(compiled)
-        ctx.depth_wanted[i] |= int(needs.depth > 0)
-        ctx.legs[index, i] = 1
-        ctx.lanes[index, int(ctx.instruments[i]["underlying"]), c.L_RISK] = 1
-    _give_accounts(config, instruments, ctx, name, index)
     return Loaded(
         name=name, index=index, module=module, needs=needs, params=params, state=state,
         entries=entries, instruments=indices, compiled=compiled,
     )  # fmt: skip
+
+
+def entry_columns(loaded: Loaded) -> dict[int, int]:
+    """Return what the code of a strategy puts into its row, by column."""
+    entries, needs = loaded.entries, loaded.needs
+    return {
+        c.S_ON_EVENT: entries.on_event, c.S_ON_UPDATE: entries.on_update,
+        c.S_ON_TIMER: entries.on_timer, c.S_ON_START: entries.on_start,
+        c.S_ON_STOP: entries.on_stop, c.S_TIMER_NS: needs.timer_ns,
+        c.S_TRADES: int(needs.trades), c.S_DEPTH: needs.depth,
+    }  # fmt: skip
+
+
+def data_of(loaded: Loaded) -> tuple[int, int, int, int]:
+    """Return where params and state of a strategy are, and their sizes."""
+    params, state = loaded.params, loaded.state
+    return params.ctypes.data, params.nbytes, state.ctypes.data, state.nbytes
 
 
 def _give_accounts(

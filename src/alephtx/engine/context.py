@@ -37,7 +37,7 @@ S_ON_EVENT, S_ON_UPDATE, S_ON_TIMER, S_ON_START, S_ON_STOP = 0, 1, 2, 3, 4
 S_ENABLED, S_TIMER_NS, S_TIMER_NEXT, S_TRADES, S_DEPTH, S_WARM_UNTIL = 5, 6, 7, 8, 9, 10
 S_EVENTS, S_INTENTS, S_DENIED, S_LEG_NS = 11, 12, 13, 14
 S_LAYER, S_BUDGET_NS, S_OVER, S_DECISIONS = 15, 16, 17, 18  # see `layers`
-S_CANARY = 19  # see `swap`: 20 to 31 are its own
+S_CANARY, S_ERRORS = 19, 20  # the packed context of `swap_canary`, 0 = none; errors so far
 STRATEGY_WORDS = 32
 
 # Words of `control`.
@@ -45,6 +45,7 @@ X_NEXT_ORDER, X_HALTED, X_REASON, X_UPDATE_COUNT, X_COMMAND_COUNT, X_JOURNAL_FUL
 X_INPUTS_FULL, X_INPUT_SEQ, X_STOPPING, X_UPDATE_STRATEGY = 6, 7, 8, 9
 X_LANES_OPEN, X_GUARDING, X_DIRTY = 10, 11, 12  # X_DIRTY: rows of intents to wipe
 X_MEASURE = 13  # 1 = stages may read the clock to measure themselves; 0 in a simulated world
+X_BEATS_AT = 30  # monotonic ns of the last look at the feeders' beats
 CONTROL_WORDS = 32
 
 # Words of `counters`.
@@ -75,7 +76,7 @@ LANE_REST, LANE_OPEN, LANE_CLOSING, LANE_BROKEN = 0, 1, 2, 3
 # Commands: int64 (8,): kind, argument, ...
 COMMAND_HALT, COMMAND_RESUME, COMMAND_ENABLE, COMMAND_DISABLE, COMMAND_STOP = 1, 2, 3, 4, 5
 COMMAND_LIMIT = 16  # see limit_apply
-COMMAND_SWAP = 32  # see swap; up to 39
+COMMAND_SWAP = 32  # see swap_apply
 COMMAND_BYTES = 64
 
 
@@ -148,6 +149,7 @@ A_EMIT, A_ENTER, A_APPLY = 8, 9, 10
 A_ECHO, A_DENIAL, A_LEGS = 11, 12, 13
 A_LINKS, A_SEND, A_WAKE = 14, 15, 16  # see `direct`; A_WAKE: an eventfd of the main thread
 A_LAYERS, A_CANARY = 17, 18
+A_JUDGE = 19  # see `emit.judge`
 ADDRESS_WORDS = 32
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alephtx.core.errors import ConfigError
-from alephtx.core.histogram import map_histogram
+from alephtx.core.histogram import latency_path, map_histogram
 from alephtx.core.log import logger
 from alephtx.core.packed import pack_fields
 from alephtx.core.ports import Rows
@@ -23,7 +23,7 @@ from alephtx.engine.wire import AccountWire
 from alephtx.execution.gateway import Gateway
 from alephtx.feed.feeder import Feeder, FeederOptions
 from alephtx.feed.lane import Lane
-from alephtx.feed.main import endpoints_of, latency_path
+from alephtx.feed.main import endpoints_of
 from alephtx.net.wake import Wake
 
 if TYPE_CHECKING:

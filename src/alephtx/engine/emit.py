@@ -1,7 +1,8 @@
-"""Two stages of the step: enter a strategy, and see its intents out through the gate. Compiled."""
+"""Stages of the step: enter a strategy, judge its intents, see them out. Compiled."""
 
 import numpy as np
 
+from alephtx.core.atomics import monotonic_ns
 from alephtx.core.histogram import hist_add
 from alephtx.core.kernel import Int, inline_kernel, kernel
 from alephtx.core.packed import field
@@ -18,10 +19,12 @@ from alephtx.core.words import (
 )
 from alephtx.engine._call import enter_plain, enter_row, enter_timer
 from alephtx.engine.context import (
+    A_CANARY,
     A_DENIAL,
     A_ECHO,
     A_EMIT,
     A_INTENTS,
+    A_JUDGE,
     A_OUTBOX,
     A_SEND,
     C_DENIED,
@@ -56,8 +59,10 @@ from alephtx.engine.context import (
     INTENTS_MAX,
     POSITIONS,
     R_OUTBOX,
+    S_CANARY,
     S_DENIED,
     S_ENABLED,
+    S_ERRORS,
     S_INTENTS,
     S_ON_EVENT,
     S_ON_TIMER,
@@ -94,8 +99,35 @@ def enter(x: Rows, s: Int, hook: Int) -> int:
     The event or update is the one in the context. Returns how many intents left.
     """
     address: Int = field(x, F_STRATEGIES, I2)[s, hook]
-    if address == 0:
+    beside = field(x, F_STRATEGIES, I2)[s, S_CANARY]  # a canary, or the watch after a swap
+    if address == 0 and beside == 0:
         return 0
+    intents, now = field(x, F_INTENTS, INTENTS), field(x, F_NOW, I1)
+    event = field(x, F_EVENT, EVENTS)
+    n: Int = np.int64(0)
+    begun = monotonic_ns() if beside != 0 else 0
+    if address != 0:
+        n = call_hook(x, s, hook, address)
+    if beside != 0:
+        call_stage(field(x, F_ADDRESSES, I1)[A_CANARY], x, s << 8 | hook, begun)
+    if n == 0:
+        return 0
+    if n < 0 or n > INTENTS_MAX:
+        field(x, F_COUNTERS, I1)[C_STRATEGY_ERRORS] += 1
+        field(x, F_STRATEGIES, I2)[s, S_ERRORS] += 1
+        return 0
+    if hook == S_ON_UPDATE and field(x, F_STRATEGIES, I2)[s, S_ENABLED] == 0:
+        n = _only_cancels(intents, n)
+    if hook == S_ON_EVENT:
+        hist_add(field(x, F_HISTOGRAMS, I2)[HIST_MATRIX_TO_INTENT], now[0] - event[0]["ts_recv"])
+        for k in range(n):
+            intents[k]["ts_input"] = event[0]["ts_recv"]
+    return call_stage(field(x, F_ADDRESSES, I1)[A_EMIT], x, s, n)
+
+
+@inline_kernel
+def call_hook(x: Rows, s: Int, hook: Int, address: Int) -> int:
+    """Call a hook by its address with what the context holds; returns what it returned."""
     intents, now = field(x, F_INTENTS, INTENTS), field(x, F_NOW, I1)
     event, data = field(x, F_EVENT, EVENTS), field(x, F_DATA, I2)
     control = field(x, F_CONTROL, I1)
@@ -117,19 +149,9 @@ def enter(x: Rows, s: Int, hook: Int) -> int:
     # Rows are blank for whoever writes next: what was written is wiped then, and a few more rows,
     # for a strategy that began some and changed its mind. All 64 would cost more than the gate.
     control[X_DIRTY] = min(max(n, 0) + BEGUN_ROWS, INTENTS_MAX)
-    if n == 0:
-        return 0
     if n < 0 or n > INTENTS_MAX:
-        field(x, F_COUNTERS, I1)[C_STRATEGY_ERRORS] += 1
         control[X_DIRTY] = INTENTS_MAX
-        return 0
-    if hook == S_ON_UPDATE and field(x, F_STRATEGIES, I2)[s, S_ENABLED] == 0:
-        n = _only_cancels(intents, n)
-    if hook == S_ON_EVENT:
-        hist_add(field(x, F_HISTOGRAMS, I2)[HIST_MATRIX_TO_INTENT], now[0] - event[0]["ts_recv"])
-        for k in range(n):
-            intents[k]["ts_input"] = event[0]["ts_recv"]
-    return call_stage(field(x, F_ADDRESSES, I1)[A_EMIT], x, s, n)
+    return n
 
 
 @kernel
@@ -148,8 +170,11 @@ def _only_cancels(intents: Rows, n: Int) -> int:
     return kept
 
 
-def emit(x: Rows, s: Int, n: Int) -> int:
-    """Gate, number, journal and hand over the n intents in the context; returns how many left."""
+def judge(x: Rows, s: Int, n: Int) -> int:
+    """Ask the gate about the n intents in the context, numbered first; returns how many passed.
+
+    A stage of its own: the canary of a swap asks too, with a gate of its own and no way out.
+    """
     control, now = field(x, F_CONTROL, I1), field(x, F_NOW, I1)
     intents, venue_of = field(x, F_INTENTS, INTENTS), field(x, F_VENUE_OF, I1)
     account_of = field(x, F_ACCOUNT_OF, I2)
@@ -168,17 +193,24 @@ def emit(x: Rows, s: Int, n: Int) -> int:
             control[X_NEXT_ORDER] += 1
     lanes, instruments = field(x, F_LANES, I3), field(x, F_INSTRUMENTS, INSTRUMENTS)
     judge_groups(intents, n, lanes[s], control, instruments)
-    gate_check(
+    return gate_check(
         intents, n, view_for(x, s), gate_of(x), table_of(x),
         field(x, F_ACCOUNT_POSITIONS, POSITIONS), control[X_HALTED],
     )  # fmt: skip
+
+
+def emit(x: Rows, s: Int, n: Int) -> int:
+    """Gate, number, journal and hand over the n intents in the context; returns how many left."""
+    control = field(x, F_CONTROL, I1)
+    call_stage(field(x, F_ADDRESSES, I1)[A_JUDGE], x, s, n)
     left = 0
     for k in range(n):
         left += _commit(x, k)
-    if control[X_MEASURE] != 0:
+    measures = field(x, F_CONTROL, I1)[X_MEASURE]
+    if measures != 0:
         note_decided(x, s, n)
     _hand_over(x, s, n)
-    if control[X_MEASURE] != 0 and field(x, F_ADDRESSES, I1)[A_SEND] != 0:
+    if measures != 0 and field(x, F_ADDRESSES, I1)[A_SEND] != 0:
         note_left(x, s, n)
     strategies = field(x, F_STRATEGIES, I2)
     strategies[s, S_INTENTS] += n

@@ -211,7 +211,7 @@ def _family(name: str, kind: str, said: str, samples: list[Sample]) -> Iterator[
 
 
 def _escaped(text: str) -> str:
-    # What some readers take for the end of a line, and what UTF-8 has no word for, is not let through.
+    # What some readers take for a line's end, and what UTF-8 has no word for, is not let through.
     text = "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 

@@ -57,6 +57,7 @@ class PythonStrategies:
         self._running: dict[int, Loaded] = {}
         self._stopping = False
         self.on_called: Callable[[int, int], None] = lambda index, took_ns: None
+        self.beside: dict[int, Any] = {}  # see `swap_python`
         if self.strategies:
             self._make_replica(config, matrix)
 
@@ -84,6 +85,26 @@ class PythonStrategies:
         take_slot(self._packed)
         lapped(self._packed, 0)
         self.ctx.next_slot[:] = 1
+
+    @property
+    def base(self) -> c.Context:
+        """What a canary works on: the replica, with the engine's gate and accounts."""
+        engine = self._engine.ctx
+        return self.ctx._replace(gate=engine.gate, account_of=engine.account_of)
+
+    def replace(self, new: Loaded, beside: Any) -> None:
+        """Let another version of a strategy go on in its place, watched by beside (None: not)."""
+        index = new.index
+        self.strategies[:] = [new if s.index == index else s for s in self.strategies]
+        self._engine.strategies[index] = new
+        if index in self._running:
+            self._running[index] = new
+        self._timers.pop(index, None)
+        if new.needs.timer_ns:
+            self._timers[index] = new.needs.timer_ns
+        self.beside.pop(index, None)
+        if beside is not None:
+            self.beside[index] = beside
 
     # -- the journal's side ----------------------------------------------------------------
 
@@ -203,7 +224,10 @@ class PythonStrategies:
         """Call one hook and hand its intents to the step; what it raises is its own end."""
         strategy = self._running.get(index)
         function = getattr(strategy.module, hook, None) if strategy else None
+        beside = self.beside.get(index)
         if strategy is None or function is None:
+            if strategy is not None and beside is not None:
+                beside.heard(hook, first, 0)
             return
         self._intents[:] = np.zeros((), INTENT)
         self.ctx.now[2] = index
@@ -214,7 +238,8 @@ class PythonStrategies:
             if not 0 <= n <= c.INTENTS_MAX:
                 raise ValueError(f"{hook} returned {n!r}, not a number of rows written")
         except Exception as error:  # noqa: BLE001 - a user's code raises anything
-            self._fail(strategy, hook, error)
+            if beside is None or not beside.raised(strategy, hook, error):
+                self._fail(strategy, hook, error)
             return
         took = self._clock.monotonic() - begun
         self.on_called(index, took)
@@ -222,6 +247,8 @@ class PythonStrategies:
             log.every(60).warning(
                 "strategy_slow", strategy=strategy.name, hook=hook, ms=took // 1_000_000
             )
+        if beside is not None:
+            beside.heard(hook, first, took)
         if self._stopping and hook == "on_update":
             n = self._only_cancels(n)
         if n:

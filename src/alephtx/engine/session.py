@@ -40,6 +40,8 @@ from alephtx.engine.recovery import Recovered, fold
 from alephtx.engine.rundir import RunDirectory
 from alephtx.engine.share_desk import ShareDesk, pool_of
 from alephtx.engine.status import status_of
+from alephtx.engine.swap_desk import SwapDesk
+from alephtx.engine.swap_door import in_force
 from alephtx.engine.updates import ROOM_BYTES, ROOM_ROWS
 from alephtx.execution.gateway import LiveOrder
 from alephtx.execution.orders import OUTCOME
@@ -47,6 +49,7 @@ from alephtx.ledger.book import Ledger
 from alephtx.matrix.inputlog import InputLog, input_room
 from alephtx.matrix.journal import (
     BALANCES,
+    COMMAND,
     EPOCH,
     RECONCILED,
     Journal,
@@ -114,7 +117,7 @@ class Session:
         )
         self.inputs = InputLog.open(run.inputs)
         self.engine: Engine = assemble(
-            config, self.instruments, self.matrix, self.journal.map, self.inputs.map
+            in_force(config, run), self.instruments, self.matrix, self.journal.map, self.inputs.map
         )
         self.ctx = self.engine.ctx
         self.layers = Layers(
@@ -143,6 +146,9 @@ class Session:
         self.epoch = next_epoch(run.path.parent, config.node.engine, self.recovered.epoch + 1)
         self.ctx.control[c.X_NEXT_ORDER] = first_order_id(config.node.engine, self.epoch) + 1
         self._write(EPOCH, np.array([self.epoch], np.int64).tobytes())
+        self.swaps = SwapDesk(self, self.spawn)
+        for entry in self.swaps.begin():
+            self._write(COMMAND, entry)
         self.journal.sync()
         if self.recovered.records:
             live = sum(len(rows) for rows in self.recovered.live.values())
@@ -366,6 +372,7 @@ class Session:
             if self.direct is not None:
                 self.direct.look_after()
             self.halts.obey()
+            self.swaps.poll()
             now = self.clock.monotonic()
             if now >= next_status:
                 next_status = now + self.host.status_ns

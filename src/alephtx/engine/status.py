@@ -48,6 +48,7 @@ def status_of(session: Any) -> dict[str, Any]:
         "shares": session.shares.told(),
         "direct": session.direct.told() if session.direct is not None else {},
         "machine": session.placed,
+        "swaps": session.swaps.told(),
         **ledger_of(session.ledger, engine, session.instruments),
     }
 

@@ -98,13 +98,28 @@ async def _ask(venue: Venue, client: HttpClient, clock: Clock) -> bytes:
 
 def make_signer(venue: Venue, account: Account) -> Signer:
     """Build the signer of an account from the references in its config."""
-    if venue.spec.signer == "evm":
+    spec = venue.spec
+    kind = account.signer or spec.signer
+    if kind not in (spec.signer, *spec.other_signers):
+        ways = ", ".join((spec.signer, *spec.other_signers))
+        raise ConfigError(f"venue {spec.name} takes no signer {kind!r}", remedy=f"use {ways}")
+    if kind == "evm":
         from alephtx.signers.evm import EvmSigner  # curves and hashes that only its venues need
 
-        return EvmSigner(resolve(account.secret))
-    if venue.spec.signer == "hmac_sha256":
+        return EvmSigner(resolve(account.secret), account.nonce_pool)
+    if kind == "ed25519":
+        from alephtx.signers.ed25519 import Ed25519Signer
+
+        key = resolve(account.key).reveal()
+        return Ed25519Signer(key, resolve(account.secret), account.nonce_pool)
+    if account.nonce_pool:
+        raise ConfigError(
+            f"nonce_pool = {account.nonce_pool} at {spec.name}: {kind} has no nonces",
+            remedy="remove it",
+        )
+    if kind == "hmac_sha256":
         return HmacSigner(resolve(account.key).reveal(), resolve(account.secret))
-    raise ConfigError(f"venue {venue.spec.name} wants a signer {venue.spec.signer!r}, unknown here")
+    raise ConfigError(f"venue {spec.name} wants a signer {kind!r}, unknown here")
 
 
 def bind_account(

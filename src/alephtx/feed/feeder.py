@@ -119,6 +119,7 @@ class Feeder:
             matrix, codec.spec, venue, self.writer, clock, latency,
             links=len(codec.links("market")), stale_ns=self.options.stale_ns,
             baton=lane.baton if lane else None,
+            stage=codec.market_stage() if hasattr(codec, "market_stage") else None,
         )  # fmt: skip
         self.lane = lane
         if lane is not None:
@@ -143,6 +144,7 @@ class Feeder:
         )  # fmt: skip
         self._odd = 0  # late and early messages that have been looked into
         self._batch = Batch()
+        self._scans = hasattr(codec, "market_stage")
         self._warm()
         self._by_snapshot = codec.spec.join != JoinRule.FULL
         self._down = set(self.outlet.instruments)
@@ -207,6 +209,8 @@ class Feeder:
         counts, batch = self.counts, self._batch
         counts.frames += 1
         counts.bytes_in += len(payload)
+        if self._scans and self._take_frame(link, payload, ts_recv):
+            return
         batch.clear()
         try:
             understood = self.codec.decode("market", payload, ts_recv, batch) >= 0
@@ -231,6 +235,20 @@ class Feeder:
                 self._think(left, batch.events)
         if batch.controls:
             self._obey(link, batch)
+
+    def _take_frame(self, link: int, payload: bytes, ts_recv: int) -> bool:
+        """Take in what the venue's scanner reads, nearly every frame; False: it is for `decode`."""
+        outlet = self.outlet
+        left = outlet.frame_in(link, payload, ts_recv)
+        if left < 0:
+            return False
+        count, rows = outlet.frame_count, outlet.frame_rows
+        self.counts.events += count
+        if self._recorder is not None:
+            self._recorder.write(ts_recv, payload, self._channel_of(rows, count))
+        if left:
+            self._think(outlet.left_over(left, link, rows, count), rows)
+        return True
 
     def attend(self) -> None:
         """Do what the engine's loop left to us; called when it says so."""
@@ -374,9 +392,10 @@ class Feeder:
 
     def _channel(self, batch: Batch | None) -> str:
         """Return the symbol a frame belongs to, "other" where it has none."""
-        if batch is None or not batch.event_count:
-            return "other"
-        return self.codec.instruments[int(batch.events[0]["instrument"])].symbol
+        return self._channel_of(batch.events, batch.event_count) if batch is not None else "other"
+
+    def _channel_of(self, rows: Rows, count: int) -> str:
+        return self.codec.instruments[int(rows[0]["instrument"])].symbol if count else "other"
 
     def _record_snapshot(self, ts_recv: int, body: bytes, i: int) -> None:
         if self._recorder is not None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from alephtx.core.atomics import load_acquire, load_relaxed, store_relaxed, store_release
 from alephtx.core.errors import MatrixError
-from alephtx.core.kernel import Int, kernel
+from alephtx.core.kernel import Int, inline_kernel, kernel
 
 Rows = np.ndarray[Any, Any]
 
@@ -90,6 +90,12 @@ def spsc_pop(address: Int, out_address: Int) -> int:
         store_relaxed(out_address + offset, load_relaxed(slot + offset))
     store_release(address + _HEAD, head + 1)
     return 1
+
+
+@inline_kernel
+def spsc_waits(address: Int) -> bool:
+    """Tell whether a record waits, without a call: for polls. Consumer only."""
+    return load_relaxed(address + _HEAD) < load_acquire(address + _TAIL)
 
 
 @kernel

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from alephtx.core.atomics import multiply_wide
 from alephtx.core.exposure import base_value, middle
 from alephtx.core.kernel import Int, inline_kernel
 from alephtx.core.units import (
@@ -297,5 +298,7 @@ def send_pair(view: View, state: Rows, intents: Rows, dear: Int, cheap: Int, mos
 def sane(view: View, params: Rows, k: Int) -> bool:
     """Tell whether a place in params has a usable price that the arithmetic can bear."""
     i, mul = params[0]["instruments"][k], params[0]["price_mul"][k]
-    low = max(view.top[i]["ask"], view.top[i]["bid"]) < (1 << 61) // mul
-    return bool(low and usable(view, i, params[0]["max_age_ns"]))
+    # Its product with mul stays below 2^61, asked without a division: eight venues ask it at once.
+    high, low = multiply_wide(max(view.top[i]["ask"], view.top[i]["bid"]) + 1, mul)
+    fits = high == 0 and 0 <= low <= 1 << 61
+    return bool(fits and usable(view, i, params[0]["max_age_ns"]))

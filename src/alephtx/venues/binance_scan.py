@@ -11,10 +11,12 @@ No read passes the end of the frame, without a single length check: the last byt
 brace, and the scanner moves on only over bytes it has compared with something else.
 """
 
+from typing import Any
+
 import numpy as np
 
 from alephtx.core.instruments import Instruments
-from alephtx.core.kernel import kernel
+from alephtx.core.kernel import JIT, kernel
 from alephtx.core.ports import Rows
 from alephtx.core.words import (
     BUY,
@@ -36,6 +38,8 @@ NAME_MAX = 21  # three words of seven characters
 DIGITS_MAX = 18  # below 2^62
 TIME_MAX_MS = 9_000_000_000_000  # the year 2255; beyond it the stamps are not milliseconds
 UNSEEN = -1
+_TENS = np.array([10**k for k in range(DIGITS_MAX + 1)], np.int64)
+_number: Any = np.int64 if JIT else int  # which, un-jitted, does not overflow on a long number
 
 _QUOTE, _COMMA, _COLON, _POINT, _BACKSLASH = 34, 44, 58, 46, 92
 _OPEN, _CLOSE, _OPEN_LIST, _CLOSE_LIST, _ZERO, _NINE = 123, 125, 91, 93, 48, 57
@@ -133,33 +137,28 @@ def _decimal(frame: bytes, pos: int, scale: int) -> tuple[int, int]:
     """
     start = pos
     value = 0
-    c = frame[pos]
-    while _ZERO <= c <= _NINE:
-        value = value * 10 + (c - _ZERO)
+    # Unsigned, and of the loop's own: a digit is one comparison (measured: a sixth of the scan).
+    digit = np.uint64(np.int64(frame[pos]) - _ZERO)
+    while digit < 10:
+        value = value * 10 + _number(digit)
         pos += 1
-        if pos - start > DIGITS_MAX:
-            return -1, pos
-        c = frame[pos]
+        digit = np.uint64(np.int64(frame[pos]) - _ZERO)
     if pos == start or pos - start + scale > DIGITS_MAX:
         return -1, pos
     missing = scale
-    if c == _POINT:
+    if frame[pos] == _POINT:
         pos += 1
-        c = frame[pos]
-        while missing > 0 and _ZERO <= c <= _NINE:
-            value = value * 10 + (c - _ZERO)
+        digit = np.uint64(np.int64(frame[pos]) - _ZERO)
+        while missing > 0 and digit < 10:
+            value = value * 10 + _number(digit)
             missing -= 1
             pos += 1
-            c = frame[pos]
-        while c == _ZERO:
+            digit = np.uint64(np.int64(frame[pos]) - _ZERO)
+        while frame[pos] == _ZERO:
             pos += 1
-            c = frame[pos]
-    if c != _QUOTE:
+    if frame[pos] != _QUOTE:
         return -1, pos
-    while missing > 0:
-        value *= 10
-        missing -= 1
-    return value, pos
+    return value * _TENS[missing], pos
 
 
 @kernel

@@ -11,10 +11,12 @@ No read passes the end: the last byte is a closing brace, a byte is stepped over
 compared with something else, and where a closing brace is stepped over the end is checked.
 """
 
+from typing import Any
+
 import numpy as np
 
 from alephtx.core.instruments import Instruments
-from alephtx.core.kernel import kernel
+from alephtx.core.kernel import JIT, kernel
 from alephtx.core.ports import Rows
 from alephtx.core.words import (
     BUY,
@@ -35,6 +37,8 @@ SHAPE, NUMBER, SYMBOL, FULL = -1, -2, -3, -4
 NAME_MAX = 14  # two words of seven characters
 SLOT_WORDS = 5  # two name words, instrument, price scale, quantity scale
 DIGITS_MAX = 18  # stays below 2^62
+_TENS = np.array([10**k for k in range(DIGITS_MAX + 1)], np.int64)
+_number: Any = np.int64 if JIT else int  # which, un-jitted, does not overflow on a long number
 TIME_MAX_MS = 9_000_000_000_000  # the year 2255; x 1e6 still fits 63 bits
 
 _QUOTE, _COMMA, _POINT, _BACKSLASH, _ZERO, _NINE = 34, 44, 46, 92, 48, 57
@@ -164,32 +168,28 @@ def _decimal(frame: bytes, pos: int, scale: int) -> tuple[int, int]:
     """
     start = pos
     value = 0
-    c = frame[pos]
-    while _ZERO <= c <= _NINE:
-        value = value * 10 + (c - _ZERO)
+    # Unsigned, and of the loop's own: a digit is one comparison (measured: a sixth of the scan).
+    digit = np.uint64(np.int64(frame[pos]) - _ZERO)
+    while digit < 10:
+        value = value * 10 + _number(digit)
         pos += 1
-        if pos - start > DIGITS_MAX:
-            return -1, pos
-        c = frame[pos]
+        digit = np.uint64(np.int64(frame[pos]) - _ZERO)
     if pos == start or pos - start + scale > DIGITS_MAX:
         return -1, pos
     missing = scale
-    if c == _POINT:
+    if frame[pos] == _POINT:
         pos += 1
-        c = frame[pos]
-        while missing > 0 and _ZERO <= c <= _NINE:
-            value = value * 10 + (c - _ZERO)
+        digit = np.uint64(np.int64(frame[pos]) - _ZERO)
+        while missing > 0 and digit < 10:
+            value = value * 10 + _number(digit)
             missing -= 1
             pos += 1
-            c = frame[pos]
-        while c == _ZERO:
+            digit = np.uint64(np.int64(frame[pos]) - _ZERO)
+        while frame[pos] == _ZERO:
             pos += 1
-            c = frame[pos]
-    if c != _QUOTE:
+    if frame[pos] != _QUOTE:
         return -1, pos
-    for _ in range(missing):
-        value *= 10
-    return value, pos + 1
+    return value * _TENS[missing], pos + 1
 
 
 @kernel

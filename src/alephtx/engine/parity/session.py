@@ -8,7 +8,8 @@ log.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ from alephtx.core.records import EVENT, INTENT, UPDATE
 from alephtx.engine.context import RING_COMMAND
 from alephtx.engine.ingest import SNAPSHOT_MARK, VenueDecoder
 from alephtx.engine.rundir import RunDirectory
+from alephtx.engine.swap_door import switched
 from alephtx.engine.venues import load_venue
 from alephtx.feed.record import SUFFIX, read_recording
 from alephtx.matrix import journal
@@ -79,7 +81,8 @@ def read_session(run: RunDirectory) -> Session:
         )
     config, notes = load_config(run.config), list[str]()
     instruments = Instruments.from_json(run.instruments.read_bytes())
-    intents, updates, taken, story, lives, blocked = _read_journal(run, len(instruments))
+    records = _Unswapped(run, notes)
+    intents, updates, taken, story, lives, blocked = _read_journal(records, len(instruments))
     if not len(intents):
         raise SimulationError(f"run {run.id} sent no order", remedy="there is nothing to compare")
     if lives != 1:
@@ -87,6 +90,7 @@ def read_session(run: RunDirectory) -> Session:
             f"run {run.id} had {lives} lives", remedy="compare a run that was not taken up again"
         )
     started, ended = _life(run, intents, updates)
+    ended = min(ended, records.cut_ns)
     session = Session(
         run.id, mode, config, instruments, [], intents, updates, taken, story, started, ended,
         blocked, notes,
@@ -100,13 +104,34 @@ def read_session(run: RunDirectory) -> Session:
     return session
 
 
+class _Unswapped:
+    """The records of a run's journal up to the first swap; cut_ns: when that was.
+
+    What came after it, the file that the config names did not do.
+    """
+
+    def __init__(self, run: RunDirectory, notes: list[str]) -> None:
+        self.run, self.notes, self.cut_ns = run, notes, 1 << 62
+
+    def __iter__(self) -> Iterator[journal.Record]:
+        for record in journal.read(self.run.journal):
+            if record.kind == journal.COMMAND and (name := switched(record.payload)):
+                self.cut_ns = record.ts
+                when = datetime.fromtimestamp(record.ts // 10**9, UTC).strftime("%H:%M:%S")
+                self.notes.append(
+                    f"strategy {name} was swapped at {when} UTC: the session is compared up to then"
+                )
+                return
+            yield record
+
+
 def _read_journal(
-    run: RunDirectory, count: int
+    records: Iterable[journal.Record], count: int
 ) -> tuple[Rows, Rows, Rows, Story, int, list[tuple[int, int]]]:
     intents, updates, taken = [np.zeros(0, INTENT)], [np.zeros(0, UPDATE)], list[int]()
     story, lives, blocked = Story(count), 0, list[tuple[int, int]]()
     since: dict[int, int] = {}
-    for record in journal.read(run.journal):
+    for record in records:
         story.apply(record.kind, record.payload, record.ts)
         if record.kind == journal.EPOCH:
             lives += 1
