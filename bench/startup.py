@@ -133,14 +133,55 @@ def cold() -> dict[str, float]:
     return took
 
 
+def crowd(count: int) -> dict[str, float]:
+    """Start so many engines at once on an empty cache, and as many again on the full one.
+
+    Each kernel must be compiled by one of them, and all must come to the same.
+    """
+    took: dict[str, float] = {}
+    script = Path(__file__).parent / "lib" / "crowd.py"
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "ALEPHTX_CACHE": folder}
+        for state in ("cold", "warm"):
+            begun, ends = time.perf_counter(), []
+            engines = [
+                subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, env=environment)
+                for _ in range(count)
+            ]
+            for one in engines:
+                said, _ = one.communicate()
+                if one.returncode:
+                    sys.exit("one of the crowd failed")
+                ends.append(json.loads(said))
+            took[f"{count} engines at once, {state}: the last is done"] = (
+                time.perf_counter() - begun
+            )
+            compiled = [name for end in ends for name in end["compiled"]]
+            twice = sorted({name for name in compiled if compiled.count(name) > 1})
+            if len({end["told"] for end in ends}) != 1 or twice or (state == "warm" and compiled):
+                sys.exit(f"the crowd does not agree: {twice or compiled or ends}")
+            took[f"{count} engines at once, {state}: kernels compiled"] = float(len(compiled))
+    return took
+
+
+def engine_start() -> float:
+    """Return seconds from the start of an engine's process to its first step; all is compiled."""
+    script = Path(__file__).parent / "lib" / "first_step.py"
+    begun = time.monotonic_ns()
+    said = subprocess.run([sys.executable, script], check=True, capture_output=True).stdout
+    return (int(said.split()[-1]) - begun) / 1e9
+
+
 def main() -> None:
     """Measure; each way `--rounds` times but at most three."""
     parser = options(__doc__)
     parser.add_argument("--cold", action="store_true", help="also compile everything anew")
+    parser.add_argument("--crowd", type=int, default=0, help="start so many engines at once")
     given = parser.parse_args()
     ensure_warm(lambda line: None)
     rounds = min(given.rounds, 3)
     ways = {
+        "engine process to its first step": engine_start,
         "python -c pass": lambda: seconds_of("timeit", "-n1", "-r1", "pass"),
         "alephtx version": lambda: seconds_of("alephtx.cli", "version"),
         "alephtx try, 10 s of market": lambda: seconds_of(
@@ -156,6 +197,8 @@ def main() -> None:
             "hftbacktest, process to result": lambda: their_line(Path(folder)),
         }
         figures = interleave(ways, rounds) | demo()
+    if given.crowd:
+        figures |= crowd(given.crowd)
     if given.cold:
         figures |= {"alephtx backtest, nothing compiled": cold_line()} | cold()
     report("startup", figures, "s", against={}, as_json=given.json)

@@ -19,6 +19,7 @@ from alephtx.core.syscalls import (
     load_byte,
     load_word,
     move_bytes,
+    nap,
     realtime_ns,
     recv,
     recv_stamped,
@@ -51,6 +52,19 @@ def ring_bell(fd, value):
 @kernel
 def wall():
     return realtime_ns()
+
+
+@kernel
+def doze(duration_ns):
+    nap(duration_ns)
+    return 1
+
+
+def test_nap_lasts_as_long_as_it_says_at_the_least():
+    assert doze(0) == 1
+    begun = time.monotonic_ns()
+    assert doze(3_000_000) == 1
+    assert time.monotonic_ns() - begun >= 3_000_000
 
 
 @kernel

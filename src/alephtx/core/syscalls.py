@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 from llvmlite import binding
 
 from alephtx.core.atomics import load_relaxed, store_relaxed
+from alephtx.core.clock import pause_thread
 from alephtx.core.errors import ConfigError
 from alephtx.core.kernel import JIT, Int, Intrinsic, kernel
 
@@ -77,6 +78,11 @@ def write_word(fd: int, value: int) -> int:
 def realtime_ns() -> int:
     """Read CLOCK_REALTIME, in which the kernel stamps what it receives; 22 ns."""
     return time.clock_gettime_ns(time.CLOCK_REALTIME)
+
+
+def nap(duration_ns: int) -> None:
+    """Sleep this thread for 0 to 999,999,999 ns; a signal ends it early."""
+    pause_thread(int(duration_ns))
 
 
 # -- bytes at addresses --------------------------------------------------------------------------
@@ -225,6 +231,7 @@ if JIT:
     recvmsg = Intrinsic(_code, "recvmsg")  # type: ignore[assignment]
     write_word = Intrinsic(_code, "write_word")  # type: ignore[assignment]
     realtime_ns = Intrinsic(_code, "realtime_ns")  # type: ignore[assignment]
+    nap = Intrinsic(_code, "nap")  # type: ignore[assignment]
     load_byte = Intrinsic(_code, "load_byte")  # type: ignore[assignment]
     store_byte = Intrinsic(_code, "store_byte")  # type: ignore[assignment]
     load_word = Intrinsic(_code, "load_word")  # type: ignore[assignment]

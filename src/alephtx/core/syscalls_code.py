@@ -84,6 +84,20 @@ def _realtime_ns(typingctx):  # type: ignore[no-untyped-def]
     return _int64(), codegen
 
 
+def _nap(typingctx, duration_ns):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        timespec = cgutils.alloca_once(builder, ir.LiteralStructType((_WORD, _WORD)))
+        zero, one = ir.Constant(_HALF, 0), ir.Constant(_HALF, 1)
+        seconds = builder.gep(timespec, (zero, zero), inbounds=True)
+        builder.store(ir.Constant(_WORD, 0), seconds)
+        builder.store(arguments[0], builder.gep(timespec, (zero, one), inbounds=True))
+        nowhere = ir.Constant(timespec.type, None)
+        _call(builder, "nanosleep", _HALF, (timespec, nowhere))
+        return context.get_dummy_value()
+
+    return types.void(_int64), codegen
+
+
 def _load(kind):  # type: ignore[no-untyped-def]
     def load(typingctx, address):  # type: ignore[no-untyped-def]
         def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
@@ -174,6 +188,7 @@ send = intrinsic(_transfer("send"))
 recvmsg = intrinsic(_recvmsg)
 write_word = intrinsic(_write_word)
 realtime_ns = intrinsic(_realtime_ns)
+nap = intrinsic(_nap)
 load_byte = intrinsic(_load(_BYTE))
 store_byte = intrinsic(_store(_BYTE))
 load_word = intrinsic(_load(_WORD))

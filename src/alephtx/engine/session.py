@@ -202,7 +202,7 @@ class Session:
             self.ctx,
             wait=self.config.node.wait,
             offset_ns=self.clock.offset_ns,
-            on_outbox=lambda: loop.call_soon_threadsafe(self.pump),
+            on_outbox=self.pump,
             make_room=self._make_room,
             on_end=lambda error: loop.call_soon_threadsafe(self._loop_ended, error),
         )

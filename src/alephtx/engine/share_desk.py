@@ -25,7 +25,6 @@ from alephtx.core.words import DENY_EXPOSURE
 from alephtx.engine.context import C_DENIED_BY, COMMAND_LIMIT, Context
 from alephtx.engine.limit_apply import APPLIED, NOT_KEPT, PENDING
 from alephtx.engine.pool_file import FilePool
-from alephtx.net.pool_redis import RedisPool
 from alephtx.risk.exposure import gross_now
 from alephtx.risk.shares import CENT_E6, wanted
 
@@ -79,6 +78,8 @@ def pool_of(config: Config, life: int) -> Pool:
     if place.startswith("file:"):
         return FilePool(place.removeprefix("file:"))
     password = resolve(config.shared.password).reveal() if config.shared.password else ""
+    from alephtx.net.pool_redis import RedisPool  # a tenth of an engine's start, for few
+
     return RedisPool(place, password, life=life)
 
 

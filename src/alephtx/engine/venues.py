@@ -17,8 +17,6 @@ from alephtx.core.ports import Codec, Endpoints, Signer, Venue, What
 from alephtx.core.secrets import resolve
 from alephtx.feed.main import endpoints_of
 from alephtx.net.http import HttpClient
-from alephtx.signers.ed25519 import Ed25519Signer
-from alephtx.signers.evm import EvmSigner
 from alephtx.signers.hmac_sha256 import HmacSigner
 
 log = logger("venues")
@@ -106,8 +104,12 @@ def make_signer(venue: Venue, account: Account) -> Signer:
         ways = ", ".join((spec.signer, *spec.other_signers))
         raise ConfigError(f"venue {spec.name} takes no signer {kind!r}", remedy=f"use {ways}")
     if kind == "evm":
+        from alephtx.signers.evm import EvmSigner  # curves and hashes that only its venues need
+
         return EvmSigner(resolve(account.secret), account.nonce_pool)
     if kind == "ed25519":
+        from alephtx.signers.ed25519 import Ed25519Signer
+
         key = resolve(account.key).reveal()
         return Ed25519Signer(key, resolve(account.secret), account.nonce_pool)
     if account.nonce_pool:

@@ -199,7 +199,7 @@ def _step(folder: Path) -> None:
     from alephtx.engine.assemble import assemble
     from alephtx.engine.context import pack
     from alephtx.engine.layers import Layers
-    from alephtx.engine.loop import spin
+    from alephtx.engine.loop import ask_to_leave, drive, spin
     from alephtx.engine.updates import replay_update
     from alephtx.matrix.inputlog import null_inputs
     from alephtx.matrix.journal import null_journal
@@ -215,6 +215,8 @@ def _step(folder: Path) -> None:
         packed = pack(engine.ctx)
         Layers(engine.ctx, [], measure=False, live=False)
         spin(packed, 2, 0)
+        ask_to_leave(packed, 1)
+        drive(packed, 2, 1, 0)
         replay_update(packed)
         engine.rings.commands.push(np.zeros(8, np.int64))
         engine.rings.outbox.pop(engine.ctx.intents[:1].copy())

@@ -1,5 +1,6 @@
 """What a world gives its processes in place of a machine: clock, the step's thread, kernel, log."""
 
+import asyncio
 import contextlib
 import fcntl
 import gc
@@ -62,6 +63,7 @@ class Stepper:
 
     def start(self) -> None:
         self.running = True
+        self._loop = asyncio.get_running_loop()
         self.world.steppers.append(self)
 
     def stop(self, seconds: float = 5.0) -> None:
@@ -74,7 +76,7 @@ class Stepper:
         self.ctx.now[0], self.ctx.now[3] = now_ns + self.offset_ns, now_ns
         while self.running and (reason := step(self.packed, BUDGET)):
             if reason & c.R_OUTBOX:
-                self.on_outbox()
+                self._loop.call_soon_threadsafe(self.on_outbox)
                 for seen in self.world.on_intent:
                     seen()
             if reason & c.R_JOURNAL and not self.make_room():
