@@ -67,7 +67,12 @@ class Ours:
         self.codec = load_venue(VENUE).bind(self.instruments, None, 0)
         writer = int(claim(self.matrix.map, name_hash("bench"), 1))
         self.outlet = Outlet(
-            self.matrix, self.codec.spec, 0, writer, MachineClock(), stale_ns=1 << 62,
+            self.matrix,
+            self.codec.spec,
+            0,
+            writer,
+            MachineClock(),
+            stale_ns=1 << 62,
             stage=self.codec.market_stage(),
         )
         self.batch = Batch(events=65_536)
