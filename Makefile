@@ -9,7 +9,7 @@ JOBS ?= 2
 # COVERAGE=1 measures lines, in every process that the tests start.
 PYTEST := $(BIN)/python -m $(if $(COVERAGE),coverage run -m )pytest
 PEERS ?= .peers
-PEER_NAMES := ccxt hft nautilus vectorbt
+PEER_NAMES := ccxt cryptofeed hft nautilus vectorbt
 LOCK := pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
 .PHONY: help setup setup-dev demo test unjitted coverage smoke check bench peers soak sim nightly mutants docs lock clean

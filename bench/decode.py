@@ -1,10 +1,12 @@
 """One recorded Binance USD-M depth message, from its bytes to an updated book, called from Python.
 
 Ours ends in the shared matrix: join, book, ring slot, top and levels. ccxt's is its own handler as
-`watch_order_book` calls it, with its snapshot, unlimited. The plain way is typed msgspec and a dict
-for each side, without any check of the sequence. All three must end with the same touch.
+`watch_order_book` calls it, with its snapshot, unlimited; NautilusTrader's and cryptofeed's are in
+environments of their own (`lib/peer_books`). The plain way is typed msgspec and a dict
+for each side, without any check of the sequence. All must end with the same touch.
 """
 
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -12,12 +14,17 @@ from types import SimpleNamespace
 
 import ccxt.pro
 import msgspec
+import numpy as np
+from lib.peer import PEERS, Peer
 from lib.rounds import interleave, options, report
 
+from alephtx.core.atomics import monotonic_ns
 from alephtx.core.clock import MachineClock
+from alephtx.core.kernel import kernel
 from alephtx.core.ports import Batch, What
 from alephtx.engine.tryout import instruments_of, load_venue, recorded
 from alephtx.feed.outlet import Outlet
+from alephtx.matrix.book import Books, book_apply
 from alephtx.matrix.layout import Geometry
 from alephtx.matrix.shm import Matrix
 from alephtx.matrix.tops import top_read
@@ -182,6 +189,45 @@ class Plain:
         return max(self.bids), min(self.asks)
 
 
+@kernel
+def apply_all(books: Books, rows: np.ndarray, starts: np.ndarray) -> int:
+    """Apply recorded messages to a book, one after the other; returns ns."""
+    begun = monotonic_ns()
+    for k in range(len(starts) - 1):
+        book_apply(books, rows, starts[k], starts[k + 1])
+    return monotonic_ns() - begun
+
+
+def level_of(way: Ours, snapshot: bytes, frames: list[bytes]):
+    """Return a function that gives us per level of a book alone, in a kernel."""
+    found, starts = [], [0]
+    for frame in frames:
+        way.batch.clear()
+        way.codec.decode("market", frame, 1, way.batch)
+        found.append(way.batch.events[: way.batch.event_count].copy())
+        starts.append(starts[-1] + len(found[-1]))
+    rows, ends = np.concatenate(found), np.array(starts)
+
+    def once() -> float:
+        way.seed(snapshot)
+        return apply_all(way.outlet.books, rows, ends) / (len(rows) - len(frames)) / 1000
+
+    return once
+
+
+def peers_of(folder: Path, snapshot: bytes, frames: list[bytes]) -> dict[str, Peer]:
+    """Return the peers that are installed; says which are not."""
+    file, found = folder / "frames", {}
+    file.write_bytes(b"\n".join([snapshot, *frames]))
+    for name in ("nautilus", "cryptofeed"):
+        if (PEERS / name / "bin" / "python").exists():
+            peer = Peer(name, "peer_books.py", file, name)
+            found[peer.name] = peer
+        else:
+            sys.stderr.write(f"no {name} to compare with: run `make peers`\n")
+    return found
+
+
 def timed(way, snapshot: bytes, frames: list[bytes]):
     """Return a function that runs a way once and gives us per message."""
 
@@ -202,13 +248,23 @@ def main() -> None:
         ways = {"alephtx, into the matrix": Ours(Path(folder)), "msgspec and dicts": Plain(),
                 f"ccxt {ccxt.__version__}": Ccxt()}  # fmt: skip
         runs = {name: timed(way, snapshot, frames) for name, way in ways.items()}
-        figures = interleave(runs, given.rounds)
+        others = peers_of(Path(folder), snapshot, frames)
+        for name, peer in others.items():
+            runs[name] = lambda peer=peer: peer.ask("run") / 1000
+        ours = ways["alephtx, into the matrix"]
+        level = "one level into a book, in a kernel"
+        figures = interleave({**runs, level: level_of(ours, snapshot, frames)}, given.rounds)
         touches = {name: way.touch() for name, way in ways.items()}
+        touches |= {name: tuple(peer.told["run"]) for name, peer in others.items()}
         assert len(set(touches.values())) == 1, touches
         ways["alephtx, into the matrix"].matrix.unlink()
-    ours, plain, peer = figures
+    ours, plain, ccxt_way, *_ = figures
+    peers = {f"alephtx against {name}": (name, ours) for name in (ccxt_way, *others)}
+    ratios = {title: figures[name] / figures[mine] for title, (name, mine) in peers.items()}
     title = f"decode: {len(frames)} messages of {sum(map(len, frames)) // len(frames)} bytes"
-    report(title, figures, "us", against={ours: peer, plain: peer}, as_json=given.json)
+    against = {ours: ccxt_way, plain: ccxt_way, **dict.fromkeys(others, ccxt_way)}
+    figures |= {f"{name} (ratio)": ratio for name, ratio in ratios.items()}
+    report(title, figures, "us", against=against, as_json=given.json)
 
 
 if __name__ == "__main__":

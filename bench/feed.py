@@ -2,15 +2,15 @@
 
 The sender (`lib/flood`) is a process of its own that pushes recorded Binance USD-M depth messages,
 framed beforehand, at a set pace; the receiver is the product's feeder: picows on uvloop, the link
-runner, sequence checks, snapshots over HTTP, books, ring, tops and levels in shared memory. A message
-says when it was sent, so its lag is from then until it is in the matrix, every one counted in the
-feeder's own histogram. Then ten times the pace for a second: it may take longer than that to get
-through, but the books must be the sender's in the end. No message may be lost: the counts must be
-equal, no sequence may break, no link may fall, and all 24 books are compared level by level with
-ones that plain dicts make of the same messages.
+runner, sequence checks, snapshots over HTTP, books, ring, tops and levels in shared memory. A
+message says when it was sent, so its lag is from then until it is in the matrix, every one counted
+in the feeder's own histogram. Then ten times the pace for a second: it may take longer than that to
+get through, but the books must be the sender's in the end. No message may be lost: the counts must
+be equal, no sequence may break, no link may fall, and all 24 books are compared level by level with
+those that plain dicts make of the same messages.
 
-Recorded messages go round for a minute, so where the end meets the beginning a book is crossed for a
-while: the feeder's remedy for that, a new snapshot, is off.
+Recorded messages go round for a minute, so where the end meets the beginning a book is crossed for
+a while: the feeder's remedy for that, a new snapshot, is off.
 """
 
 import asyncio
@@ -139,7 +139,7 @@ class Receiver:
 
 
 def books_of(snapshot: bytes, frames: list[bytes], sent: int, scales: tuple[int, int]):
-    """Return the best levels that plain dicts come to after so many messages, one round at least."""
+    """Return the best levels that plain dicts come to after sent messages, one round at least."""
     price, qty = (10**scale for scale in scales)
 
     def number(text: str, one: int) -> int:
@@ -181,7 +181,7 @@ async def measure(given, matrix: Matrix, table: Instruments, sender: Sender):
     receiver = Receiver(matrix, table, sender.port)
     feeder = receiver.feeder
     task = asyncio.create_task(feeder.run())
-    while len(feeder._up) < LINKS:
+    while len(feeder._up) < LINKS:  # noqa: SLF001
         assert not task.done(), task.exception()
         await asyncio.sleep(0.05)
     told = await sender.ask("pace", 20 * LINKS, QUIET_S)
@@ -210,7 +210,8 @@ async def measure(given, matrix: Matrix, table: Instruments, sender: Sender):
     total += told["sent"]
     await receiver.caught_up(total)
     figures |= {
-        "burst: messages": told["sent"], "burst: seconds until all are in": time.monotonic() - begun,
+        "burst: messages": told["sent"],
+        "burst: seconds until all are in": time.monotonic() - begun,
         **{f"burst: lag {name}, ms": value for name, value in receiver.lags().items()},
         "memory after the burst, MiB": held_mib(),
     }  # fmt: skip

@@ -2,9 +2,9 @@
 
 Every size of record that the product shares: 64-byte tops, ring slots and signals, levels, lossless
 rings of 64, 128 and 160 bytes. A writer in a process of its own writes each `--writes` times, the
-reader checks every word of all it accepts. The same with each protocol broken on purpose, where torn
-records must show, or the test would not bite. At last writers are killed (`kill -9`) in the midst of
-their work: no reader may hang or be fooled, and the next writer must heal what they left.
+reader checks every word of all it accepts. The same with each protocol broken on purpose, where
+torn records must show, or the test would not bite. At last writers are killed (`kill -9`) in the
+midst of their work: no reader may hang or be fooled, and the next writer must heal what they left.
 """
 
 import json
@@ -55,9 +55,17 @@ def main() -> None:
         with Matrix.create(path, make_instruments(), WIDE, clock_offset_ns=1) as matrix:
             for name, case in cases_of(matrix, at, early=early_at).items():
                 begun = time.monotonic()
-                writes, reads, torn = beside(case, given.writes, CAUGHT_S if case.broken else MOST_S)
-                told[name] = {"bytes": case.bytes, "writes": writes, "reads": reads, "torn": torn,
-                              "broken": case.broken, "seconds": time.monotonic() - begun}  # fmt: skip
+                writes, reads, torn = beside(
+                    case, given.writes, CAUGHT_S if case.broken else MOST_S
+                )
+                told[name] = {
+                    "bytes": case.bytes,
+                    "writes": writes,
+                    "reads": reads,
+                    "torn": torn,
+                    "broken": case.broken,
+                    "seconds": time.monotonic() - begun,
+                }
                 if case.broken != (torn > 0) or (not case.broken and writes < given.writes):
                     wrong.append(name)
             kills = killed(path, given.kills)

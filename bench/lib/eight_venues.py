@@ -86,7 +86,7 @@ def crossed(view: View, params: np.ndarray) -> int:
 
 @kernel
 def _best_pair(view: View, params: np.ndarray) -> int:
-    """Judge the best pair by the strategy's own arithmetic: usable touches, exact edge, both fees."""
+    """Judge the best pair by the strategy's own arithmetic: usable touches, the edge, fees."""
     high, low = 0, 0
     bid, ask = np.int64(0), np.int64(1 << 62)
     for k in range(VENUES):
@@ -107,8 +107,8 @@ def _best_pair(view: View, params: np.ndarray) -> int:
 def fill(matrix: np.ndarray, venue_of: np.ndarray, now: Int) -> int:
     """Publish a sane top of every instrument, in its record and in its venue's ring.
 
-    A venue has 97 slots more than the one before: rings that all stood at one k would share a set of
-    the first-level cache, which those of living venues do not.
+    A venue has 97 slots more than the one before: rings that all stood at one k would share a set
+    of the first-level cache, which those of living venues do not.
     """
     for i in range(len(venue_of)):
         venue = venue_of[i]

@@ -88,7 +88,7 @@ class Link:
         while True:
             while self.ready:
                 try:
-                    self.ready = self.ready[self.connection.send(self.ready):]
+                    self.ready = self.ready[self.connection.send(self.ready) :]
                 except BlockingIOError:
                     return taken
             if taken == wanted:
@@ -183,14 +183,14 @@ def main() -> None:
         flood = Flood(file.read().splitlines())
     spare = np.zeros(64, np.uint8)
     render(spare, np.zeros(2, np.int64), np.zeros(1, np.int64), 0, 0, spare, 0, 0)
-    print(json.dumps({"port": flood.listener.getsockname()[1]}), flush=True)  # noqa: T201
+    print(json.dumps({"port": flood.listener.getsockname()[1]}), flush=True)
     for line in sys.stdin:
         what, *numbers = line.split()
         if what == "end":
             return
         told = flood.flood(*map(float, numbers))
         told["links"] = {str(n): [link.sent, link.last] for n, link in flood.links.items()}
-        print(json.dumps(told), flush=True)  # noqa: T201
+        print(json.dumps(told), flush=True)
 
 
 if __name__ == "__main__":

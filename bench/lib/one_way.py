@@ -1,9 +1,9 @@
 """One way between two processes: from a writer's stamp to what the reader knows, in cycles.
 
 The writer waits for the reader's word, then stamps and writes; the reader spins, and stamps when it
-knows. Both stamps are the machine's one steady counter, read when all before it is done. "line" is a
-bare word that is the stamp itself, in a shared cache line; "event" is a slot of the venue's ring as
-the engine finds and takes it (`ring_news`, `ring_read`); "decision" is the same and then the
+knows. Both stamps are the machine's one steady counter, read when all before it is done. "line" is
+a bare word that is the stamp itself, in a shared cache line; "event" is a slot of the venue's ring
+as the engine finds and takes it (`ring_news`, `ring_read`); "decision" is the same and then the
 arbitrage over the touches of eight venues.
 """
 
@@ -119,7 +119,7 @@ def read_events(matrix: np.ndarray, slots: np.ndarray, words: Int, n: Int, base:
 
 @contextlib.contextmanager
 def alone(core: int) -> Iterator[None]:
-    """Hold one core for the length of a round, before all ordinary processes where that is allowed."""
+    """Hold one core for a round, before all ordinary processes where that is allowed."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     with contextlib.suppress(PermissionError):

@@ -22,14 +22,14 @@ def peer_python(environment: str) -> Path:
 class Peer:
     """A script of lib that says {"ready": its name}, then answers {"seconds", "told"}.
 
-    file: a .npy of TICK rows, its first argument. told: what each mode came to last.
+    file: what it reads, its last argument; first: those before. told: what each mode came to last.
     """
 
-    def __init__(self, environment: str, script: str, file: Path) -> None:
+    def __init__(self, environment: str, script: str, file: Path, *first: str) -> None:
         self.count = 0
         self.told: dict[str, list[Any]] = {}
         self._process = subprocess.Popen(
-            [peer_python(environment), HERE / script, file],
+            [peer_python(environment), HERE / script, *first, file],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         ready = self._line()

@@ -49,7 +49,8 @@ halt = np.full(16, halt_word.ctypes.data, np.int64)
 map_ = np.zeros(16, np.int64)  # no venues, no instruments: every call returns at once
 row = np.zeros(1, TOP_ROW)
 ring_ = spsc.Spsc(64, 4)
-shown, signal, waiting = np.zeros((2, 4, 2), np.int64), np.zeros(1, SIGNAL_ROW), np.ones(1, np.int64)
+shown, waiting = np.zeros((2, 4, 2), np.int64), np.ones(1, np.int64)
+signal = np.zeros(1, SIGNAL_ROW)
 print(json.dumps({
     "top_publish": on_arm(tops.top_publish, map_, 0, 0, 0, 0, 0, 0, 0, 0),
     "top_read": on_arm(tops.top_read, map_, 0, row),

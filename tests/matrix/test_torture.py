@@ -140,14 +140,14 @@ def test_killed_writers_neither_hang_nor_fool_readers(matrix):
 
 
 def test_every_record_is_whole_and_every_broken_protocol_is_caught(path):
-    """Each size of record by itself; `bench/torture.py` writes thirty million of each."""
+    """Each size of record by itself; `bench/torture.py` has more, thirty million writes of each."""
     command = [sys.executable, "-m", "tests.matrix.torture_more", str(path), "20000"]
     done = subprocess.run(
         command, capture_output=True, text=True, cwd=ROOT, check=False, timeout=170
     )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
-    assert len(told) == 13
+    assert len(told) == 11
     for name, (broken, writes, torn) in told.items():
         assert (torn > 0) == broken, name
         assert broken or writes >= 20_000, name

@@ -168,7 +168,7 @@ def _stamp(link: Int, stamped: Int) -> int:
 
 @kernel
 def _measure_behind(link: Int, mono: Int) -> int:
-    """Measure how far CLOCK_REALTIME is from our clock; BEHIND_AT 0 where that could not be told."""
+    """Measure how far CLOCK_REALTIME is from our clock; BEHIND_AT 0 where nobody can tell."""
     words = rows_at(link, LINK_WORDS, WORDS)
     best = _BEHIND_DOUBT_NS
     words[w.BEHIND_AT] = 0
