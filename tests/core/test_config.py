@@ -128,6 +128,21 @@ def test_fees_may_be_negative_and_paper_balances_are_amounts():
     assert mistakes(wrong) == [(6, "accounts.main.paper.BTC"), (6, "accounts.main.paper.usd")]
 
 
+def test_signer_and_nonce_pool_of_an_account_are_bounded_and_off_by_default():
+    """A pool is a risk that somebody takes by writing it down."""
+    plain = parse_config(GOOD)
+    assert (plain.accounts["main"].signer, plain.accounts["main"].nonce_pool) == ("", 0)
+    text = GOOD.replace(
+        "[accounts.main]\n", '[accounts.main]\nsigner = "ed25519"\nnonce_pool = 64\n'
+    )
+    config = parse_config(text)
+    assert (config.accounts["main"].signer, config.accounts["main"].nonce_pool) == ("ed25519", 64)
+    assert parse_config(config.dump(), config.path) == config
+    for wrong in ("nonce_pool = 4097", "nonce_pool = -1", 'signer = "rsa"'):
+        (found,) = findings(GOOD.replace("[accounts.main]\n", f"[accounts.main]\n{wrong}\n"))
+        assert wrong.partition(" ")[0] in str(found)
+
+
 def test_public_address_of_an_account_is_taken():
     address = "0x" + "4f3c2b1a" * 5
     text = GOOD.replace('venue = "binance_spot"', f'venue = "binance_spot"\naddress = "{address}"')

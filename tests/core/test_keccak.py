@@ -1,5 +1,9 @@
 """Keccak-256 against PyCryptodome's."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from Crypto.Hash import keccak as theirs
@@ -7,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alephtx.core.keccak import CONSTANTS, RATE, keccak_256
-from alephtx.core.kernel import kernel
+from alephtx.core.kernel import JIT, kernel
 
 pytestmark = pytest.mark.kernel
 
@@ -39,6 +43,33 @@ def test_digest_at_every_edge_of_the_padding_equals_the_librarys(size):
 @given(st.binary(max_size=600))
 def test_digest_of_anything_equals_the_librarys(message):
     assert digest(message) == expected(message)
+
+
+SCRIPT = """
+import numpy as np
+from alephtx.core.keccak import keccak_256
+from alephtx.core.kernel import kernel
+
+@kernel
+def run(state, data, size, out):
+    return keccak_256(state, data, size, out)
+
+message = bytes(range(256)) + bytes(range(44))
+data, state, out = np.frombuffer(message, np.uint8), np.zeros(336, np.uint8), np.zeros(32, np.uint8)
+run(state.ctypes.data, data.ctypes.data, len(message), out.ctypes.data)
+print(out.tobytes().hex())
+"""
+
+
+@pytest.mark.skipif(not JIT, reason="needs the compiler")
+def test_processor_without_wide_registers_gets_words_and_the_same_digest():
+    """Lanes are vectors where that is quicker; what the other machines get runs nowhere else."""
+    environment = {**os.environ, "NUMBA_CPU_NAME": "generic"}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == expected(bytes(range(256)) + bytes(range(44))).hex()
 
 
 def test_constants_are_those_of_the_reference():

@@ -35,6 +35,10 @@ def _all(what, at, value, scale):
         return text.put_word(at, value)
     if what == 4:
         return text.put_hex(at, value, scale)
+    if what == 6:
+        return text.put_hex_word(at, value)
+    if what == 7:
+        return text.copy_bytes(at, value, scale)
     return text.copy_text(at, value, scale)
 
 
@@ -51,6 +55,7 @@ def written(what, value, scale=0):
 def test_integers_are_written_as_python_writes_them(value):
     assert written(0, value) == str(value).encode()
     assert written(3, value) == value.to_bytes(8, "big")
+    assert written(6, value) == value.to_bytes(8, "big").hex().encode()
 
 
 @_few
@@ -70,5 +75,6 @@ def test_order_ids_are_written_as_identity_writes_them(order_id):
 def test_bytes_are_copied_and_written_as_hex(data):
     source = ctypes.create_string_buffer(data, len(data) + text.BLOCK)
     assert written(4, ctypes.addressof(source), len(data)) == data.hex().encode()
+    assert written(7, ctypes.addressof(source), len(data)) == data
     assert written(5, ctypes.addressof(source), len(data)) == data
     assert (OUT[len(data) + text.BLOCK :] == 250).all()

@@ -28,6 +28,7 @@ from alephtx.core.stages import stage_address
 from alephtx.engine import context as c
 from alephtx.engine import layers as made_of
 from alephtx.engine.layers import PENDING_MAX, Layers
+from alephtx.engine.swap_canary import Beside
 from alephtx.matrix.journal import INTENT as INTENT_RECORD
 from alephtx.matrix.journal import read
 from alephtx.matrix.ring import ring_publish, slot_aux
@@ -392,6 +393,32 @@ def test_maximum_of_both_writers_is_the_strategys():
     assert floor.layers.loop[0, STAGE_ORDER, COUNT] == 1, "a reader adds copies"
 
 
-@pytest.mark.parametrize(("ns", "said"), [(0, "0.0 us"), (9_940, "9.9 us"), (92_500, "92 us")])
+@pytest.mark.parametrize(
+    ("ns", "said"),
+    [
+        (0, "0.0 us"),
+        (9_940, "9.9 us"),
+        (92_500, "92 us"),
+        (2_000_000, "2000 us"),
+        (1_156_988_160, "1156 ms"),
+    ],
+)
 def test_micros_are_short(ns, said):
     assert made_of.micros(ns) == said
+
+
+def test_canary_of_a_swap_is_not_counted_as_its_running_version(tmp_path):
+    """Both are entered by the same function, and a canary shares the book's address."""
+    bench = Measured(tmp_path, event=1)
+    try:
+        beside = Beside(bench.ctx, 0, bench.engine.strategies[0])
+        bench.ctx.strategies[0, c.S_CANARY] = beside.address
+        for _ in range(200):
+            bench.arrive(bench.now)
+            bench.step()
+            bench.sent()
+        assert beside.counts()["calls"] >= 200
+        told = bench.told(STAGE_STRATEGY)["count"]
+        assert 0 < told < beside.counts()["calls"] / 10, "twice as many where both are counted"
+    finally:
+        bench.close()

@@ -12,6 +12,7 @@ from alephtx.core.errors import ConfigError, PluginError, TransportError, VenueE
 from alephtx.core.instruments import Instruments
 from alephtx.core.ports import What
 from alephtx.engine.venues import bind_account, fetch_instruments, load_venue, make_signer
+from alephtx.signers.ed25519 import Ed25519Signer
 from alephtx.signers.evm import EvmSigner
 from alephtx.signers.hmac_sha256 import HmacSigner
 from tests.engine.bench import instrument
@@ -79,10 +80,31 @@ def test_signer_follows_the_venue():
     assert isinstance(evm, EvmSigner)
 
 
+def test_account_chooses_among_the_signers_of_its_venue():
+    spot, perp = load_venue("binance_spot"), load_venue("hyperliquid")
+    chosen = make_signer(
+        spot, Account(venue="binance_spot", key="twin:key", signer="ed25519", nonce_pool=2)
+    )
+    assert isinstance(chosen, Ed25519Signer)
+    assert chosen.pool.capacity == 2
+    evm = make_signer(perp, Account(venue="hyperliquid", nonce_pool=3))
+    assert evm.pool.capacity == 3
+    with pytest.raises(ConfigError, match="takes no signer 'ed25519'"):
+        make_signer(perp, Account(venue="hyperliquid", signer="ed25519"))
+    with pytest.raises(ConfigError, match="takes no signer 'evm'"):
+        make_signer(spot, Account(venue="binance_spot", key="twin:key", signer="evm"))
+
+
+def test_pool_for_a_signature_without_nonces_is_a_config_error():
+    account = Account(venue="binance_spot", key="twin:key", nonce_pool=1)
+    with pytest.raises(ConfigError, match="has no nonces"):
+        make_signer(load_venue("binance_spot"), account)
+
+
 def test_signer_nobody_has_is_a_config_error():
     class Odd:
         class spec:  # noqa: N801
-            name, signer = "odd", "rot13"
+            name, signer, other_signers = "odd", "rot13", ()
 
     with pytest.raises(ConfigError, match="'rot13', unknown here"):
         make_signer(Odd, Account(venue="odd", key="twin", secret="twin"))

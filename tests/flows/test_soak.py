@@ -20,7 +20,6 @@ EVENTS = int(os.environ.get("ALEPHTX_SOAK", "8"))
 SEED = int(os.environ.get("ALEPHTX_SOAK_SEED", "5"))
 STOPPED_S = (0.2, 6.0)
 BETWEEN_S = (0.5, 3.0)
-LINKS = {"hyperliquid": ("private", "market")}
 
 
 @pytest.fixture
@@ -54,7 +53,7 @@ def stop(life, source):
 def disconnect(life, source):
     """Let a venue cut one of our links."""
     venue = source.choice(ALL)
-    link = source.choice(LINKS.get(venue, ("private", "trade", "market")))
+    link = source.choice(("private", "trade", "market"))
     life.river.twins.fault(venue, "disconnect", link)
     return f"cut {link} of {venue}"
 

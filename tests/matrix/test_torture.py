@@ -139,6 +139,20 @@ def test_killed_writers_neither_hang_nor_fool_readers(matrix):
     assert (hung, fooled) == (0, 0)
 
 
+def test_every_record_is_whole_and_every_broken_protocol_is_caught(path):
+    """Each size of record by itself; `bench/torture.py` writes thirty million of each."""
+    command = [sys.executable, "-m", "tests.matrix.torture_more", str(path), "20000"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, check=False, timeout=170
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert len(told) == 13
+    for name, (broken, writes, torn) in told.items():
+        assert (torn > 0) == broken, name
+        assert broken or writes >= 20_000, name
+
+
 @pytest.mark.soak
 def test_soak_nothing_torn_in_a_hundred_million_reads(matrix, path):
     reads, started = 0, time.monotonic()

@@ -1,6 +1,7 @@
 """TLS through the system's OpenSSL, against Python's own: only whom we trust, under his name."""
 
 import asyncio
+import ctypes
 import datetime
 import ipaddress
 import os
@@ -14,9 +15,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from alephtx.core.errors import ConfigError, TransportError
+from alephtx.core.syscalls import tls_library
 from alephtx.net import link_words as w
 from alephtx.net import loop_link
+from alephtx.net.frames import link_poll
 from alephtx.net.loop_link import connect_loop
+from alephtx.net.sending import link_serve
 from alephtx.net.tls import TlsContext, context_like, error_text, system_context
 from alephtx.net.wake import Wake
 from alephtx.net.websocket import ABNORMAL, Closed
@@ -93,6 +97,7 @@ def authority(tmp_path_factory):
     return Authority(tmp_path_factory.mktemp("tls"))
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 async def test_messages_pass_both_ways(authority, version):
     sizes = [0, 1, 125, 126, 1000, 16_384, 65_536, 100_000, 900_000]
@@ -304,6 +309,27 @@ async def test_nothing_is_left_behind_over_tls(authority):
             await scene(base)
         await until(lambda: descriptors() <= before)
     assert not loop_link._held
+
+
+async def test_error_that_others_left_in_the_thread_is_not_taken_for_ours(authority):
+    """OpenSSL keeps one queue of errors per thread, and SSL_get_error believes it."""
+    wake = Wake()
+    async with raw_server(idle, ssl=authority.server("127.0.0.1")) as base:
+        link = await connect_loop(
+            base, Got(), clock=CLOCK, wake=wake, ssl_context=authority.trusting()
+        )
+        crypto = tls_library().crypto
+        for _ in range(3):
+            assert crypto.d2i_X509(None, ctypes.byref(ctypes.c_char_p(b"no")), 2) == 0
+            assert crypto.ERR_peek_error() != 0
+            assert link_poll(link.address) == 0
+            link.send(b"x")
+            crypto.d2i_X509(None, ctypes.byref(ctypes.c_char_p(b"no")), 2)
+            assert link_serve(link.address) == 1
+        link.take()
+        await link.wait_closed()
+        await link._released
+    wake.close()
 
 
 def test_contexts_trust_whom_they_are_told_to():

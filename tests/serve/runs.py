@@ -178,6 +178,14 @@ def make_summary(**fields):
         "differences": {"spot": [], "usdm": [], "coinm": []}, "left_open": [], "alarms": [],
         "latency_ns": {"wire_to_matrix": row, "matrix_to_intent": {**row, "p50": 5_900}},
         "strategies": [{"name": "arb", "state": state}, {"name": "mm", "state": {"quotes": 3}}],
+        "layers": {
+            "layers": [{"layer": "L1", "strategies": 2, "order": {**row, "p90": 90_000}}],
+            "strategies": [
+                {"name": "mm", "layer": "L1", "budget_ns": 2_000_000, "over": 3, "breaches": 1,
+                 "order": {"count": 440, "p50": 700_000, "p90": 900_000, "p99": 1_500_000,
+                           "p999": 2_500_000, "most": 9_000_000}},
+            ],
+        },
         "feeders": {"binance_spot": {"events": 5, "wire_to_matrix_p50": 17_000}}, **fields,
     }  # fmt: skip
 

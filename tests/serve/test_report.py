@@ -109,6 +109,10 @@ def test_report_of_a_busy_run_shows_its_tables(busy_page):
     assert len(orders) == 141
     assert orders[0][5] == "rejected would_cross"
     latency = {row[0]: row for row in busy_page.rows("latency")}
+    assert latency["mm"][1:] == [
+        "L1", "440", "700 µs", "900 µs", "1.5 ms", "2.5 ms", "9 ms", "2 ms", "3", "1",
+    ]  # fmt: skip
+    assert latency["all of L1"][2:5] == ["44,000", "18 µs", "90 µs"]
     assert latency["wire to matrix"][1:6] == ["44,000", "18 µs", "120 µs", "9 ms", "engine"]
     assert latency["cancel to end"][1:6] == ["39", "3 ms", "3 ms", "3 ms", "journal"]
     assert 'instruments = ["binance_spot' in busy_page.text("pre")
@@ -256,6 +260,8 @@ def test_report_escapes_every_name(tmp_path):
         mode=EVIL, alarms=[EVIL], left_open=[EVIL], differences={EVIL: [EVIL]},
         strategies=[{"name": EVIL, "state": state}], feeders={EVIL: {"events": EVIL}},
         latency_ns={EVIL: {"p50": EVIL, "p99": 1, "max": 1, "count": 1}},
+        layers={"layers": [{"layer": EVIL, "order": EVIL}, EVIL],
+                "strategies": [{"name": EVIL, "layer": EVIL, "order": {"p50": EVIL}}]},
     )  # fmt: skip
     run.summary.write_text(json.dumps(summary))
     page = page_of(run)
@@ -271,7 +277,8 @@ def test_report_escapes_every_name(tmp_path):
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-        st.sampled_from(["name", "state", "seen_blind", "p50", "count", "events"]), inner,
+        st.sampled_from(["name", "state", "seen_blind", "p50", "count", "events", "layers",
+                         "strategies", "order"]), inner,
         max_size=3,
     ),
     max_leaves=10,

@@ -1,4 +1,5 @@
 import io
+import re
 
 import pytest
 from hypothesis import given
@@ -35,6 +36,18 @@ STATUS = {
     "latency_ns": {"intent_to_wire": LATENCY, "wire_to_matrix": LATENCY},
     "accounts": [{"name": "spot", "ready": True, "live_orders": 3},
                  {"name": "usdm", "ready": False, "live_orders": 0, "ambiguous": 2}],
+}  # fmt: skip
+VALUES = st.none() | st.booleans() | st.integers() | st.text(max_size=4)
+ORDER = {"count": 412, "p50": 31_000, "p90": 60_000, "p99": 92_400, "p999": 1_010_000,
+         "most": 2_000_000}  # fmt: skip
+LAYERS = {
+    "layers": [{"layer": "L0", "strategies": 1, "order": ORDER},
+               {"layer": "L2", "strategies": 1, "order": {"count": 0}}],
+    "strategies": [
+        {"name": "arb", "layer": "L0", "budget_ns": 50_000, "broken": True, "order": ORDER},
+        {"name": "mm", "layer": "L1", "budget_ns": 2_000_000, "order": ORDER},
+        {"name": "idle", "layer": "L2", "budget_ns": 5, "order": {"count": 0}},
+    ],
 }  # fmt: skip
 BOOKS = [book("binance_usdm:BTC-USDT-PERP"), book("binance_spot:BTC-USDT", state="stale")]
 PROCESSES = [{"name": "engine", "pid": 7}, {"name": "feeder:x", "pid": 8, "restarts": 2}]
@@ -81,10 +94,44 @@ def test_render_in_a_wide_terminal_shows_everything_in_frames():
 @pytest.mark.parametrize("instruments", [0, 3, 12, 200])
 def test_render_never_outgrows_the_terminal(width, height, instruments):
     books = [book(f"venue:COIN{k}-USDT") for k in range(instruments)]
-    status = STATUS | {"strategies": [strategy(f"s{k}") for k in range(6)], "alarms": ["x" * 300]}
+    status = STATUS | {"strategies": [strategy(f"s{k}") for k in range(6)], "alarms": ["x" * 300],
+                       "layers": LAYERS}  # fmt: skip
     lines = draw(width, height, status, books)
     assert len(lines) < height
     assert max(len(line) for line in lines) <= width
+
+
+def test_layers_table_shows_every_quantile_and_what_is_over_in_red():
+    out = Console(
+        file=io.StringIO(), width=130, height=60, force_terminal=True, color_system="standard"
+    )
+    out.print(render(STATUS | {"layers": LAYERS}, BOOKS, PROCESSES, "x"))
+    lines = [line for line in out.file.getvalue().splitlines() if "50.0 us" in line]
+    (arb,) = lines
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", arb)
+    assert plain.split()[1:13] == [
+        "arb", "L0", "31.0", "us", "60.0", "us", "92.4", "us", "1.01", "ms", "2.00", "ms",
+    ]  # fmt: skip
+    assert plain.split()[-4:-1] == ["50.0", "us", "412"]
+    red = re.findall(r"\x1b\[31m([^\x1b]+)", arb)
+    assert [word.strip() for word in red] == ["arb", "60.0 us", "92.4 us", "1.01 ms", "2.00 ms"]
+    assert "idle" not in "".join(line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("height", "said"),
+    [(40, "all of L0"), (20, "event → wire  all of L0 31.0us/92.4us  arb 31.0us")],
+)
+def test_layers_take_a_table_or_a_line_as_there_is_room(height, said):
+    books = [book(f"venue:COIN{k}-USDT") for k in range(9)]
+    assert any(said in line for line in draw(80, height, STATUS | {"layers": LAYERS}, books))
+
+
+@given(st.recursive(VALUES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
+    st.sampled_from(["layers", "strategies", "order", "count", "p50", "budget_ns", "name"]), inner),
+    max_leaves=12))  # fmt: skip
+def test_layers_of_any_shape_still_draw(layers):
+    assert draw(130, 60, {"layers": layers})
 
 
 def test_render_that_cuts_says_how_much():
@@ -121,9 +168,6 @@ def test_render_of_hostile_names_steers_no_terminal(size):
     lines = draw(*size, status, [hostile], [{"name": EVIL, "pid": 0}], EVIL)
     assert all(line.isprintable() for line in lines)
     assert any("[red]x" in line for line in lines)
-
-
-VALUES = st.none() | st.booleans() | st.integers() | st.text(max_size=4)
 
 
 @given(

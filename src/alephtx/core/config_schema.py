@@ -96,7 +96,10 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True):
 class Account(msgspec.Struct, frozen=True, kw_only=True):
     """[accounts.NAME]: an account at a venue; key and secret are references, never values.
 
-    key: the API key, where the venue has one. address: the public account address, where orders are
+    key: the API key, where the venue has one. signer: how it signs, where the venue takes more than
+    one way; "" = the venue's usual. nonce_pool: nonces prepared ahead, 0 = none; read
+    docs/signing.md first.
+    address: the public account address, where orders are
     signed by an agent's key. exclusive: nobody else trades here, so a foreign order halts trading.
     paper: opening balances by currency in paper mode; the venue is not asked for any.
     deadman_s: how long the venue waits for a sign of life before it cancels everything, where it
@@ -108,6 +111,8 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     venue: Annotated[str, Meta(pattern=NAME)]
     secret: Reference = "twin"  # noqa: S105 - a reference, and one that is worth nothing
     key: Reference = ""
+    signer: Literal["", "hmac_sha256", "ed25519", "evm"] = ""
+    nonce_pool: Annotated[int, Meta(ge=0, le=4_096)] = 0
     address: Annotated[str, Meta(pattern=r"^(0x[0-9a-fA-F]{40})?$")] = ""
     exclusive: bool = True
     paper: dict[str, Decimal] = {}

@@ -111,7 +111,10 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VenueSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What is fixed about a venue. Twin endpoints come from the config or the demo."""
+    """What is fixed about a venue. Twin endpoints come from the config or the demo.
+
+    other_signers: ways to sign that an account may choose instead of `signer`.
+    """
 
     name: str
     join: JoinRule
@@ -126,6 +129,7 @@ class VenueSpec(msgspec.Struct, frozen=True, kw_only=True):
     bulk_cancel: bool = False  # CANCEL_ALL needs no names
     snapshot_limit: int = 1000
     money_currency: str = ""
+    other_signers: tuple[str, ...] = ()
 
 
 class Balance(msgspec.Struct, frozen=True):
@@ -194,7 +198,8 @@ class Signer(Protocol):
 
     One that can sign on the hot path also has `stage() -> Stage`: function(state, address of the
     payload, its bytes) leaves the signature at the address in word 0 of the state's field 0 and
-    returns its bytes: the very bytes of `sign`.
+    returns its bytes: the very bytes of `sign`. EVM's takes `mainnet`, and its payload is what the
+    action's hash is taken of. `close()` wipes what stages hold; no thread may be in one.
     """
 
     def sign(self, payload: bytes) -> bytes:

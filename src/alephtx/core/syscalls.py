@@ -291,7 +291,8 @@ def _tls_refusal(ssl: Int, result: Int) -> int:
 @kernel
 def tls_read(ssl: Int, address: Int, size: Int) -> int:
     """Read decrypted bytes without waiting: bytes, 0 at the end, AGAIN, -errno, TLS_FAILED."""
-    err_clear()
+    if err_peek():  # what others left would be taken for ours; looking is ten times as cheap
+        err_clear()
     got = ssl_read(ssl, address, min(size, _TLS_BYTES_MAX))
     return got if got > 0 else _tls_refusal(ssl, got)
 
@@ -299,7 +300,8 @@ def tls_read(ssl: Int, address: Int, size: Int) -> int:
 @kernel
 def tls_write(ssl: Int, address: Int, size: Int) -> int:
     """Encrypt and write: bytes taken, AGAIN, -errno, TLS_FAILED. Try again with the same bytes."""
-    err_clear()
+    if err_peek():
+        err_clear()
     got = ssl_write(ssl, address, min(size, _TLS_BYTES_MAX))
     return got if got > 0 else _tls_refusal(ssl, got)
 

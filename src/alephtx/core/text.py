@@ -15,6 +15,8 @@ from alephtx.core.identity import PREFIX
 from alephtx.core.kernel import JIT, Int, Intrinsic, kernel
 from alephtx.core.packed import rows_at
 
+Rows = np.ndarray[Any, Any]
+
 BLOCK = 32
 """Bytes copied at a time, and so the slack behind texts and buffers."""
 
@@ -57,6 +59,19 @@ def copy_text(to: Int, source: Int, n: Int) -> int:
         copy_block(to + k, source + k)
         k += BLOCK
     return to + n
+
+
+def make_pieces(texts: list[bytes]) -> tuple[Rows, Rows]:
+    """Return constant texts end to end, and where each is: two int64 words, offset and length."""
+    starts = np.cumsum([0, *map(len, texts)])
+    table = np.array([(starts[k], len(one)) for k, one in enumerate(texts)], np.int64)
+    return np.frombuffer(b"".join(texts) + bytes(BLOCK), np.uint8), table.ravel()
+
+
+@kernel
+def put_piece(at: Int, text: Int, table: Rows, k: Int) -> int:
+    """Write constant text k of `make_pieces`; text: the address of all of them."""
+    return copy_text(at, text + table[2 * k], table[2 * k + 1])
 
 
 @kernel
@@ -157,6 +172,17 @@ def put_hex(at: Int, source: Int, n: Int) -> int:
         out[2 * k] = _HEX[pair]
         out[2 * k + 1] = _HEX[pair + 1]
     return at + 2 * n
+
+
+@kernel
+def put_hex_word(at: Int, value: Int) -> int:
+    """Write a 64-bit word as 16 lower-case hex digits."""
+    out = rows_at(at, 16, BYTES)
+    for k in range(8):
+        pair = ((value >> (56 - 8 * k)) & 255) * 2
+        out[2 * k] = _HEX[pair]
+        out[2 * k + 1] = _HEX[pair + 1]
+    return at + 16
 
 
 @kernel

@@ -16,6 +16,7 @@ import numpy as np
 
 from alephtx.core.errors import PluginError
 from alephtx.core.kernel import JIT, Intrinsic, addresses_of
+from alephtx.core.packed import rows_at
 from alephtx.core.records import EVENT, INTENT, UPDATE
 from alephtx.core.view import View
 
@@ -63,7 +64,7 @@ def enter_plain(address: int, view: View, data: Rows, intents: Rows) -> int:
 def enter_pair(address: int, data: Rows) -> int:
     """Call a function of two states; data: address and bytes of the one, then of the other."""
     function, old, new = registry[int(address)]
-    return int(function(old, new))
+    return int(function(rows_at(data[0], 1, old), rows_at(data[2], 1, new)))
 
 
 objects: dict[int, Callable[[], int]] = {}

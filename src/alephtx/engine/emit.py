@@ -201,6 +201,7 @@ def judge(x: Rows, s: Int, n: Int) -> int:
 
 def emit(x: Rows, s: Int, n: Int) -> int:
     """Gate, number, journal and hand over the n intents in the context; returns how many left."""
+    control = field(x, F_CONTROL, I1)
     call_stage(field(x, F_ADDRESSES, I1)[A_JUDGE], x, s, n)
     left = 0
     for k in range(n):

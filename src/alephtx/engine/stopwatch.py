@@ -4,7 +4,7 @@ Every order that leaves is counted from the receive stamp of what caused it, nev
 somebody had time for it: a loop that was held up shows in every event that waited meanwhile. Real
 processes only; a simulated world's time does not pass inside a step. Compiled.
 
-The book is two arrays behind the address A_LAYERS. One writer: the loop.
+The book is two arrays behind the address A_LAYERS, 0 = nobody keeps one. One writer: the loop.
 """
 
 from alephtx.core.atomics import monotonic_ns
@@ -66,6 +66,8 @@ def call_begun(control: Rows) -> int:
 def note_call(x: Rows, s: Int, hook: Int, begun: Int, n: Int) -> None:
     """Count what a call took, if it was timed, and keep what caused the n intents it wrote."""
     took: Int = monotonic_ns() - begun if begun != 0 else 0
+    if field(x, F_ADDRESSES, I1)[A_LAYERS] == 0:
+        return
     book = rows_at(field(x, F_ADDRESSES, I1)[A_LAYERS], BOOK_SIZE, I1)
     if begun != 0:
         hist_add(field(book, BOOK_HISTOGRAMS, I3)[s, STAGE_STRATEGY], took)
@@ -87,6 +89,8 @@ def note_decided(x: Rows, s: Int, n: Int) -> None:
     their cause's. What the journal holds stays: the round's time, and market data's stamps.
     """
     now, intents = field(x, F_NOW, I1), field(x, F_INTENTS, INTENTS)
+    if field(x, F_ADDRESSES, I1)[A_LAYERS] == 0:
+        return
     book = rows_at(field(x, F_ADDRESSES, I1)[A_LAYERS], BOOK_SIZE, I1)
     words = field(book, BOOK_WORDS, I2)[s]
     decided = monotonic_ns() + now[0] - now[3]
@@ -106,6 +110,8 @@ def note_decided(x: Rows, s: Int, n: Int) -> None:
 def note_left(x: Rows, s: Int, n: Int) -> None:
     """Count those of n intents that the loop itself has sent; the gateway counts its own."""
     intents = field(x, F_INTENTS, INTENTS)
+    if field(x, F_ADDRESSES, I1)[A_LAYERS] == 0:
+        return
     book = rows_at(field(x, F_ADDRESSES, I1)[A_LAYERS], BOOK_SIZE, I1)
     budget = field(x, F_STRATEGIES, I2)[s, S_BUDGET_NS]
     for k in range(n):

@@ -17,6 +17,7 @@ from alephtx.core.ports import Codec, Endpoints, Signer, Venue, What
 from alephtx.core.secrets import resolve
 from alephtx.feed.main import endpoints_of
 from alephtx.net.http import HttpClient
+from alephtx.signers.ed25519 import Ed25519Signer
 from alephtx.signers.evm import EvmSigner
 from alephtx.signers.hmac_sha256 import HmacSigner
 
@@ -99,11 +100,24 @@ async def _ask(venue: Venue, client: HttpClient, clock: Clock) -> bytes:
 
 def make_signer(venue: Venue, account: Account) -> Signer:
     """Build the signer of an account from the references in its config."""
-    if venue.spec.signer == "evm":
-        return EvmSigner(resolve(account.secret))
-    if venue.spec.signer == "hmac_sha256":
+    spec = venue.spec
+    kind = account.signer or spec.signer
+    if kind not in (spec.signer, *spec.other_signers):
+        ways = ", ".join((spec.signer, *spec.other_signers))
+        raise ConfigError(f"venue {spec.name} takes no signer {kind!r}", remedy=f"use {ways}")
+    if kind == "evm":
+        return EvmSigner(resolve(account.secret), account.nonce_pool)
+    if kind == "ed25519":
+        key = resolve(account.key).reveal()
+        return Ed25519Signer(key, resolve(account.secret), account.nonce_pool)
+    if account.nonce_pool:
+        raise ConfigError(
+            f"nonce_pool = {account.nonce_pool} at {spec.name}: {kind} has no nonces",
+            remedy="remove it",
+        )
+    if kind == "hmac_sha256":
         return HmacSigner(resolve(account.key).reveal(), resolve(account.secret))
-    raise ConfigError(f"venue {venue.spec.name} wants a signer {venue.spec.signer!r}, unknown here")
+    raise ConfigError(f"venue {spec.name} wants a signer {kind!r}, unknown here")
 
 
 def bind_account(

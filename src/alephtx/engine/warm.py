@@ -198,6 +198,7 @@ def _step(folder: Path) -> None:
     from alephtx.engine import context as c
     from alephtx.engine.assemble import assemble
     from alephtx.engine.context import pack
+    from alephtx.engine.layers import Layers
     from alephtx.engine.loop import spin
     from alephtx.engine.updates import replay_update
     from alephtx.matrix.inputlog import null_inputs
@@ -212,6 +213,7 @@ def _step(folder: Path) -> None:
             aux = slot_aux(venue, words.TOP, 0, 0)
             ring_publish(matrix.map, venue, 1, 1, 100_00, 5_000, 100_01, 5_000, aux)
         packed = pack(engine.ctx)
+        Layers(engine.ctx, [], measure=False, live=False)
         spin(packed, 2, 0)
         replay_update(packed)
         engine.rings.commands.push(np.zeros(8, np.int64))

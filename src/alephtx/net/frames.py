@@ -73,7 +73,9 @@ def link_poll(link: Int) -> int:
     if state != w.LIVE and _take_up(link, state) == GONE:
         return GONE
     words = rows_at(link, LINK_WORDS, WORDS)
-    if words[w.MORE] or words[w.HELD]:  # a read may find the end, and what is here comes first
+    if words[w.HELD] and link_hand(link) == 0:
+        return 0
+    if words[w.MORE]:  # a read may find the end, and what is here comes first
         return max(1, int(words[w.RX_END] - words[w.RX_AT]))
     if load_relaxed(link + 8 * w.PAUSED):
         return 0

@@ -37,7 +37,7 @@ VENUES = ("binance_spot", "binance_usdm", "binance_coinm", "hyperliquid")
 
 CONFIG = """\
 # Written by `alephtx demo`. Fees are the tier stated here, the same on both sides: the twins charge
-# it and the strategies count with it.
+# it and the strategies count with it. Budgets are for a dozen processes on one machine.
 [node]
 name = "demo"
 mode = "{mode}"
@@ -69,6 +69,7 @@ key = "twin:key"
 secret = "twin"
 [strategies.arb_btc]
 use = "arbitrage"
+budget_us = 50_000
 instruments = ["binance_spot:BTC-USDT", "binance_usdm:BTC-USDT-PERP", "binance_coinm:BTC-USD-PERP"]
 accounts = ["spot", "usdm", "coinm"]
 trigger_bps = "1.0"
@@ -81,6 +82,7 @@ assume_parity = true
 
 [strategies.arb_eth]
 use = "arbitrage"
+budget_us = 50_000
 instruments = ["binance_spot:ETH-USDT", "binance_usdm:ETH-USDT-PERP", "binance_coinm:ETH-USD-PERP"]
 accounts = ["spot", "usdm", "coinm"]
 trigger_bps = "1.0"
@@ -93,6 +95,7 @@ assume_parity = true
 
 [strategies.mm_btc]
 use = "market_maker"
+budget_us = 50_000
 instruments = ["binance_usdm:BTC-USDT-PERP"]
 accounts = ["usdm"]
 half_spread_bps = "0.4"
@@ -108,6 +111,7 @@ venue = "hyperliquid"
 secret = "twin"
 [strategies.mm_hyper]
 use = "market_maker"
+budget_us = 50_000
 instruments = ["hyperliquid:BTC-USD-PERP"]
 accounts = ["hyper"]
 half_spread_bps = "0.3"

@@ -5,7 +5,7 @@ essentials, 110 columns everything. Without one, one plain line a second. Names 
 files, so whatever could steer a terminal is taken out of them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
@@ -47,7 +47,7 @@ class Picture:
         """Draw frames where there is room for them, else lines."""
         height = options.size.height
         needed = len(self.books) + len(self.status.get("strategies") or ()) + 20
-        needed += len(layer_rows(self.status)) + 3
+        needed += len(layer_rows(self.status)) + 5
         if options.max_width >= WIDE and height >= max(TALL, needed):
             yield self._frames()
         else:
@@ -279,12 +279,11 @@ class LayerRow(NamedTuple):
 def layer_rows(status: Status) -> list[LayerRow]:
     """Return the layers, then the strategies, that have sent orders."""
     told = status.get("layers")
-    if not isinstance(told, Mapping):
-        return []
     rows = []
     for key in ("layers", "strategies"):
-        for row in told.get(key) or ():
-            stated = row.get("order") or {}
+        for row in rows_in(told, key):
+            stated = row.get("order")
+            stated = stated if isinstance(stated, Mapping) else {}
             order = {k: v for k, v in stated.items() if isinstance(v, int)}
             if not order.get("count"):
                 continue
@@ -297,6 +296,14 @@ def layer_rows(status: Status) -> list[LayerRow]:
             name = clean(row.get("name", "?"))
             rows.append(LayerRow(name, layer, order, budget_ns, broken=bool(row.get("broken"))))
     return rows
+
+
+def rows_in(told: Any, key: str) -> Iterator[Mapping[str, Any]]:
+    """Return what is a table in a list of another process's words."""
+    listed = told.get(key) if isinstance(told, Mapping) else None
+    for row in listed if isinstance(listed, list) else ():
+        if isinstance(row, Mapping):
+            yield row
 
 
 def layers_table(status: Status) -> Table:

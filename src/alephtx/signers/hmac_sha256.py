@@ -17,7 +17,7 @@ from alephtx.core.packed import field, pack_fields
 from alephtx.core.ports import Rows, Stage
 from alephtx.core.private_memory import PrivateMemory
 from alephtx.core.secrets import Secret
-from alephtx.core.sha2 import BLOCK_256, START_256, compress_256, finish_256, take_blocks_256
+from alephtx.core.sha2 import BLOCK_256, START_256, finish_256, hash_blocks_256, take_blocks_256
 
 REFUSED = -1
 """Of a stage whose signer is closed."""
@@ -119,7 +119,7 @@ def mac_hex(home: Int, payload: Int, size: Int) -> int:
     store_word(scratch + 32, 0x80)
     store_big_word(scratch + 56, _LENGTH_OUTER)
     copy_bytes(at, home + _OUTER, 32)
-    compress_256(at, scratch, 1)
+    hash_blocks_256(at, scratch, 1)
     for k in range(0, 32, 8):
         pair = load_word(at + k)
         store_big_word(home + _HEX + 2 * k, _digits(pair & _LOW))

@@ -3,8 +3,6 @@
 An operation is a method `(account, params) -> JSON value`, reached by REST path or by WS API name.
 """
 
-import hashlib
-import hmac
 import re
 from decimal import Decimal
 from pathlib import Path
@@ -31,6 +29,7 @@ from alephtx.twins.binance_params import (
     integer,
     mandatory,
 )
+from alephtx.twins.binance_signing import is_signed
 from alephtx.twins.exchange import Exchange, Refused, TwinOrder
 from alephtx.twins.extract import BINANCE, load_window
 from alephtx.twins.faults import Fault
@@ -201,9 +200,7 @@ class BinanceTwin(VenueTwin):
         if operation.access == SIGNED:
             self._check_time(params)
             given = mandatory(params, "signature")
-            secret = account.secret.encode()
-            made = hmac.new(secret, payload.encode(), hashlib.sha256).hexdigest()
-            if not hmac.compare_digest(made.encode(), given.encode()):
+            if not is_signed(account.secret, payload.encode(), given):
                 raise ApiError(-1022, "Signature for this request is not valid.")
         return account
 

@@ -231,7 +231,7 @@ class HyperliquidTwin(VenueTwin):
 
     def _post(self, client: Client, identity: int, asked: PostRequest) -> None:
         """Run a query or an action that came over the socket."""
-        client.carries.add("trade")
+        self.streams.mark_posting(client)
         try:
             response = {"type": asked.type, "payload": self._posted(asked)}
         except BadRequest as error:

@@ -115,6 +115,11 @@ class Streams:
         for topic in client.subscriptions:
             self.feed.topics[topic].discard(client)
 
+    def mark_posting(self, client: Client) -> None:
+        """Note that a client's requests come over its socket."""
+        client.carries.add("trade")
+        self._carry(client)
+
     @staticmethod
     def _carry(client: Client) -> None:
         private = any(":0x" in topic for topic in client.subscriptions)

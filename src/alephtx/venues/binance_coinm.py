@@ -44,6 +44,7 @@ class BinanceCoinm(BinanceVenue):
             Bucket("orders_1m", 1200, 60 * SECOND_NS),
         ),
         signer="hmac_sha256",
+        other_signers=("ed25519",),
         transport="http",
         bulk_cancel=True,
         amend=True,

@@ -28,14 +28,15 @@ from alephtx.core.ports import (
 )
 from alephtx.core.records import EVENT, INTENT
 from alephtx.core.text import (
-    BLOCK,
     BYTES,
     ORDER_TEXT,
     copy_bytes,
     copy_text,
+    make_pieces,
     put_decimal,
     put_integer,
     put_order_text,
+    put_piece,
 )
 from alephtx.core.words import (
     AMEND,
@@ -181,14 +182,12 @@ def order_stages(
         if _is_plain(one.symbol):
             table[index] = len(texts), one.price_scale, one.qty_scale, 0
             texts += [text.encode() for text in _pieces_of(one.symbol)]
-    text = np.frombuffer(b"".join(texts) + bytes(BLOCK), np.uint8)
-    starts = np.cumsum([0, *map(len, texts)])
-    pieces = np.array([(starts[k], len(one)) for k, one in enumerate(texts)], np.int64)
+    text, pieces = make_pieces(texts)
     words = np.zeros(32, np.int64)
     payload, frame = np.zeros(FRAME_MAX, np.uint8), np.zeros(FRAME_MAX, np.uint8)
     words[ORDER_PAYLOAD], words[ORDER_FRAME] = payload.ctypes.data, frame.ctypes.data
     words[_FUTURES], words[_AMENDS] = dialect.futures, amends
-    owners = (words, payload, frame, text, pieces.ravel(), table.ravel())
+    owners = (words, payload, frame, text, pieces, table.ravel())
     state = pack_fields(list(owners))
     costs = {PLACE: dialect.order_weights, CANCEL: CANCEL_WEIGHTS}
     if amends:
@@ -204,8 +203,7 @@ def order_stages(
 @kernel
 def _put(state: Rows, at: Int, piece: Int) -> int:
     """Write a piece at an address; return the address behind it."""
-    pieces = field(state, _PIECES, INT)
-    return copy_text(at, state[_TEXT * FIELD_WORDS] + pieces[2 * piece], pieces[2 * piece + 1])
+    return put_piece(at, state[_TEXT * FIELD_WORDS], field(state, _PIECES, INT), piece)
 
 
 @kernel

@@ -43,6 +43,7 @@ class BinanceSpot(BinanceVenue):
             Bucket("orders_1d", 200_000, DAY_NS),
         ),
         signer="hmac_sha256",
+        other_signers=("ed25519",),
         transport="trade",
         bulk_cancel=True,
     )

@@ -44,6 +44,7 @@ class BinanceUsdm(BinanceVenue):
             Bucket("orders_1m", 1200, 60 * SECOND_NS),
         ),
         signer="hmac_sha256",
+        other_signers=("ed25519",),
         transport="trade",
         bulk_cancel=True,
         amend=True,

@@ -19,6 +19,7 @@ are signed with source "b" unless bound with mainnet=True.
 
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -27,6 +28,7 @@ from alephtx.core import words
 from alephtx.core.errors import ConfigError, ProtocolError, UnitError
 from alephtx.core.identity import to_cloid
 from alephtx.core.instruments import Instrument, Instruments
+from alephtx.core.nonce import next_nonce, nonce_address
 from alephtx.core.ports import (
     Batch,
     Bucket,
@@ -34,14 +36,17 @@ from alephtx.core.ports import (
     Endpoints,
     JoinRule,
     Link,
+    OrderStages,
     Request,
     Rows,
     Signer,
+    Stage,
     VenueSpec,
     What,
 )
 from alephtx.core.units import SIGNIFICANT_FIGURES
 from alephtx.venues import hyperliquid_wire as wire
+from alephtx.venues.hyperliquid_entry import market_stage, order_stages
 from alephtx.venues.hyperliquid_orders import OrderWriter
 from alephtx.venues.hyperliquid_replies import ReplyReader
 from alephtx.venues.hyperliquid_rows import MS, RowWriter
@@ -209,6 +214,7 @@ class HyperliquidCodec:
         self._replies = ReplyReader(instruments, self._rows)
         self._orders = OrderWriter(instruments, signer, mainnet, self._replies.posted)
         self._state = make_scan_state(instruments, wire.NAME)
+        self._stages: OrderStages | None = None
 
     # -- questions ---------------------------------------------------------------------------
 
@@ -292,6 +298,22 @@ class HyperliquidCodec:
         about.
         """
         return self._orders.sent(intents)
+
+    def market_stage(self) -> Stage:
+        """Return a scanner of market frames for one loop; see `ports`."""
+        return market_stage(self.instruments)
+
+    def order_stages(self) -> OrderStages | None:
+        """Return what writes orders without Python; None without a signer or a link.
+
+        From then on every nonce of this codec is drawn from the stages' word.
+        """
+        if not self._orders.can_sign or self.spec.transport != "trade":
+            return None
+        if self._stages is None:
+            self._stages = order_stages(self.instruments, self._orders.last_nonce)
+            self._orders.draw = partial(next_nonce, nonce_address(self._stages))
+        return self._stages
 
     def reply(self, request: Request, status: int, headers: Any, body: bytes, out: Batch) -> None:
         """Decode an HTTP answer; see ReplyReader.read for the errors. Rows have ts_recv 0."""

@@ -105,6 +105,16 @@ class OrderWriter:
         self._posted = posted
         self._nonce = 0
 
+    @property
+    def can_sign(self) -> bool:
+        """Tell whether there is a key."""
+        return self._signer is not None
+
+    @property
+    def last_nonce(self) -> int:
+        """Return the last nonce that was drawn here."""
+        return self._nonce
+
     def _next(self, least: int) -> int:
         self._nonce = max(self._nonce + 1, least)
         return self._nonce

@@ -12,8 +12,10 @@ from alephtx.analysis.story import Story
 from alephtx.core.errors import AlephError, JournalError
 from alephtx.core.instruments import Instruments
 from alephtx.engine.rundir import RunDirectory
+from alephtx.engine.swap_door import read_book
 from alephtx.matrix.journal_read import list_segments, read, read_header
 from alephtx.serve.report.equity import Equity
+from alephtx.serve.report.numbers import moment
 
 POINTS_MAX = 4_000
 """Samples that are plotted; of longer runs evenly chosen ones."""
@@ -54,6 +56,7 @@ def read_run(run: RunDirectory) -> Material:
     keys = [instrument.key for instrument in instruments]
     status = json_of(run.status, dict, notes, "the engine's last status")
     summary = status | json_of(run.summary, dict, notes, "the summary: the run did not end cleanly")
+    notes += swaps_of(run)
     sampled = read_samples(
         json_of(run.path / "samples.json", list, notes, "market samples, so prices and marks"), keys
     )
@@ -77,6 +80,20 @@ def read_run(run: RunDirectory) -> Material:
         equity=equity,
         notes=notes,
     )
+
+
+def swaps_of(run: RunDirectory) -> list[str]:
+    """Return what became of swaps of strategies in a run, a line each."""
+    try:
+        history = read_book(run).history
+    except AlephError as error:
+        return [f"what was swapped cannot be told: {error}"]
+    told = {"switch": "swapped to", "kept": "kept", "back": "went back to"}
+    return [
+        f"{moment(one.ts)} strategy {one.name} {told.get(one.stage, one.stage)} "
+        f"{Path(one.file).name} ({one.digest}){': ' + one.why if one.why else ''}"
+        for one in history
+    ]
 
 
 def json_of(path: Path, kind: type, notes: list[str], what: str) -> Any:
