@@ -203,15 +203,21 @@ class Session:
         payload = self.ticks.next(time.time_ns() // 1_000_000)
         frame = np.frombuffer(server_frame(payload), np.uint8)
         self.out[:] = 0
-        polls = self.spec["stamps"] == "user"
-        begin = due_ns if polls else 0
-        sent = compiled.send_tick(
-            self.market.fd, self.market.ssl, frame.ctypes.data, frame.size, begin, self.out,
-            self.time, self.time.ctypes.data,
-        )  # fmt: skip
+        if self.spec["stamps"] == "user":
+            sent = compiled.send_tick(
+                self.market.fd, self.market.ssl, frame.ctypes.data, frame.size, due_ns, self.out,
+                self.time, self.time.ctypes.data,
+            )  # fmt: skip
+        else:
+            rows = [(link.fd, select.POLLIN, 0) for link in self.links]
+            polled = np.array(rows, [("fd", "i4"), ("events", "i2"), ("revents", "i2")])
+            sent = compiled.send_and_sleep(
+                self.market.fd, frame.ctypes.data, frame.size, polled.ctypes.data, len(polled),
+                self.wait_ns // 1_000_000, self.out, self.time, self.time.ctypes.data,
+            )  # fmt: skip
         if sent != compiled.DONE:
             raise Gone("the market link")
-        if polls and self.trade is not None:
+        if self.spec["stamps"] == "user" and self.trade is not None:
             self._poll()
         else:
             self.serve(self.wait_ns / 1e9, until_order=True)

@@ -85,7 +85,7 @@ ROWS = (
     _product("direct, TLS", ECHO_TLS, 1.3, tls=True, **BY_DIRECT),
     _yardstick(ECHO_KERNEL, stamps="kernel"),
     _product("direct, kernel stamps", ECHO_KERNEL, 1.45, stamps="kernel", **BY_DIRECT),
-    _product("ring", ECHO_KERNEL, 1.7, stamps="kernel", **BY_LOOP),
+    _product("ring", ECHO_KERNEL, 1.7, stamps="kernel", main_core=CLIENT_CORE, **BY_LOOP),
     _product("gateway", ECHO_KERNEL, 2.0, stamps="kernel", fifo=True),
     _yardstick(ECHO_HYPER, venue="hyperliquid", signature=True),
     _product(HYPER + "direct", ECHO_HYPER, 1.3, venue="hyperliquid", **BY_DIRECT),
