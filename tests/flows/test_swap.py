@@ -9,13 +9,20 @@ import numpy as np
 import pytest
 
 from alephtx.core import words
-from alephtx.core.records import INTENT, UPDATE
+from alephtx.core.config import load_config
+from alephtx.core.records import INTENT
+from alephtx.engine.assemble import lay_out, place_stages
+from alephtx.engine.context import pack
 from alephtx.engine.outside import attach_to
+from alephtx.engine.recovery import apply_record
 from alephtx.engine.rundir import RunDirectory
 from alephtx.engine.watch import feeders_of
-from alephtx.matrix.journal import COMMAND, read
+from alephtx.matrix.inputlog import null_inputs
+from alephtx.matrix.journal import COMMAND, null_journal, read
 from alephtx.matrix.journal import INTENT as INTENT_RECORD
 from alephtx.matrix.journal import UPDATE as UPDATE_RECORD
+from alephtx.matrix.layout import Geometry
+from alephtx.matrix.shm import Matrix
 from tests.engine import swapping as s
 from tests.flows.river import River, environment, prove, until
 
@@ -106,18 +113,21 @@ def swap_records(run: RunDirectory):
     return [(t["stage"], t["number"]) for t in told if t.get("kind") == "swap"]
 
 
-def journaled(run, index):
-    """Return how many updates of a strategy's orders the journal holds, denials among them."""
-    ours, count = set(), 0
-    for record in read(run.journal):
-        if record.kind == INTENT_RECORD:
-            row = np.frombuffer(record.payload, INTENT, count=1)[0]
-            if row["strategy"] == index and row["op"] == words.PLACE:
-                ours.add(int(row["order_id"]))
-                count += int(row["verdict"] != words.PASS)
-        elif record.kind == UPDATE_RECORD:
-            rows = np.frombuffer(record.payload, UPDATE)
-            count += sum(int(row["order_id"]) in ours for row in rows)
+def told_by(run, folder, index):
+    """Return how many updates and denials a strategy is told of by the journal, folded anew."""
+    config, table, count = load_config(run.config), run.load_instruments(), 0
+    with Matrix.create(folder / "again", table, Geometry(depth=4, ring_slots=64)) as matrix:
+        ctx, _ = lay_out(config, table, matrix, null_journal(), null_inputs())
+        owners, packed = place_stages(ctx), pack(ctx)
+        for record in read(run.journal):
+            told = apply_record(record, ctx, packed, table)
+            count += record.kind == UPDATE_RECORD and told == index
+            if record.kind == INTENT_RECORD:
+                row = np.frombuffer(record.payload, INTENT, count=1)[0]
+                denied = row["op"] == words.PLACE and row["verdict"] != words.PASS
+                count += int(denied and row["strategy"] == index)
+        assert owners
+        matrix.unlink()
     return count
 
 
@@ -151,7 +161,7 @@ def test_swapped_under_load_loses_nothing(swapper, twins):
     assert kept.stat().st_mode & 0o777 == 0o600
     summary = at.end()
     prove(run, twins, summary, orders=8, fills=2)
-    assert at.status()["state"]["updates"] == journaled(run, at.index)
+    assert at.status()["state"]["updates"] == told_by(run, at.folder, at.index)
     assert swap_records(run) == [("switch", 1), ("kept", 1)]
 
 
