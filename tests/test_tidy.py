@@ -32,8 +32,6 @@ OFFERED = {
     "alephtx.testing.synthetic": "for benches and users' tests",
     "alephtx.lab.bars": "for research on bars, in scripts and notebooks",
     "alephtx.store.bar_tables": "for research on bars, in scripts and notebooks",
-    "alephtx.net.frames": "the direct path, being built",
-    "alephtx.net.loop_link": "the direct path, being built",
     "alephtx.analysis.cointegration": "for research before a pair is traded",
 }
 """Modules that are there for others to import, and why."""

@@ -31,8 +31,8 @@ MAY = {
     # The canary of a swap asks a gate of its own; what it wants goes nowhere.
     "judge by address": {"engine/emit.py:emit", "engine/swap_apply.py:ask"},
     "commit": {"engine/emit.py:emit"},  # journal, order table
-    "hand over": {"engine/emit.py:emit"},
-    "fill the outbox": {"engine/emit.py:_hand_over", "engine/entry_out.py:_pass_on"},
+    "see out": {"engine/emit.py:emit"},
+    "fill the outbox": {"engine/emit.py:_see_out", "engine/entry_out.py:_pass_on"},
     "empty the outbox": {
         "engine/session.py:pump", "engine/tryout.py:_run_step", "engine/warm.py:_step",
     },
@@ -59,8 +59,8 @@ def links(call: ast.Call) -> str:
         return "judge"
     if name == "_commit":
         return "commit"
-    if name == "_hand_over":
-        return "hand over"
+    if name == "_see_out":
+        return "see out"
     if "push" in name and ("A_OUTBOX" in first or "outbox" in name):
         return "fill the outbox"
     if "pop" in name and "outbox" in name:
@@ -107,7 +107,7 @@ def test_every_link_is_called_from_where_it_may_and_nowhere_else():
         ("fill the outbox", "spsc_push(addresses[A_OUTBOX], row)"),
         ("fill the outbox", "self.rings.outbox.push(row)"),
         ("submit", "gateway.submit(row)"), ("encode", "self.codec.encode(rows, now, 1)"),
-        ("commit", "_commit(x, 0)"), ("hand over", "_hand_over(x, 0, 1)"),
+        ("commit", "_commit(x, 0)"), ("see out", "_see_out(x, 0, 1)"),
         ("empty the outbox", "engine.rings.outbox.pop(row)"),
         ("emit by address", "call_stage(addresses[A_EMIT], x, s, 1)"),
         ("judge by address", "call_stage(addresses[A_JUDGE], x, s, 1)"),
@@ -148,9 +148,9 @@ def test_all_is_in_the_journal_before_what_passed_is_handed_over():
     tree = ast.parse((SOURCE / "engine" / "emit.py").read_text())
     functions = {n.name: ast.unparse(n) for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}
     for name, steps in {
-        "emit": ["addresses[A_JUDGE]", "_commit(", "_hand_over("],
+        "emit": ["[A_JUDGE]", "_commit(", "_see_out("],
         "_commit": ["journal_append(", "if kept < 0", "['verdict'] = DENY_HALTED", "return 1"],
-        "_hand_over": ["['verdict'] == PASS", "spsc_push(addresses[A_OUTBOX]"],
+        "_see_out": ["['verdict'] == PASS", "spsc_push(addresses[A_OUTBOX]"],
     }.items():
         places = [functions[name].index(step) for step in steps]
         assert places == sorted(places), name

@@ -208,7 +208,7 @@ def emit(x: Rows, s: Int, n: Int) -> int:
     measures = field(x, F_CONTROL, I1)[X_MEASURE]
     if measures != 0:
         note_decided(x, s, n)
-    _hand_over(x, s, n)
+    _see_out(x, s, n)
     if measures != 0 and field(x, F_ADDRESSES, I1)[A_SEND] != 0:
         note_left(x, s, n)
     strategies = field(x, F_STRATEGIES, I2)
@@ -219,7 +219,7 @@ def emit(x: Rows, s: Int, n: Int) -> int:
 
 
 @inline_kernel
-def _hand_over(x: Rows, s: Int, n: Int) -> None:
+def _see_out(x: Rows, s: Int, n: Int) -> None:
     """Hand what passed to the main thread, in order; what the loop can send itself leaves first."""
     addresses, intents = field(x, F_ADDRESSES, I1), field(x, F_INTENTS, INTENTS)
     if addresses[A_SEND] != 0:
