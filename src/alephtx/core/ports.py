@@ -275,7 +275,8 @@ class Codec(Protocol):
 
     # Optional, for the direct path:
     # market_stage() -> Stage; order_stages() -> OrderStages, None where that is not possible;
-    # signing_stage() -> Stage: the signer's, as `order_stages` wants it;
+    # signing_stage() -> Stage: the signer's, as `order_stages` wants it; nonce_pool: what has
+    # `fill(most)`, where the signer prepares nonces, else None;
     # sent(intents: Rows) -> list[Request]: the requests, without bodies, of rows that the loop sent
 
 

@@ -16,6 +16,9 @@ from alephtx.net.loop_link import LoopLink, connect_loop
 from alephtx.net.wake import Wake
 from alephtx.net.websocket import OnFrame
 
+FILL_MOST = 8
+"""Nonces prepared in one go: a millisecond of the asyncio thread, every ten."""
+
 
 class Entry:
     """What `entry_out.send_out` works with for one account, on the asyncio thread.
@@ -32,6 +35,7 @@ class Entry:
                 remedy='set entry = "gateway"',
             )
         self._gateway, self._wake = gateway, wake
+        self._pool = codec.nonce_pool
         self._orders: OrderStages = orders
         self._signing: Stage = codec.signing_stage()
         self.links: list[LoopLink] = []
@@ -85,8 +89,12 @@ class Entry:
             link.attend()
 
     def look_after(self) -> None:
-        """Let orders carry the venue's time as it is known now."""
-        self.words[e.W_AHEAD_NS] = self._gateway.clock_watch.offset.shift_ns
+        """Say how far the venue's clock is and whether it owes us too much; prepare nonces."""
+        gateway, words = self._gateway, self.words
+        words[e.W_AHEAD_NS] = gateway.clock_watch.offset.shift_ns
+        words[e.W_FULL] = int(gateway.outbox.is_full)
+        if self._pool is not None:
+            self._pool.fill(FILL_MOST)
 
     def told(self) -> dict[str, int]:
         """Return how many requests the loop sent and why it left others to the gateway."""

@@ -55,6 +55,7 @@ ENTRY_FIELDS = 7
 
 # Words of E_WORDS. The link's address changes with every connection.
 W_LINK, W_AHEAD_NS, W_ROWS_MAX, W_WRITE, W_SIGN, W_SEAL = 0, 1, 2, 3, 4, 5
+W_FULL = 6  # 1: the venue owes as many answers as it lets anybody wait for
 W_COSTS = 8  # + op: how many costs it has
 W_SENT, W_DECLINED, W_UNPAID, W_NO_ROOM = 16, 17, 18, 19  # how many requests each end had
 ENTRY_WORDS = 32
@@ -131,7 +132,7 @@ def _send_run(x: Rows, entry: Rows, k: Int, end: Int) -> None:
     own = field(entry, E_WORDS, I1)
     link = load_acquire(entry[E_WORDS * FIELD_WORDS] + 8 * W_LINK)
     size = -W_NO_ROOM
-    if link != 0 and _takes_more(link) != 0:
+    if link != 0 and own[W_FULL] == 0 and _takes_more(link) != 0:
         size = _framed(x, entry, k, end)
     own[W_SENT if size > 0 else -size] += 1
     now = field(x, F_NOW, I1)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +36,10 @@ SHARES: Shares = (("step",), ("feed", "twins", "strategies"))
 
 REPLAY: Shares = (("market",), ("arrivals", "replay", "reading"))
 """What backtests need; apart, so that nobody who trades waits for it."""
+
+
+DIRECT: Shares = (("direct",),)
+"""What the direct path needs besides; only for runs that have one."""
 
 
 def marker(shares: Shares = SHARES) -> Path:
@@ -265,8 +270,34 @@ def _feed(folder: Path) -> None:
         for venue, name in enumerate(table.venues):
             codec = load_venue(name).bind(table, None, 0)
             writer = int(claim(matrix.map, name_hash(name), 1))
-            Outlet(matrix, codec.spec, venue, writer, MachineClock())
+            stage = codec.market_stage()  # type: ignore[attr-defined]  # both have one
+            Outlet(matrix, codec.spec, venue, writer, MachineClock(), stage=stage)
             codec.decode("market", FRAMES[name], 1, Batch(events=256, updates=4))
+
+
+def _direct(folder: Path) -> None:
+    """Compile what hears, writes, signs and sends without Python."""
+    from alephtx.core.secrets import Secret
+    from alephtx.core.stages import stage_address
+    from alephtx.engine.direct_turn import serve_links
+    from alephtx.engine.entry_out import send_out
+    from alephtx.engine.venues import load_venue
+    from alephtx.feed.lane import lane_turn
+    from alephtx.signers.evm import EvmSigner
+    from alephtx.signers.hmac_sha256 import HmacSigner
+
+    for function in (serve_links, send_out, lane_turn):
+        stage_address(function)
+    signers: dict[str, tuple[str, Any]] = {
+        "binance_spot": ("BTCUSDT", HmacSigner("warm", Secret("warm"))),
+        "hyperliquid": ("BTC", EvmSigner(Secret("11" * 32))),
+    }
+    for venue, (symbol, signer) in signers.items():
+        table = Instruments([_instrument(venue, words.LINEAR, symbol)])
+        codec: Any = load_venue(venue).bind(table, signer, 0)
+        orders = codec.order_stages()
+        for stage in (codec.market_stage(), orders.write, orders.seal, codec.signing_stage()):
+            stage_address(stage.function)
 
 
 def _twins(folder: Path) -> None:
@@ -340,6 +371,7 @@ def main(arguments: list[str]) -> int:
     parts = {
         "step": _step, "strategies": _strategies, "feed": _feed, "twins": _twins,
         "market": _market, "arrivals": _arrivals, "replay": _replay, "reading": _reading,
+        "direct": _direct,
     }  # fmt: skip
     for part in arguments:
         with tempfile.TemporaryDirectory(prefix="aleph-warm-") as folder:

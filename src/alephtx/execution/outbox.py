@@ -239,6 +239,15 @@ class Outbox:
         while len(self._pending) >= most:
             await self.clock.sleep(ROOM_NS)
 
+    @property
+    def is_full(self) -> bool:
+        """Tell whether the loop is to leave new orders to us: it counts no answers itself.
+
+        At half of what the venue allows, because it hears of it only a few ms later.
+        """
+        most = self.codec.spec.inflight_max
+        return bool(most) and len(self._pending) >= most // 2
+
     def check_leaving(self, request: Request) -> None:
         """Refuse a new order that nobody wants any more; asked when its bytes are about to leave.
 

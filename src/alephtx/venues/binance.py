@@ -412,6 +412,11 @@ class BinanceCodec:
         made: Stage = signer.stage()
         return made
 
+    @property
+    def nonce_pool(self) -> Any:
+        """The signer's prepared nonces, None where it has none."""
+        return getattr(self._signer, "pool", None)
+
     def sent(self, intents: Rows) -> list[Request]:
         """Return the requests, without bodies, of rows that the loop sent itself, one each."""
         made = []

@@ -318,6 +318,11 @@ class HyperliquidCodec:
         """Return the signer's stage for what `order_stages` has signed: an action and its nonce."""
         return self._orders.signing_stage()
 
+    @property
+    def nonce_pool(self) -> Any:
+        """The signer's prepared nonces, None where it has none."""
+        return self._orders.nonce_pool
+
     def reply(self, request: Request, status: int, headers: Any, body: bytes, out: Batch) -> None:
         """Decode an HTTP answer; see ReplyReader.read for the errors. Rows have ts_recv 0."""
         if request.what is What.INSTRUMENTS and status == 200:

@@ -119,6 +119,11 @@ class OrderWriter:
         return made
 
     @property
+    def nonce_pool(self) -> Any:
+        """The signer's prepared nonces, None where it has none."""
+        return getattr(self._signer, "pool", None)
+
+    @property
     def last_nonce(self) -> int:
         """Return the last nonce that was drawn here."""
         return self._nonce
