@@ -170,6 +170,7 @@ def test_nothing_leaves_that_was_denied_or_not_journaled(tmp_path):
             row["rule"] = 1
             row["op"], row["type"], row["tif"], row["side"] = w.PLACE, w.LIMIT, w.GTC, w.BUY
             row["qty"], row["price"], row["verdict"] = 1000, price, w.PASS
+            row["ts_sent"], row["nonce"] = 1, 1  # a lie: then it would never leave
             bench.engine.rings.python_intents.push(batch)
         bench.step()
         left = bench.sent()
@@ -177,6 +178,7 @@ def test_nothing_leaves_that_was_denied_or_not_journaled(tmp_path):
         intents = [np.frombuffer(record.payload, INTENT)[0] for record in records]
         kept = {int(row["order_id"]): row for row in intents}
         assert [int(row["price"]) for row in left] == [6_000_000, 6_000_000]
+        assert not any(row["ts_sent"] or row["nonce"] for row in left)
         assert all(kept[int(row["order_id"])]["verdict"] == w.PASS for row in left)
         assert sum(row["verdict"] == w.DENY_BAND for row in kept.values()) == 1
         assert bench.ctx.counters[c.C_DENIED] == 1

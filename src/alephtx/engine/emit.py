@@ -181,6 +181,7 @@ def judge(x: Rows, s: Int, n: Int) -> int:
     for k in range(n):
         intents[k]["strategy"], intents[k]["verdict"], intents[k]["rule"] = s, PASS, 0
         intents[k]["input_seq"], intents[k]["ts_intent"] = control[X_INPUT_SEQ], now[0]
+        intents[k]["ts_sent"], intents[k]["nonce"] = 0, 0  # not a strategy's to say
         instrument, account = np.int64(intents[k]["instrument"]), -1
         if instrument < len(venue_of):
             account = account_of[s, venue_of[instrument]]
