@@ -15,7 +15,7 @@ from alephtx.core.identity import first_order_id
 from alephtx.core.kernel import kernel
 from alephtx.core.packed import pack_fields
 from alephtx.core.ports import Batch, What
-from alephtx.core.records import INTENT
+from alephtx.core.records import INTENT, TOP_ROW
 from alephtx.core.secrets import Secret
 from alephtx.core.stages import call_stage, stage_address
 from alephtx.engine import context as c
@@ -28,12 +28,14 @@ from alephtx.engine.step import step
 from alephtx.engine.tryout import instruments_of, load_venue, recorded
 from alephtx.engine.wire import AccountWire
 from alephtx.execution.gateway import Gateway
+from alephtx.feed.join import GAP
 from alephtx.feed.lane import Lane
 from alephtx.feed.outlet import Outlet
 from alephtx.matrix.inputlog import InputLog
 from alephtx.matrix.journal import Journal, JournalHeader
 from alephtx.matrix.layout import Geometry
 from alephtx.matrix.shm import Matrix
+from alephtx.matrix.tops import top_read
 from alephtx.matrix.writers import claim, name_hash
 from alephtx.net.wake import Wake
 from alephtx.signers.hmac_sha256 import HmacSigner
@@ -96,9 +98,16 @@ class Side:
         signer = HmacSigner("key", Secret("secret"))
         self.codec = load_venue(VENUE).bind(self.instruments, signer, 0)
         writer = int(claim(self.matrix.map, name_hash("feeder"), 1))
-        self.batch = Batch(events=65_536)
+        self.batch, self.left = Batch(events=65_536), []
         self.outlet = Outlet(
-            self.matrix, self.codec.spec, 0, writer, MachineClock(), stale_ns=1 << 62, baton=baton
+            self.matrix,
+            self.codec.spec,
+            0,
+            writer,
+            MachineClock(),
+            stale_ns=1 << 62,
+            baton=baton,
+            stage=self.codec.market_stage(),
         )
 
     def seed(self, snapshot):
@@ -114,7 +123,21 @@ class Side:
         """Take a frame as a feeder does."""
         self.batch.clear()
         if self.codec.decode("market", frame, CLOCK.now(), self.batch) > 0:
-            self.outlet.take_in(0, self.batch.events, self.batch.event_count)
+            rows = self.batch.events
+            self.think(self.outlet.take_in(0, rows, self.batch.event_count), rows)
+
+    def think(self, left, rows):
+        """Do what a feeder does about a gap, but for the snapshot."""
+        self.left += [verdict for _, _, verdict, _ in left]
+        for _, _, verdict, i in left:
+            if verdict == GAP:
+                self.outlet.gap(i, stale=False)
+
+    def top(self):
+        """Return the touch and its flags as any reader sees them, without their times."""
+        out = np.zeros(1, TOP_ROW)
+        assert top_read(self.matrix.map, 0, out) == 0
+        return tuple(int(out[0][name]) for name in ("bid", "bid_qty", "ask", "ask_qty", "aux"))
 
     def step(self, now):
         """Let time be now and take what there is."""
@@ -136,6 +159,19 @@ class Side:
         self.matrix.close()
 
 
+class Asyncio:
+    """A link's other side: what the loop hands over is decoded here, as by a feeder."""
+
+    def __init__(self, side, link):
+        self.side, self.link = side, link
+
+    def attend(self):
+        """Take the messages that were handed over."""
+        while (record := self.link.to_python.pop()) is not None:
+            self.side.lane._taken += 1
+            self.side.take(record[3])
+
+
 class DirectSide(Side):
     """An engine whose loop has the sockets; the venue's ends of them are `market` and `trade`."""
 
@@ -148,6 +184,7 @@ class DirectSide(Side):
         self.lane.bind(self.outlet)
         self.market, self.trade = (link.peer for link in self.links)
         self.lane._addresses[0] = self.links[0].address
+        self.lane._links[0] = [Asyncio(self, self.links[0])]
         clock = MachineClock()
         wire = AccountWire(VENUE, load_venue(VENUE).spec.endpoints["testnet"],
                            self.codec.spec.buckets, clock, None)  # fmt: skip
@@ -171,6 +208,10 @@ class DirectSide(Side):
     def serve(self):
         """Make one turn of the links."""
         return int(_serve(self.serving, self.packed))
+
+    def attend(self):
+        """Do what the loop left to Python."""
+        self.lane.attend(self.think)
 
     def hear(self, *frames):
         """Send frames to the market link, as a server does."""

@@ -111,7 +111,8 @@ class Lane:
         self._outlet: Outlet | None = None
 
     def bind(self, outlet: "Outlet") -> None:
-        """Let the loop write by this outlet."""
+        """Let the loop write by this outlet, which was made with the venue's market stage."""
+        assert len(outlet.frame_rows), "an outlet without a stage cannot scan"
         self._outlet = outlet
         words = self.words
         words[W_BATON], words[W_WAKE] = self.baton.address, self._wake.address
