@@ -104,8 +104,11 @@ def books_equal(matrix, twins):
     return equal
 
 
-def test_twenty_faults_while_trading_lose_and_double_nothing(river, twins):
+@pytest.mark.parametrize("path", ["split", "direct"])
+def test_twenty_faults_while_trading_lose_and_double_nothing(river, twins, path):
     """Links, frames, answers: every kind over three venues, with orders under way at each."""
+    text = river.config.read_text().replace("accounts =", f'path = "{path}"\naccounts =')
+    river.config.write_text(text)
     life = river.start()
     life.trading(20, 8)
     for fault in FAULTS:
