@@ -13,6 +13,7 @@ from alephtx.core.memory import (
     load_big_word,
     load_byte,
     load_word,
+    move_bytes,
     store_big_word,
     store_byte,
     store_word,
@@ -35,6 +36,12 @@ def write(address, value):
 def read(address, out):
     out[0], out[1] = load_word(address), load_big_word(address)
     out[2], out[3] = load_big_half(address), load_byte(address)
+    return 0
+
+
+@kernel
+def shift(address, size, by):
+    move_bytes(address + by, address, size)
     return 0
 
 
@@ -74,6 +81,13 @@ def test_bytes_copied_are_the_bytes_and_bytes_wiped_are_zero(data):
     move(target.ctypes.data, source.ctypes.data, len(data))
     assert target.tobytes() == data + b"\7\7\7\7"
     assert source.tobytes() == bytes(len(data)) + b"tail"
+
+
+@given(st.binary(min_size=1, max_size=200), st.integers(0, 50))
+def test_bytes_move_over_themselves(data, by):
+    place = np.frombuffer(bytearray(data + bytes(50)), np.uint8)
+    shift(place.ctypes.data, len(data), by)
+    assert place[by : by + len(data)].tobytes() == data
 
 
 def test_twins_exist_for_every_function():

@@ -3,31 +3,21 @@
 import errno
 import os
 import socket
-import struct
 import time
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from alephtx.core import syscalls
 from alephtx.core.errors import ConfigError
 from alephtx.core.kernel import kernel
 from alephtx.core.syscalls import (
-    copy_bytes,
-    load_byte,
-    load_word,
-    move_bytes,
     nap,
     realtime_ns,
     recv,
     recv_stamped,
     send,
     stamp_of,
-    store_byte,
-    store_word,
-    swap_bytes,
     write_word,
 )
 
@@ -65,34 +55,6 @@ def test_nap_lasts_as_long_as_it_says_at_the_least():
     begun = time.monotonic_ns()
     assert doze(3_000_000) == 1
     assert time.monotonic_ns() - begun >= 3_000_000
-
-
-@kernel
-def byte_and_word(address, value):
-    """Store a word at an odd address and a byte after it; return the word read back."""
-    store_word(address + 1, value)
-    store_byte(address + 9, value)
-    return load_word(address + 1)
-
-
-@kernel
-def byte_at(address):
-    return load_byte(address)
-
-
-@kernel
-def swapped(word):
-    return swap_bytes(word)
-
-
-@kernel
-def shifted(address, size, by):
-    return move_bytes(address + by, address, size)
-
-
-@kernel
-def copied(target, source, size):
-    return copy_bytes(target, source, size)
 
 
 @pytest.fixture
@@ -160,27 +122,6 @@ def test_word_written_wakes_an_eventfd():
 def test_wall_clock_is_the_one_of_the_kernel():
     times = [time.time_ns(), wall(), time.time_ns(), wall()]
     assert times == sorted(times)
-
-
-@given(st.integers(-(1 << 63), (1 << 63) - 1))
-def test_words_and_bytes_stand_at_any_address(value):
-    memory, address = room(16)
-    assert byte_and_word(address, value) == value
-    assert memory[1:9].tobytes() == struct.pack("=q", value)
-    assert byte_at(address + 9) == memory[9] == value & 0xFF
-    assert memory[10] == 0
-    assert swapped(value) == struct.unpack("<q", struct.pack(">q", value))[0]
-
-
-@given(st.binary(min_size=1, max_size=200), st.integers(0, 50))
-def test_bytes_move_over_themselves(data, by):
-    memory, address = room(256)
-    memory[: len(data)] = np.frombuffer(data, np.uint8)
-    shifted(address, len(data), by)
-    assert memory[by : by + len(data)].tobytes() == data
-    other, target = room(256)
-    copied(target, address + by, len(data))
-    assert other[: len(data)].tobytes() == data
 
 
 def test_stamp_is_the_kernels_and_lies_between_send_and_read():

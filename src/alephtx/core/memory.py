@@ -53,6 +53,11 @@ def copy_bytes(target: int, source: int, size: int) -> None:
     ctypes.memmove(int(target), int(source), int(size))
 
 
+def move_bytes(target: int, source: int, size: int) -> None:
+    """Copy bytes between places that may overlap."""
+    ctypes.memmove(int(target), int(source), int(size))
+
+
 def wipe(address: int, size: int) -> None:
     """Overwrite bytes with zeros; the compiler may not leave it out, whoever reads them after."""
     ctypes.memset(int(address), 0, int(size))
@@ -73,4 +78,5 @@ if JIT:
     store_big_word = Intrinsic(_code, "store_big_word")  # type: ignore[assignment]
     load_big_half = Intrinsic(_code, "load_big_half")  # type: ignore[assignment]
     copy_bytes = Intrinsic(_code, "copy_bytes")  # type: ignore[assignment]
+    move_bytes = Intrinsic(_code, "move_bytes")  # type: ignore[assignment]
     wipe = Intrinsic(_code, "wipe")  # type: ignore[assignment]

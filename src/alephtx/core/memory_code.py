@@ -39,17 +39,19 @@ def _storer(bits: int, big: bool):  # type: ignore[no-untyped-def]
     return store
 
 
-def _copy_bytes(typingctx, target, source, size):  # type: ignore[no-untyped-def]
-    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        pointer = _BYTE.as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), (pointer, pointer, _WORD, _BIT))
-        name = "llvm.memcpy.p0.p0.i64"
-        copy = cgutils.get_or_insert_function(builder.module, kind, name)
-        places = [builder.inttoptr(one, pointer) for one in arguments[:2]]
-        builder.call(copy, (*places, arguments[2], ir.Constant(_BIT, 0)))
-        return context.get_dummy_value()
+def _copier(name: str):  # type: ignore[no-untyped-def]
+    def copier(typingctx, target, source, size):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            pointer = _BYTE.as_pointer()
+            kind = ir.FunctionType(ir.VoidType(), (pointer, pointer, _WORD, _BIT))
+            copy = cgutils.get_or_insert_function(builder.module, kind, name)
+            places = [builder.inttoptr(one, pointer) for one in arguments[:2]]
+            builder.call(copy, (*places, arguments[2], ir.Constant(_BIT, 0)))
+            return context.get_dummy_value()
 
-    return types.void(types.int64, types.int64, types.int64), codegen
+        return types.void(types.int64, types.int64, types.int64), codegen
+
+    return copier
 
 
 def _wipe(typingctx, address, size):  # type: ignore[no-untyped-def]
@@ -72,5 +74,6 @@ load_big_half = intrinsic(_loader(32, big=True))
 store_byte = intrinsic(_storer(8, big=False))
 store_word = intrinsic(_storer(64, big=False))
 store_big_word = intrinsic(_storer(64, big=True))
-copy_bytes = intrinsic(_copy_bytes)
+copy_bytes = intrinsic(_copier("llvm.memcpy.p0.p0.i64"))
+move_bytes = intrinsic(_copier("llvm.memmove.p0.p0.i64"))
 wipe = intrinsic(_wipe)

@@ -85,44 +85,6 @@ def nap(duration_ns: int) -> None:
     pause_thread(int(duration_ns))
 
 
-# -- bytes at addresses --------------------------------------------------------------------------
-
-
-def load_byte(address: int) -> int:
-    """Load a byte, 0 .. 255."""
-    return ctypes.c_uint8.from_address(int(address)).value
-
-
-def store_byte(address: int, value: int) -> None:
-    """Store the low byte of a word."""
-    ctypes.c_uint8.from_address(int(address)).value = int(value) & 0xFF
-
-
-def load_word(address: int) -> int:
-    """Load eight bytes at any address as a word of this machine's byte order."""
-    return int(struct.unpack("=q", ctypes.string_at(int(address), 8))[0])
-
-
-def store_word(address: int, value: int) -> None:
-    """Store a word at any address."""
-    ctypes.memmove(int(address), struct.pack("=q", int(value)), 8)
-
-
-def swap_bytes(word: int) -> int:
-    """Return a word with its bytes in reverse: network order to ours and back."""
-    return int(struct.unpack("<q", struct.pack(">q", int(word)))[0])
-
-
-def copy_bytes(target: int, source: int, size: int) -> None:
-    """Copy bytes between places that do not overlap."""
-    ctypes.memmove(int(target), int(source), int(size))
-
-
-def move_bytes(target: int, source: int, size: int) -> None:
-    """Copy bytes between places that may overlap."""
-    ctypes.memmove(int(target), int(source), int(size))
-
-
 # -- TLS -----------------------------------------------------------------------------------------
 
 
@@ -232,13 +194,6 @@ if JIT:
     write_word = Intrinsic(_code, "write_word")  # type: ignore[assignment]
     realtime_ns = Intrinsic(_code, "realtime_ns")  # type: ignore[assignment]
     nap = Intrinsic(_code, "nap")  # type: ignore[assignment]
-    load_byte = Intrinsic(_code, "load_byte")  # type: ignore[assignment]
-    store_byte = Intrinsic(_code, "store_byte")  # type: ignore[assignment]
-    load_word = Intrinsic(_code, "load_word")  # type: ignore[assignment]
-    store_word = Intrinsic(_code, "store_word")  # type: ignore[assignment]
-    swap_bytes = Intrinsic(_code, "swap_bytes")  # type: ignore[assignment]
-    copy_bytes = Intrinsic(_code, "copy_bytes")  # type: ignore[assignment]
-    move_bytes = Intrinsic(_code, "move_bytes")  # type: ignore[assignment]
     ssl_read = Intrinsic(_code, "ssl_read")  # type: ignore[assignment]
     ssl_write = Intrinsic(_code, "ssl_write")  # type: ignore[assignment]
     ssl_get_error = Intrinsic(_code, "ssl_get_error")  # type: ignore[assignment]

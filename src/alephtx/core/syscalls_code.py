@@ -98,49 +98,6 @@ def _nap(typingctx, duration_ns):  # type: ignore[no-untyped-def]
     return types.void(_int64), codegen
 
 
-def _load(kind):  # type: ignore[no-untyped-def]
-    def load(typingctx, address):  # type: ignore[no-untyped-def]
-        def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            found = builder.load(builder.inttoptr(arguments[0], kind.as_pointer()), align=1)
-            return found if kind is _WORD else builder.zext(found, _WORD)
-
-        return _int64(_int64), codegen
-
-    return load
-
-
-def _store(kind):  # type: ignore[no-untyped-def]
-    def store(typingctx, address, value):  # type: ignore[no-untyped-def]
-        def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            address, value = arguments
-            value = value if kind is _WORD else builder.trunc(value, kind)
-            builder.store(value, builder.inttoptr(address, kind.as_pointer()), align=1)
-            return context.get_dummy_value()
-
-        return types.void(_int64, _int64), codegen
-
-    return store
-
-
-def _swap_bytes(typingctx, word):  # type: ignore[no-untyped-def]
-    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        return builder.bswap(arguments[0])
-
-    return _int64(_int64), codegen
-
-
-def _copier(copy):  # type: ignore[no-untyped-def]
-    def copier(typingctx, target, source, size):  # type: ignore[no-untyped-def]
-        def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            target, source = (builder.inttoptr(a, _BYTE.as_pointer()) for a in arguments[:2])
-            copy(builder, target, source, arguments[2], 1)
-            return context.get_dummy_value()
-
-        return types.void(_int64, _int64, _int64), codegen
-
-    return copier
-
-
 def _ssl_transfer(name):  # type: ignore[no-untyped-def]
     def transfer(typingctx, ssl, address, size):  # type: ignore[no-untyped-def]
         def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
@@ -189,13 +146,6 @@ recvmsg = intrinsic(_recvmsg)
 write_word = intrinsic(_write_word)
 realtime_ns = intrinsic(_realtime_ns)
 nap = intrinsic(_nap)
-load_byte = intrinsic(_load(_BYTE))
-store_byte = intrinsic(_store(_BYTE))
-load_word = intrinsic(_load(_WORD))
-store_word = intrinsic(_store(_WORD))
-swap_bytes = intrinsic(_swap_bytes)
-copy_bytes = intrinsic(_copier(cgutils.raw_memcpy))
-move_bytes = intrinsic(_copier(cgutils.raw_memmove))
 ssl_read = intrinsic(_ssl_transfer("alephtx_ssl_read"))
 ssl_write = intrinsic(_ssl_transfer("alephtx_ssl_write"))
 ssl_get_error = intrinsic(_ssl_get_error)

@@ -15,7 +15,7 @@ import numpy as np
 from alephtx.core.atomics import load_acquire, load_relaxed, store_relaxed, store_release
 from alephtx.core.errors import MatrixError
 from alephtx.core.kernel import Int, kernel
-from alephtx.core.syscalls import copy_bytes
+from alephtx.core.memory import copy_bytes
 
 Rows = np.ndarray[Any, Any]
 

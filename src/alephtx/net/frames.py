@@ -22,18 +22,15 @@ from alephtx.core.atomics import (
     store_relaxed,
 )
 from alephtx.core.kernel import Int, inline_kernel, kernel
+from alephtx.core.memory import load_big_word, load_byte, move_bytes
 from alephtx.core.packed import rows_at
 from alephtx.core.syscalls import (
     AGAIN,
     INTERRUPTED,
-    load_byte,
-    load_word,
-    move_bytes,
     realtime_ns,
     recv,
     recv_stamped,
     stamp_of,
-    swap_bytes,
     tls_read,
 )
 from alephtx.net import link_words as w
@@ -253,7 +250,7 @@ def _long_size(base: Int, second: Int) -> int:
         size = load_byte(base + 2) << 8 | load_byte(base + 3)
         return size if size > 125 else -1
     if second == 127:
-        size = swap_bytes(load_word(base + 2))  # negative: the highest bit is set
+        size = load_big_word(base + 2)  # negative: the highest bit is set
         return size if size > 0xFFFF else -1
     return -1
 

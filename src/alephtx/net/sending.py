@@ -7,18 +7,20 @@ reading what we send as HTTP, and no secret hangs on it.
 
 from alephtx.core.atomics import load_acquire, store_relaxed, store_release
 from alephtx.core.kernel import Int, inline_kernel, kernel
+from alephtx.core.memory import (
+    load_byte,
+    load_word,
+    move_bytes,
+    store_big_word,
+    store_byte,
+    store_word,
+)
 from alephtx.core.packed import rows_at
 from alephtx.core.syscalls import (
     AGAIN,
     INTERRUPTED,
     TLS_FAILED,
-    load_byte,
-    load_word,
-    move_bytes,
     send,
-    store_byte,
-    store_word,
-    swap_bytes,
     tls_error,
     tls_write,
 )
@@ -117,7 +119,7 @@ def compose(link: Int, address: Int, size: Int, opcode: Int, bound: Int) -> int:
         store_byte(at + 3, size)
     else:
         store_byte(at + 1, 0x80 | 127)
-        store_word(at + 2, swap_bytes(size))
+        store_big_word(at + 2, size)
     key = next_key(link)
     for k in range(4):
         store_byte(at + head - 4 + k, key >> 8 * k)
