@@ -92,7 +92,7 @@ ROWS = (
     _yardstick(ECHO_HYPER_KERNEL, venue="hyperliquid", stamps="kernel", signature=True),
     _product(
         HYPER + "gateway", ECHO_HYPER_KERNEL, 0.0, venue="hyperliquid", stamps="kernel",
-        fifo=True, orders_by_http=True,
+        fifo=True,
     ),
     Row("message to signed order, inside", "inside", median_us=2.0),
     Row("message to signed order, 1.6 KB", "inside", shape="real"),

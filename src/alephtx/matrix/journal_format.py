@@ -82,12 +82,16 @@ class SegmentHeader(NamedTuple):
     synced_seq: int  # the last record known to be on disk, 0 = not known
 
 
+_ONCE_SPARE = {"ts_sent": "reserved", "nonce": "spare"}
+"""Words of INTENT that were named later: earlier journals have zeros there, and mean the same."""
+
+
 def layout_hash() -> bytes:
     """Return the SHA-256 of the layouts of the rows that journals hold, INTENT and UPDATE."""
     parts = []
     for row in (records.INTENT, records.UPDATE):
         assert row.fields is not None
-        parts += [f"{n} {f[0].str} {f[1]}" for n, f in row.fields.items()]
+        parts += [f"{_ONCE_SPARE.get(n, n)} {f[0].str} {f[1]}" for n, f in row.fields.items()]
     return hashlib.sha256("\n".join(parts).encode()).digest()
 
 
