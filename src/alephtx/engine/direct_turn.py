@@ -5,7 +5,8 @@ from alephtx.core.packed import FIELD_WORDS, field, rows_at
 from alephtx.core.ports import Rows
 from alephtx.core.stages import call_stage
 from alephtx.engine.context import F_DIRECT, I1, I2
-from alephtx.engine.entry_out import D_ENTRIES, E_WORDS, ENTRY_FIELDS, W_LINK
+from alephtx.engine.entry_out import D_ENTRIES, E_WORDS, ENTRY_FIELDS, W_LINK, W_TURN
+from alephtx.feed.lane import RARELY
 from alephtx.net.frames import link_round
 
 D_LANES = 1
@@ -28,6 +29,10 @@ def serve_links(x: Rows, a: int, b: int) -> int:
         if entries[account] == 0:
             continue
         entry = rows_at(entries[account], ENTRY_FIELDS * FIELD_WORDS, I1)
+        own = field(entry, E_WORDS, I1)
+        own[W_TURN] += 1
+        if own[W_TURN] % RARELY != 0:
+            continue
         link = load_acquire(entry[E_WORDS * FIELD_WORDS] + 8 * W_LINK)
         if link != 0:
             came += link_round(link, ANSWERS_MAX)

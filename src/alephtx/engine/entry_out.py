@@ -56,6 +56,7 @@ ENTRY_FIELDS = 7
 # Words of E_WORDS. The link's address changes with every connection.
 W_LINK, W_AHEAD_NS, W_ROWS_MAX, W_WRITE, W_SIGN, W_SEAL = 0, 1, 2, 3, 4, 5
 W_FULL = 6  # 1: the venue owes as many answers as it lets anybody wait for
+W_TURN = 7  # turns so far
 W_COSTS = 8  # + op: how many costs it has
 W_SENT, W_DECLINED, W_UNPAID, W_NO_ROOM = 16, 17, 18, 19  # how many requests each end had
 ENTRY_WORDS = 32
