@@ -178,6 +178,18 @@ async def test_run_without_a_journal_is_killed_by_the_venues_word(tmp_path):
         assert report.confirmed
 
 
+async def test_garbage_is_not_collected_while_a_kill_is_under_way(tmp_path):
+    """A pause then is a pause of the last cancel."""
+    async with standing(tmp_path, "binance_usdm") as desk:
+        killer = Killer(desk.run)
+        assert killer._idle()
+        kill_door.ask(desk.run, "test", "file")
+        request = kill_door.take(desk.run)
+        assert request is not None
+        assert not killer._idle()
+        await killer.close()
+
+
 # -- flattening ----------------------------------------------------------------------------
 
 CONTRACTS = ("binance_usdm", "binance_coinm", "hyperliquid")
