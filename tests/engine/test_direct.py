@@ -6,6 +6,7 @@ Hot and cold are the same functions; what is tested here is that nothing is lost
 import gzip
 import random
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,10 +14,12 @@ import pytest
 from alephtx.core.records import INTENT
 from alephtx.core.words import RESYNCING
 from alephtx.engine.context import COMMAND_STOP
+from alephtx.engine.direct import Direct
 from alephtx.engine.entry_out import W_FULL, W_LINK, W_NO_ROOM, W_SENT, W_UNPAID
 from alephtx.feed.join import GAP
 from alephtx.matrix.journal import INTENT as INTENT_RECORD
 from alephtx.matrix.journal import read
+from alephtx.net.wake import Wake
 from tests.engine.direct_bench import CLOCK, DirectSide, Side
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "binance" / "usdm_btcusdt_20240808.gz"
@@ -184,6 +187,21 @@ def damaged(frame, source):
     changed, at = bytearray(frame), source.randrange(len(frame))
     changed[at] = source.randrange(256)
     return bytes(source.choice((changed, frame[:at], frame + frame[:at])))
+
+
+def test_a_fault_in_what_was_handed_over_ends_the_engine():
+    """Logged and forgotten, the venue would stay with Python for ever, and nobody would trade."""
+
+    def broken():
+        raise ZeroDivisionError
+
+    direct, failed = Direct.__new__(Direct), []
+    direct.wake, direct.entries = Wake(), {}
+    direct.feeders = [SimpleNamespace(attend=broken)]
+    direct._session = SimpleNamespace(pump=list, failed=failed.append)
+    direct.attend()
+    direct.wake.close()
+    assert [type(error) for error in failed] == [ZeroDivisionError]
 
 
 def test_damaged_frames_leave_both_paths_with_the_same_market(both):

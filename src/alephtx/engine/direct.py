@@ -102,13 +102,19 @@ class Direct:
             feeder.lane.baton.run()
 
     def attend(self) -> None:
-        """Do what the loop left. Orders first: an answer must not find one unheard of."""
+        """Do what the loop left. Orders first: an answer must not find one unheard of.
+
+        A fault of ours ends the engine: what was handed over would stay so for ever.
+        """
         self.wake.taken()
-        self._session.pump()
-        for entry in self.entries.values():
-            entry.attend()
-        for feeder in self.feeders:
-            feeder.attend()
+        try:
+            self._session.pump()
+            for entry in self.entries.values():
+                entry.attend()
+            for feeder in self.feeders:
+                feeder.attend()
+        except Exception as error:  # noqa: BLE001 - asyncio would log it and go on
+            self._session.failed(error)
 
     def look_after(self) -> None:
         """Do what is due every few ms, beside what the loop asks for."""
