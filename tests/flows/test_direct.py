@@ -54,3 +54,19 @@ def test_hyperliquid_is_heard_and_posted_to_by_the_loop(warm, tmp_path):
     finally:
         made.close()
         twins.stop()
+
+
+@pytest.mark.parametrize("mode", ["paper", "shadow"])
+def test_without_real_orders_the_loop_only_hears(twins, tmp_path, mode):
+    """What must not reach a venue does not, although the loop could send."""
+    made = direct(River(tmp_path, twins, mode=mode, coins=("btc",)))
+    try:
+        life = made.start()
+        life.trading(20, 3 if mode == "paper" else 0)
+        told = life.read("status.json")["direct"]
+        assert told["entries"] == {}
+        assert all(venue["messages"] > 0 for venue in told["venues"].values())
+        assert life.end()[0] == 0
+        assert [twins.journal(venue) for venue in twins.venues] == [[], [], []]
+    finally:
+        made.close()
