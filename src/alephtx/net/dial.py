@@ -12,11 +12,12 @@ import ssl
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import NamedTuple
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from alephtx.core.errors import ConfigError, ProtocolError, TransportError
 from alephtx.core.syscalls import SO_TIMESTAMPNS
 from alephtx.net.proxy import proxy_for
+from alephtx.net.tcp import connect_tcp
 from alephtx.net.tls import DONE, WANT_WRITE, TlsSession, context_like
 from alephtx.net.upgrade import HEAD_MAX, check_answer, upgrade_request
 
@@ -114,7 +115,8 @@ async def dial(
             f"{where}: the direct path goes through no proxy, and the environment names one",
             remedy='add the host to NO_PROXY, or use path = "split"',
         )
-    wire = _Wire(await _connected(parts))
+    port = parts.port or (443 if parts.scheme == "wss" else 80)
+    wire = _Wire(await connect_tcp(parts.hostname, port))
     try:
         stamped = _tuned(wire.socket, busy_poll_us)
         if parts.scheme == "wss":
@@ -126,28 +128,6 @@ async def dial(
         wire.cut()
         raise
     return Dialled(wire.socket, wire.tls, early, stamped and wire.tls is None)
-
-
-async def _connected(url: SplitResult) -> socket.socket:
-    """Return a socket connected to the first address that takes it."""
-    loop = asyncio.get_running_loop()
-    port = url.port or (443 if url.scheme == "wss" else 80)
-    found = await loop.getaddrinfo(url.hostname, port, type=socket.SOCK_STREAM)
-    failures: list[str] = []
-    for family, kind, protocol, _, address in found:
-        made = socket.socket(family, kind, protocol)
-        made.setblocking(False)
-        try:
-            await loop.sock_connect(made, address)
-        except OSError as error:
-            made.close()
-            failures.append(os.strerror(error.errno) if error.errno else str(error))
-        except BaseException:
-            made.close()
-            raise
-        else:
-            return made
-    raise OSError("; ".join(dict.fromkeys(failures)) or "no address")
 
 
 def _tuned(opened: socket.socket, busy_poll_us: int) -> bool:

@@ -8,7 +8,6 @@ count as proof of life for the watchdog.
 import asyncio
 import contextlib
 import logging
-import os
 import socket
 import ssl
 from collections.abc import Callable, Iterable
@@ -20,6 +19,7 @@ from picows import WSCloseCode, WSFrame, WSMsgType, WSTransport
 from alephtx.core.clock import Clock
 from alephtx.core.errors import TransportError
 from alephtx.net.proxy import proxy_for
+from alephtx.net.tcp import connect_tcp
 
 MESSAGE_MAX = 16 << 20
 QUEUE_MAX = 1 << 20
@@ -219,24 +219,8 @@ class _Dialer:
         self._socket: socket.socket | None = None
 
     async def __call__(self, url: Any) -> socket.socket:
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
-        failures: list[str] = []
-        for family, kind, protocol, _, address in found:
-            made = socket.socket(family, kind, protocol)
-            made.setblocking(False)
-            try:
-                await loop.sock_connect(made, address)
-            except OSError as error:
-                made.close()
-                failures.append(os.strerror(error.errno) if error.errno else str(error))
-            except BaseException:
-                made.close()
-                raise
-            else:
-                self._socket = made
-                return made
-        raise OSError("; ".join(dict.fromkeys(failures)) or "no address")
+        self._socket = made = await connect_tcp(url.host, url.port)
+        return made
 
     def cut(self) -> None:
         """Make the transport that owns the socket see its end."""
