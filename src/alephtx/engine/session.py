@@ -46,6 +46,7 @@ from alephtx.engine.updates import ROOM_BYTES, ROOM_ROWS
 from alephtx.execution.gateway import LiveOrder
 from alephtx.execution.orders import OUTCOME
 from alephtx.ledger.book import Ledger
+from alephtx.matrix.ahead import PagesAhead
 from alephtx.matrix.inputlog import InputLog, input_room
 from alephtx.matrix.journal import (
     BALANCES,
@@ -116,6 +117,7 @@ class Session:
             run.journal, header=header, durability=config.node.durability, **self.host.journal
         )
         self.inputs = InputLog.open(run.inputs)
+        self.pages = PagesAhead(self.journal.front, self.inputs.front)
         self.engine: Engine = assemble(
             in_force(config, run), self.instruments, self.matrix, self.journal.map, self.inputs.map
         )
@@ -198,6 +200,8 @@ class Session:
             await gateway.start()
         await self._wait_ready()
         self._open_ledger()
+        if self.host.measure:
+            self.pages.start()
         self.loop_thread = self.host.drive(
             self.ctx,
             wait=self.config.node.wait,
@@ -250,6 +254,7 @@ class Session:
             await gateway.close()
         if self.direct is not None:
             self.direct.close()
+        self.pages.stop()
         self.journal.close()
         self.inputs.close()
 

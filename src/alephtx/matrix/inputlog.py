@@ -20,6 +20,7 @@ from alephtx.core.errors import JournalError
 from alephtx.core.kernel import Int, kernel
 from alephtx.core.log import logger
 from alephtx.core.ports import Rows
+from alephtx.matrix.ahead import AHEAD_BYTES
 from alephtx.matrix.crc32c import crc32c
 
 log = logger("inputlog")
@@ -173,6 +174,11 @@ class InputLog:
                 f"input log {self.path} cannot grow: {error.strerror}",
                 remedy="make room on the disk, or switch the input log off",
             ) from error
+
+    def front(self) -> tuple[int, int]:
+        """Return where the next row goes, and how many bytes to keep writable there."""
+        address, end = int(self.map[I_ADDRESS]), int(self.map[I_END])
+        return address, min(AHEAD_BYTES, end - address)
 
     @property
     def last_seq(self) -> int:

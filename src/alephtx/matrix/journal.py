@@ -26,6 +26,7 @@ import numpy as np
 
 from alephtx.core.errors import JournalError
 from alephtx.core.log import logger
+from alephtx.matrix.ahead import AHEAD_BYTES
 from alephtx.matrix.journal_append import (
     FULL,
     HALTED,
@@ -101,6 +102,8 @@ KINDS = {
 
 SEGMENT_BYTES = 64 << 20
 Durability = Literal["process", "host", "order"]
+FRONT_BYTES = {"process": AHEAD_BYTES, "host": AHEAD_BYTES // 16, "order": 0}
+"""What is kept writable ahead: every sync writes it, too, so where syncs are many it is little."""
 
 
 class Journal:
@@ -237,6 +240,12 @@ class Journal:
     def size(self) -> int:
         """Bytes of all records, without headers and unused room."""
         return self._older_bytes + int(self.map[J_ADDRESS]) - self._first_address
+
+    def front(self) -> tuple[int, int]:
+        """Return where the next record goes, and how many bytes to keep writable there."""
+        address = int(self.map[J_ADDRESS])
+        room = int(self.map[J_END]) - address
+        return address, 0 if self.halted else min(FRONT_BYTES[self.durability], room)
 
     @property
     def halted(self) -> bool:

@@ -1,17 +1,13 @@
 """One segment as its writer holds it: a preallocated, mapped file, named when it is used."""
 
-import contextlib
 import mmap
 import os
 from pathlib import Path
 
 import numpy as np
 
+from alephtx.matrix.ahead import fault_in
 from alephtx.matrix.journal_format import SYNCED_AT, encode_synced
-
-_POPULATE_WRITE = (
-    23  # MADV_POPULATE_WRITE, Linux 5.14: fault every page in now, not on the hot path
-)
 
 
 class Segment:
@@ -29,10 +25,9 @@ class Segment:
             os.close(self.descriptor)
             path.unlink()
             raise
-        with contextlib.suppress(OSError):  # an older kernel: pages fault in when they are written
-            self._mapping.madvise(_POPULATE_WRITE)
         view = np.frombuffer(self._mapping, np.uint8)
         self.address = int(view.ctypes.data)
+        fault_in(self.address, size)  # not on the hot path
 
     def publish(self, path: Path, header: bytes, *, durable: bool) -> None:
         """Write the header and give the segment its name, in this order."""
