@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from alephtx.core.clock import MachineClock
-from alephtx.core.errors import ConfigError, PluginError
+from alephtx.core.errors import ConfigError, JournalError, PluginError
 from alephtx.engine import context as c
 from alephtx.engine import swap_apply, swap_desk, swap_door
 from alephtx.engine.rundir import RunDirectory
@@ -181,6 +181,61 @@ def test_state_of_another_kind_is_migrated_and_comes_back_as_it_was(session):
     told = session.swap(s.OTHER_STATE)
     assert told.outcome == "swapped", told
     assert session.engine.strategies[0].state[0]["seen"] > 7
+
+
+class Disk:
+    """A disk that refuses the record of versions from one save on, the first is 0."""
+
+    def __init__(self, desk, first):
+        self.save, self.left = desk._save, first
+
+    def __call__(self):
+        self.left -= 1
+        if self.left < 0:
+            raise OSError(28, "No space left on device")
+        self.save()
+
+
+@pytest.mark.parametrize(
+    ("first", "outcome", "stages"),
+    [(0, "refused", []), (2, "rolled_back", [("switch", 1), ("kept", 1), ("back", 0)])],
+    ids=["before the switch", "when it is to be kept"],
+)
+def test_a_version_whose_record_cannot_be_written_does_not_stay(
+    session, monkeypatch, first, outcome, stages
+):
+    old = session.engine.strategies[0]
+    monkeypatch.setattr(session.desk, "_save", Disk(session.desk, first))
+    told = session.swap(s.DOUBLE)
+    assert told.outcome == outcome, told
+    assert "No space left" in told.why
+    assert session.engine.strategies[0] is old
+    assert session.stages == stages
+    assert session.desk.book.strategies[0].running.number == 0
+    assert session.desk.book.strategies[0].proven.number == 0
+    assert any("strategies.json was not saved" in text for text in session.alarms)
+
+
+def test_a_version_that_can_be_neither_kept_nor_taken_back_is_said_to_go(session, monkeypatch):
+    old, exchange = session.engine.strategies[0], session.desk.ways.exchange
+
+    async def no_record(*_):
+        raise JournalError("the journal took no record of the switch; nothing changed")
+
+    async def once(*given, watched, **named):
+        if not watched:
+            await no_record()
+        return await exchange(*given, watched=watched, **named)
+
+    monkeypatch.setattr(session.desk.ways, "settle", no_record)
+    monkeypatch.setattr(session.desk.ways, "exchange", once)
+    told = session.swap(s.DOUBLE)
+    assert told.outcome == "unsettled", told
+    assert "took no record" in told.why
+    assert session.engine.strategies[0] is not old
+    assert "a next life begins with" in session.alarms[-1]
+    kept = swap_door.read_book(session.run_directory).strategies[0]
+    assert (kept.running.number, kept.proven.number) == (1, 0), "what a next life reads"
 
 
 def test_refusals_name_what_is_wrong(session):

@@ -37,7 +37,7 @@ class Line(msgspec.Struct):
 
 
 class Swapped(msgspec.Struct):
-    """What came of a swap. outcome: swapped, refused or rolled_back."""
+    """What came of a swap. outcome: swapped, refused, rolled_back or unsettled."""
 
     run: str
     name: str
@@ -191,5 +191,4 @@ def _outcome(found: "RunDirectory", request: "Request", told: "Told") -> Swapped
 def _result(swapped: Swapped) -> list[str]:
     if swapped.outcome == "swapped":
         return [f"{swapped.name}: swapped to {swapped.file} ({swapped.digest})"]
-    what = "rolled back" if swapped.outcome == "rolled_back" else "refused"
-    return [f"{swapped.name}: {what}: {swapped.why}"]
+    return [f"{swapped.name}: {swapped.outcome.replace('_', ' ')}: {swapped.why}"]

@@ -169,10 +169,10 @@ class SwapDesk:
             self._tell(told)
             raise
         except AlephError as error:
-            self._refuse(told, str(error))
+            self._broken_off(told, old, str(error))
         except Exception as error:  # noqa: BLE001 - a user's code raises anything
             log.error("swap_failed", strategy=request.name, error=repr(error))
-            self._refuse(told, f"{type(error).__name__}: {error}")
+            self._broken_off(told, old, f"{type(error).__name__}: {error}")
         finally:
             self.under_way = None
             self.ways.settle_depth(old.instruments)
@@ -268,32 +268,44 @@ class SwapDesk:
     ) -> None:  # fmt: skip
         held = self._held(old.name)
         was, held.running = held.running, version
-        self._save()  # before it takes effect: what a next life finds in the middle of it
         entry = self._entry(held, version, "switch", was=was, by=request.by)
         before = self._intents(old)
         try:
+            self._save()  # before it takes effect: what a next life finds in the middle of it
             watch = await self.ways.exchange(
                 old, new, transfer, msgspec.json.encode(entry), watched=True
             )
-        except AlephError:
+        except (AlephError, OSError):
             held.running = was
-            self._save()
+            self._save_if_possible()
             raise
         held.swaps += 1
         self._note(held, version, "switch", by=request.by)
-        self._save()
+        self._save_if_possible()
         self._stage(told, "switched", f"{_short(version)} goes, {_short(was)} stands by")
         why = await self._watch(request, told, old, new, watch, before)
+        why = why or await self._settle(request, held, old, was)
         if why:
             await self._back(told, old, new, was, why)
             return
-        held.proven = version
-        self._note(held, version, "kept", by=request.by)
-        self._save()
-        entry = self._entry(held, version, "kept", was=was, by=request.by)
-        await self.ways.settle(old.index, msgspec.json.encode(entry))
         told.outcome = "swapped"
         self._stage(told, "in force", f"{_short(version)}, for a next life of the engine too")
+
+    async def _settle(self, request: Request, held: Held, old: Loaded, was: Version) -> str:
+        """Keep for good what goes; returns why it cannot be kept, "" where it is.
+
+        The journal first: who dies between the two begins with the old version, and says so.
+        """
+        entry = self._entry(held, held.running, "kept", was=was, by=request.by)
+        try:
+            await self.ways.settle(old.index, msgspec.json.encode(entry))
+            held.proven = held.running
+            self._note(held, held.running, "kept", by=request.by)
+            self._save()
+        except (AlephError, OSError) as error:
+            held.proven = was
+            return f"it could not be kept: {error}"
+        return ""
 
     async def _watch(
         self, request: Request, told: Told, old: Loaded, new: Loaded, watch: Any,
@@ -331,7 +343,7 @@ class SwapDesk:
         await self.ways.exchange(new, old, transfer, msgspec.json.encode(entry), watched=False)
         held.running = was
         self._note(held, was, "back", why=why)
-        self._save()
+        self._save_if_possible()
         self.session.alarms.append(f"swap of {old.name} rolled back: {why}")
         log.error("swap_rolled_back", strategy=old.name, why=why)
         told.outcome, told.why = "rolled_back", why
@@ -370,6 +382,14 @@ class SwapDesk:
     def _save(self) -> None:
         door.write_book(self.run, self.book)
 
+    def _save_if_possible(self) -> None:
+        """Save what a next life begins with anyway: without it, it says that it went back."""
+        try:
+            self._save()
+        except OSError as error:
+            log.error("swap_record_not_saved", error=repr(error))
+            self.session.alarms.append(f"strategies.json was not saved: {error}")
+
     def _stage(self, told: Told, stage: str, said: str) -> None:
         told.stages.append(Stage(self.clock.now(), stage, said))
         log.info("swap_stage", strategy=told.name, stage=stage, said=said)
@@ -379,6 +399,18 @@ class SwapDesk:
         told.outcome, told.why = "refused", why
         log.warning("swap_refused", strategy=told.name, why=why)
         self._stage(told, "refused", why)
+
+    def _broken_off(self, told: Told, old: Loaded, why: str) -> None:
+        """End a swap that failed where it stood: refused, or the new version goes unsettled."""
+        if self.engine.strategies[old.index] is old:
+            self._refuse(told, why)
+            return
+        held = self._held(old.name)
+        told.outcome, told.why = "unsettled", why
+        said = f"{_short(held.running)} goes; a next life begins with {_short(held.proven)}: {why}"
+        self.session.alarms.append(f"swap of {old.name} is unsettled: {said}")
+        log.error("swap_unsettled", strategy=old.name, why=why)
+        self._stage(told, "unsettled", said)
 
     def _tell(self, told: Told) -> None:
         """Write what a request has come to; a disk that refuses it stops nothing."""

@@ -50,7 +50,11 @@ class Stage(msgspec.Struct):
 
 
 class Told(msgspec.Struct):
-    """What has become of a request. outcome: "" while it goes on, swapped, refused, rolled_back."""
+    """What has become of a request.
+
+    outcome: "" while it goes on, swapped, refused, rolled_back, or unsettled: the new version goes
+    and could be neither kept nor taken back.
+    """
 
     id: str
     name: str = ""
