@@ -106,6 +106,57 @@ def test_check_of_a_missing_secret_warns_in_paper_and_fails_in_live(folder, caps
     assert cli.main(["check"]) == cli.CONFIG
 
 
+COINM = """
+[venues.binance_coinm]
+symbols = ["BTCUSD_PERP"]
+environment = "twin"
+[accounts.coinm]
+venue = "binance_coinm"
+key = "twin:key"
+secret = "twin"
+"""
+
+
+def test_check_knows_which_accounts_the_loop_can_send_for(folder, capsys):
+    """COIN-M takes orders over HTTP only; asked for by name that is an error before any start."""
+    path = folder / "config.toml"
+    path.write_text(path.read_text() + COINM + 'entry = "loop"\n')
+    edited(folder, ('secret = "twin"               # at', 'entry = "loop"\nsecret = "twin" #'))
+    capsys.readouterr()
+    assert cli.main(["check"]) == cli.OK
+    said = "account coinm: binance_coinm has no compiled order entry. "
+    said += 'set entry = "gateway"'
+    output = capsys.readouterr().out
+    assert f"warning  {said}" in output, "in paper nobody sends from the loop"
+    assert "binance_spot, secrets found; the loop sends its orders" in output
+    edited(folder, ('mode = "paper"', 'mode = "live"'))
+    assert cli.main(["check"]) == cli.CONFIG
+    assert f"error    {said}" in capsys.readouterr().out
+
+
+def test_check_says_that_a_direct_strategys_account_stays_with_the_gateway(folder, capsys):
+    path = folder / "config.toml"
+    strategy = """
+[strategies.mm]
+use = "market_maker"
+instruments = ["binance_coinm:BTC-USD-PERP"]
+accounts = ["coinm"]
+path = "direct"
+"""
+    path.write_text(path.read_text() + COINM + strategy)
+    assert cli.main(["check"]) == cli.OK
+    said = "the gateway sends its orders: binance_coinm has no compiled order entry"
+    assert said in capsys.readouterr().out
+
+
+def test_check_of_a_loop_account_that_cannot_be_bound_says_why(folder, capsys):
+    edited(folder, ('secret = "twin"               # at', 'entry = "loop"\nsecret = "twin" #'),
+           ("binance_spot", "binance_spto"))  # fmt: skip
+    assert cli.main(["check"]) == cli.CONFIG
+    output = capsys.readouterr().out
+    assert "warning  account main_spot: there is no venues plugin named 'binance_spto'" in output
+
+
 def test_check_catches_mainnet_under_another_name(folder, capsys):
     edited(
         folder,

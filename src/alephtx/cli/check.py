@@ -13,6 +13,7 @@ from alephtx.core import plugins
 from alephtx.core.config import Config, load_config
 from alephtx.core.config_check import SECRET_KEYS, URL_SCHEMES
 from alephtx.core.errors import AlephError, ConfigError
+from alephtx.core.instruments import Instruments
 from alephtx.core.secrets import resolve, scrub
 
 OK, WARNING, ERROR = "ok", "warning", "error"
@@ -98,7 +99,30 @@ def _account(config: Config, name: str) -> Line:
                 # Paper signs nothing, so a secret that is missing there stops nothing.
                 state = WARNING if config.node.mode == "paper" else ERROR
                 return Line(state, what, f"{field}: {error}")
-    return Line(OK, what, f"{account.venue}, secrets found")
+    if name not in config.loop_accounts:
+        return Line(OK, what, f"{account.venue}, secrets found")
+    return _loop_account(config, name)
+
+
+def _loop_account(config: Config, name: str) -> Line:
+    """Ask the venue's codec, as the engine does when it starts, whether the loop can send."""
+    from alephtx.engine.entry import order_stages_of
+    from alephtx.engine.venues import bind_codec
+
+    account, what = config.accounts[name], f"account {name}"
+    bad = ERROR if config.node.mode == "live" else WARNING  # only live orders leave from the loop
+    try:
+        codec = bind_codec(config, account, 0, Instruments())
+    except AlephError as error:
+        return Line(bad, what, str(error))
+    sender = "the loop sends its orders"
+    try:
+        order_stages_of(name, codec)
+    except ConfigError as error:
+        if account.entry == "loop":
+            return Line(bad, what, str(error).removeprefix(f"{what}: "))
+        sender = f"the gateway sends its orders: {account.venue} has no compiled order entry"
+    return Line(OK, what, f"{account.venue}, secrets found; {sender}")
 
 
 def _strategy(config: Config, name: str) -> str:

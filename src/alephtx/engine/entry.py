@@ -20,6 +20,17 @@ FILL_MOST = 8
 """Nonces prepared in one go: a millisecond of the asyncio thread, every ten."""
 
 
+def order_stages_of(name: str, codec: Any) -> OrderStages:
+    """Return what writes an account's orders in the loop; ConfigError where its venue has none."""
+    stages: OrderStages | None = codec.order_stages() if hasattr(codec, "order_stages") else None
+    if stages is None:
+        raise ConfigError(
+            f"account {name}: {codec.spec.name} has no compiled order entry",
+            remedy='set entry = "gateway"',
+        )
+    return stages
+
+
 class Entry:
     """What `entry_out.send_out` works with for one account, on the asyncio thread.
 
@@ -28,15 +39,9 @@ class Entry:
 
     def __init__(self, name: str, gateway: Gateway, wire: AccountWire, wake: Wake) -> None:
         codec: Any = gateway.codec
-        orders = codec.order_stages() if hasattr(codec, "order_stages") else None
-        if orders is None:
-            raise ConfigError(
-                f"account {name}: {codec.spec.name} has no compiled order entry",
-                remedy='set entry = "gateway"',
-            )
+        self._orders = order_stages_of(name, codec)
         self._gateway, self._wake = gateway, wake
         self._pool = codec.nonce_pool
-        self._orders: OrderStages = orders
         self._signing: Stage = codec.signing_stage()
         self.links: list[LoopLink] = []
         self.words: Rows = np.zeros(e.ENTRY_WORDS, np.int64)

@@ -122,19 +122,22 @@ def make_signer(venue: Venue, account: Account) -> Signer:
     raise ConfigError(f"venue {spec.name} wants a signer {kind!r}, unknown here")
 
 
+def bind_codec(config: Config, account: Account, index: int, instruments: Instruments) -> Codec:
+    """Return the signing codec of an account."""
+    venue = load_venue(account.venue)
+    signer = make_signer(venue, account)
+    if venue.spec.signer == "evm":  # what is signed says which network it is for
+        bind: Any = venue.bind
+        mainnet = config.venues[account.venue].environment == "mainnet"
+        made: Codec = bind(instruments, signer, index, mainnet=mainnet, user=account.address)
+        return made
+    return venue.bind(instruments, signer, index)
+
+
 def bind_account(
     config: Config, account: Account, index: int, instruments: Instruments
 ) -> tuple[Codec, Endpoints]:
     """Return the signing codec of an account and the addresses it talks to."""
-    venue = load_venue(account.venue)
     section = config.venues[account.venue]
-    signer = make_signer(venue, account)
-    if venue.spec.signer == "evm":  # what is signed says which network it is for
-        bind: Any = venue.bind
-        codec = bind(
-            instruments, signer, index,
-            mainnet=section.environment == "mainnet", user=account.address,
-        )  # fmt: skip
-    else:
-        codec = venue.bind(instruments, signer, index)
-    return codec, endpoints_of(venue, section)
+    codec = bind_codec(config, account, index, instruments)
+    return codec, endpoints_of(load_venue(account.venue), section)

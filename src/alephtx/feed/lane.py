@@ -45,6 +45,10 @@ RARELY = 8
 """A look at a silent socket costs a system call, as much as all the rest of a turn: links that did
 not speak last are looked at every so many turns, some microseconds."""
 
+MESSAGES_MAX = 16
+"""Messages of one link that a turn takes; more wait for the next. A read may bring thousands, and
+the loop looks at stop, halt and commands between two turns, and serves its strategies."""
+
 
 @kernel
 def _take_message(lane: Rows, number: Int, link: Int, size: Int) -> int:
@@ -83,10 +87,12 @@ def lane_turn(lane: Rows, a: int, b: int) -> int:
         if link == 0:
             continue
         link_poll(link)
-        while True:
+        budget = MESSAGES_MAX
+        while budget > 0:
             size = link_next(link)
             if size < 0:
                 break
+            budget -= 1
             came += 1
             own[W_HOT] = number
             if _take_message(lane, number, link, size) != 0:
