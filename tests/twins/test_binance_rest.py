@@ -10,6 +10,7 @@ import ccxt
 import pytest
 from yarl import URL
 
+from alephtx.core import words
 from alephtx.twins.accounts import TWIN_KEY, TWIN_SECRET
 from tests.twins.clients import AMOUNT, SYMBOLS, every_venue, rest_client, serving
 
@@ -344,3 +345,90 @@ async def test_batch_of_cancels_answers_each_and_refuses_more_than_ten():
             which = {"symbol": "BTCUSDT", "orderIdList": text}
             status, body = await signed(served, venue, "DELETE", "/batchOrders", which)
             assert (status, body["code"]) == (400, code)
+
+
+FUTURES = pytest.mark.parametrize("venue", ["binance_usdm", "binance_coinm"])
+
+
+@FUTURES
+async def test_ccxt_amends_a_futures_order(venue):
+    async with serving(venue) as served:
+        client, symbol, amount = rest_client(served.ports), SYMBOLS[venue], AMOUNT[venue]
+        await served.call(client.load_markets)
+        old = await served.call(client.create_order, symbol, "limit", "buy", amount, 60_000)
+        new = await served.call(
+            client.edit_order, old["id"], symbol, "limit", "buy", 2 * amount, 60_001
+        )
+        assert (new["id"], new["status"]) == (old["id"], "open")
+        (held,) = await served.call(client.fetch_open_orders, symbol)
+        assert (held["id"], held["price"], held["amount"]) == (old["id"], 60_001, 2 * amount)
+
+
+async def placed(served, venue, **changes):
+    status, body = await signed(served, venue, "POST", "/order", limit_order(venue, **changes))
+    assert status == 200, body
+    return body
+
+
+def change(venue, body, **changes):
+    """Return the parameters that amend an order; None takes one away."""
+    named = {"symbol": body["symbol"], "orderId": body["orderId"], "side": "BUY"}
+    named |= {"quantity": body["origQty"], "price": body["price"]} | changes
+    return {name: value for name, value in named.items() if value is not None}
+
+
+async def test_amends_that_cannot_be_are_refused_as_documented_and_change_nothing():
+    venue = "binance_usdm"
+    async with serving(venue) as served:
+        body = await placed(served, venue)
+        wrong = [
+            ({}, -5027), ({"side": "SELL", "price": "60001.0"}, -1117), ({"price": None}, -1102),
+            ({"quantity": None}, -1102), ({"price": "60001.01"}, -4014),
+            ({"price": "30000.0"}, -4131), ({"quantity": "0.0101"}, -1111),
+            ({"quantity": "0"}, -4003), ({"orderId": 99, "price": "60001.0"}, -2013),
+            ({"quantity": "900"}, -2019),
+        ]  # fmt: skip
+        for changes, code in wrong:
+            asked = change(venue, body, **changes)
+            status, answer = await signed(served, venue, "PUT", "/order", asked)
+            assert (status, answer["code"]) == (400, code), changes
+        order = served.twins[venue].exchange.orders[body["orderId"]]
+        assert (order.market.price(order.price), order.open) == (60_000, True)
+        assert order.market.qty(order.qty) == Decimal(body["origQty"])
+        order.extra["modified"] = 9_999
+        asked = change(venue, body, price="60001.0")
+        assert (await signed(served, venue, "PUT", "/order", asked))[1]["code"] == -5026
+        served.twins[venue].exchange.cancel(order)
+        assert (await signed(served, venue, "PUT", "/order", asked))[1]["code"] == -2013
+
+
+async def test_coinm_takes_price_or_quantity_alone():
+    venue = "binance_coinm"
+    async with serving(venue) as served:
+        body = await placed(served, venue)
+        for changes, price, qty in (
+            ({"quantity": None, "price": "60001.0"}, "60001.0", "3"),
+            ({"quantity": "5", "price": None}, "60001.0", "5"),
+        ):
+            asked = change(venue, body, **changes)
+            status, answer = await signed(served, venue, "PUT", "/order", asked)
+            assert (status, answer["price"], answer["origQty"]) == (200, price, qty)
+
+
+async def test_amend_cancels_where_nothing_is_left_and_where_a_gtx_would_take():
+    venue = "binance_usdm"
+    async with serving(venue) as served:
+        twin = served.twins[venue]
+        market = twin.exchange.market(NATIVE[venue])
+        ask = market.price(twin.exchange.touch(market)[1])
+        body = await placed(served, venue, timeInForce="GTX")
+        asked = change(venue, body, price=str(ask))
+        status, answer = await signed(served, venue, "PUT", "/order", asked)
+        assert (status, answer["status"]) == (200, "CANCELED")
+
+        body = await placed(served, venue)
+        order = twin.exchange.orders[body["orderId"]]
+        order.filled, order.status = 6, words.PARTIALLY_FILLED
+        asked = change(venue, body, quantity="0.006")
+        status, answer = await signed(served, venue, "PUT", "/order", asked)
+        assert (status, answer["status"], answer["executedQty"]) == (200, "CANCELED", "0.006")

@@ -58,9 +58,18 @@ class Trader:
         payload = self.desk.written(rows, CLOCK.now())
         frame = self.desk.sealed(self.sign(payload))
         (request,) = self.codec.sent(rows)
+        return await self._answered(frame, request.key)
+
+    async def by_gateway(self, *intents):
+        """Send what `encode` writes, as the split path does; return the same."""
+        now = CLOCK.now()
+        (request,) = self.codec.encode(intent_rows(intents), now, now // 1_000_000)
+        return await self._answered(request.body, request.key)
+
+    async def _answered(self, frame, key):
         await self.ws.send_str(frame.decode())
         out = Batch()
-        while not any(control.key == request.key for control in out.controls):
+        while not any(control.key == key for control in out.controls):
             out.clear()
             frame = await asyncio.wait_for(self.ws.receive_str(), 5)
             self.codec.decode("trade", frame.encode(), CLOCK.now(), out)
@@ -93,3 +102,27 @@ async def test_orders_of_the_stages_are_taken_and_cancelled_by_the_twin(venue):
         journal = await served.ask(venue, "journal")
         text = to_cloid if venue == "hyperliquid" else to_text
         assert [row["client_id"] for row in journal][:2] == [text(ORDER_ID + k) for k in (1, 2)]
+
+
+async def test_both_paths_amend_over_the_socket():
+    venue = "binance_usdm"
+    async with serving(venue) as served:
+        codec = await bound(served, venue)
+        instrument = codec.instruments[0]
+        price, qty = instrument.price_ticks(PRICES[venue]), instrument.qty_lots(QTY)
+        row = {
+            "type": words.LIMIT, "tif": words.GTC, "side": words.BUY, "price": price, "qty": qty,
+        }  # fmt: skip
+        (link,) = codec.links("trade")
+        url = served.url(venue, link.path).replace("http", "ws", 1)
+        async with served.session.ws_connect(url) as ws:
+            trader = Trader(codec, ws)
+            place = row | {"op": words.PLACE, "order_id": ORDER_ID + 1}
+            assert await trader.send(place) == [words.ACK]
+            amend = row | {"op": words.AMEND, "target_order_id": ORDER_ID + 1}
+            step = instrument.price_ticks(instrument.tick_size)
+            for k, way in enumerate((trader.send, trader.by_gateway), start=1):
+                assert await way(amend | {"price": price + k * step}) == [words.REPLACE_ACK]
+                (order,) = served.twins[venue].exchange.open_orders.values()
+                amended = instrument.price_decimal(price + k * step)
+                assert order.market.price(order.price) == amended

@@ -199,3 +199,42 @@ def test_limits_refuse_above_the_count_forgive_later_and_ban_who_insists():
     assert limits.banned_seconds("a") == 0
     assert limits.charge("a", 10)
     assert limits.used("a") == {"1M": 10}
+
+
+def test_amended_order_keeps_its_id_loses_its_place_and_counts_what_it_filled():
+    x = exchange(words.LINEAR, accounts=2)
+    first, second = (x.place(order(x, 1, 10, 100)) for _ in range(2))
+    x.place(order(x, -1, 4, 100, account=x.accounts[1]))
+    assert (first.filled, first.left, second.filled) == (4, 6, 0)
+    x.amend(first, 100, 12)
+    assert (first.qty, first.left, first.price) == (12, 8, 100)
+    assert x.open_orders[first.order_id] is first
+    x.place(order(x, -1, 10, 100, account=x.accounts[1]))
+    assert (second.filled, first.filled) == (10, 4), "it went to the end of the line"
+    x.amend(first, 101, 12)
+    sell = x.place(order(x, -1, 3, 101, account=x.accounts[1]))
+    assert (sell.filled, sell.trades[0].price, first.filled) == (3, 101, 7)
+
+
+def test_amend_that_meets_the_other_side_trades_and_is_told_before_it_does():
+    x, told = exchange(words.LINEAR, accounts=2), []
+    x.listeners.append(lambda report: told.append(report.kind))
+    resting = x.place(order(x, 1, 10, 100))
+    x.place(order(x, -1, 4, 105, account=x.accounts[1]))
+    told.clear()
+    x.amend(resting, 105, 10)
+    assert told == ["AMENDED", "TRADE", "TRADE"]
+    assert (resting.filled, resting.left, resting.open) == (4, 6, True)
+
+
+def test_amend_that_the_account_cannot_carry_leaves_the_order_as_it_was():
+    x = exchange(words.LINEAR)
+    resting = x.place(order(x, 1, 10, 100))
+    most = int(x.available(x.accounts[0], "Q") * x.markets[0].leverage) // 10 * 100
+    x.amend(resting, 100, most)  # its own margin is free for what it becomes
+    with pytest.raises(Refused, match="insufficient"):
+        x.amend(resting, 100, 2 * most)
+    assert (resting.qty, x.open_of(x.accounts[0])) == (most, [resting])
+    x.cancel(resting)
+    with pytest.raises(Refused, match="unknown_order"):
+        x.amend(resting, 100, 10)

@@ -53,6 +53,7 @@ STP = {
     "EXPIRE_BOTH": matching.STP_EXPIRE_BOTH,
 }
 BATCH_MAX = 10  # cancels
+MODIFIES_MAX = 9_999  # of one order
 CONDITIONAL = ("STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET")
 
 
@@ -101,6 +102,7 @@ class BinanceFuturesTwin(FuturesAccount):
         """List the operations by REST path and by WS API name."""
         self.countdowns: dict[tuple[int, str], asyncio.TimerHandle] = {}
         place, cancel = Operation(self.place, SIGNED, 0, 1), Operation(self.cancel, SIGNED)
+        modify = Operation(self.modify, SIGNED, 0, 1)
         status, opened = Operation(self.status, SIGNED), Operation(self.opened, SIGNED)
         ping, time = Operation(lambda _a, _p: {}), Operation(self.time)
         balance = Operation(self.balance, SIGNED, 5)
@@ -118,6 +120,7 @@ class BinanceFuturesTwin(FuturesAccount):
             ("POST", f"{version}/order"): place,
             ("POST", f"{version}/order/test"): Operation(self.test, SIGNED),
             ("GET", f"{version}/order"): status,
+            ("PUT", f"{version}/order"): modify,
             ("DELETE", f"{version}/order"): cancel,
             ("GET", f"{version}/openOrder"): status,
             ("GET", f"{version}/openOrders"): opened,
@@ -146,6 +149,7 @@ class BinanceFuturesTwin(FuturesAccount):
             "time": time,
             "depth": depth,
             "order.place": place,
+            "order.modify": modify,
             "order.cancel": cancel,
             "order.status": status,
             "account.balance": balance,
@@ -292,6 +296,39 @@ class BinanceFuturesTwin(FuturesAccount):
         assert account is not None
         order = self.found_order(account, params, -2011)
         return order_body(self.exchange.cancel(order))
+
+    def modify(self, account: Account | None, params: Params) -> Any:
+        """PUT order, WS order.modify: another price, another total; the place in line is lost.
+
+        As documented, it cancels where nothing would be left, and where a GTX would take.
+        """
+        assert account is not None
+        order = self.found_order(account, params, -2013)
+        market = order.market
+        if self.side(params) != order.side:
+            raise ApiError(-1117, "Invalid side.")
+        if not order.open:
+            raise ApiError(-2013, "Order does not exist.")
+        price, qty = order.price, order.qty
+        both = market.contract != words.INVERSE  # COIN-M takes either alone
+        if both or params.get("price"):
+            price = to_units(number(params, "price"), market.price_scale, "price_filter")
+        if both or params.get("quantity"):
+            qty = to_units(number(params, "quantity"), market.qty_scale, "lot_size")
+        if (price, qty) == (order.price, order.qty):
+            raise ApiError(-5027, "No need to modify the order.")
+        if order.extra.get("modified", 0) == MODIFIES_MAX:
+            raise ApiError(-5026, "Exceed maximum modify order limit.")
+        if 0 < qty <= order.filled:
+            return order_body(self.exchange.cancel(order, "modified"))
+        try:
+            self.exchange.amend(order, price, qty)
+        except Refused as refused:
+            if refused.reason != "would_cross":
+                raise
+            return order_body(self.exchange.cancel(order, "modified"))
+        order.extra["modified"] = order.extra.get("modified", 0) + 1
+        return order_body(order)
 
     def cancel_batch(self, account: Account | None, params: Params) -> Any:
         """DELETE batchOrders: at most ten of a symbol, each answered on its own."""

@@ -1,14 +1,16 @@
 """The state of a simulated exchange: orders, trades, money, journal; it knows no wire.
 
 A venue twin feeds it the recorded market (`book`, `top`, `trade`) and its clients' orders (`place`,
-`cancel`); it matches through `sim.matching`, moves the money and calls `listeners` with a `Report`
-for every NEW, TRADE, CANCELED, EXPIRED and with kind "ACCOUNT" after money moved otherwise. What it
-refuses it raises as `Refused(reason)`; the venue words that as its own code and text.
-Venue-specific order rules go into an override of `check`.
+`amend`, `cancel`); it matches through `sim.matching`, moves the money and calls `listeners` with a
+`Report` for every NEW, AMENDED, TRADE, CANCELED, EXPIRED and with kind "ACCOUNT" after money moved
+otherwise. What it refuses it raises as `Refused(reason)`; the venue words that as its own code and
+text. Venue-specific order rules go into an override of `check`.
 """
 
 from decimal import Decimal, InvalidOperation
 from typing import Any
+
+import msgspec
 
 from alephtx.core import words
 from alephtx.sim import matching
@@ -66,8 +68,16 @@ class Exchange(Admission):
         self.admit(order)
         order.order_id, self._next_order = self._next_order, self._next_order + 1
         order.created_ms = order.updated_ms = self.now_ms()
+        n, rests = self._match(order)
+        self._register(order)
+        self._report("NEW", order)
+        self._after_match(order, n, rests)
+        return order
+
+    def _match(self, order: TwinOrder) -> tuple[int, bool]:
+        """Let what is left of an order meet the book; the matching's word, and whether it rests."""
         row = self._row
-        row["order_id"], row["price"], row["qty"] = order.order_id, order.price, order.qty
+        row["order_id"], row["price"], row["qty"] = order.order_id, order.price, order.left
         row["instrument"], row["account"] = order.market.index, order.account.index
         row["side"], row["type"], row["tif"] = order.side, order.type, order.tif
         row["flags"] = words.POST_ONLY if order.post_only else 0
@@ -75,13 +85,14 @@ class Exchange(Admission):
         n = matching.place(self._x, row, self._fills)
         if n in (matching.FULL, matching.BAD_ORDER):
             raise Refused("full" if n == matching.FULL else "parameter")
-        self._register(order)
-        self._report("NEW", order)
+        return int(n), bool(row["resting"][0])
+
+    def _after_match(self, order: TwinOrder, n: int, rests: bool) -> None:
+        """Settle what it met; end it where nothing of it rests."""
         if n > 0:
             self._settle(n)
-        if order.open and not row["resting"][0]:
+        if order.open and not rests:
             self._end(order, words.EXPIRED, "EXPIRED", "fok" if n < 0 else "unfilled")
-        return order
 
     def _register(self, order: TwinOrder) -> None:
         self.orders[order.order_id] = order
@@ -121,6 +132,27 @@ class Exchange(Admission):
         order.qty, order.updated_ms = qty, self.now_ms()
         self._lock(order)
         self._report("AMENDED", order)
+        return order
+
+    def amend(self, order: TwinOrder, price: int, qty: int) -> TwinOrder:
+        """Give an open contract order another price and total; it loses its place in the queue.
+
+        Refused where what would be left of it would not be accepted: it stays as it was then.
+        """
+        if not order.open or order.market.spot:
+            raise Refused("unknown_order", str(order.order_id))
+        wanted = msgspec.structs.replace(order, price=price, qty=qty - order.filled, client_id="")
+        self.open_orders.pop(order.order_id)  # its own margin is free for what it becomes
+        try:
+            self.admit(wanted)
+        finally:
+            self.open_orders[order.order_id] = order
+        matching.cancel(self._x, order.market.index, order.order_id)
+        order.price, order.qty = price, wanted.qty + order.filled
+        order.updated_ms = self.now_ms()
+        n, rests = self._match(order)
+        self._report("AMENDED", order)
+        self._after_match(order, n, rests)
         return order
 
     # -- money ---------------------------------------------------------------------------------
