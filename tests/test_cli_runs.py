@@ -280,12 +280,13 @@ def test_a_run_that_died_is_taken_up_and_ends_in_order(world):
     assert "did not end" in refused.stderr
 
     process = world.start("run", "--json")
+    said = "it was killed (no reason given) and begins halted"
+    until(lambda: said in world.said(), "the new process has read that")
     until(lambda: world.look()["state"] == "halted", "the run begins halted")
     moment = time.time_ns()
     assert alephtx("kill", "--resume", folder=world.folder).returncode == cli.OK
     world.quoting(after=moment)
     assert f"taking up run {first}" in world.said()
-    assert "it was killed (no reason given) and begins halted" in world.said()
     assert world.run.name == first
     assert (world.run / "instruments.json").exists()
     engine = engine_of(world)
@@ -316,7 +317,7 @@ def test_a_second_interrupt_ends_at_once_and_says_what_is_open(world):
 
 
 def test_feed_shows_and_records_without_trading(world):
-    world.start("feed", "--seconds", "6", "--record", "--json")
+    world.start("feed", "--seconds", "12", "--record", "--json")
     assert world.started[-1].wait(PATIENCE) == cli.OK, world.said()
     summary = json.loads(world.said().splitlines()[-1])
     assert summary["mode"] == "feed"

@@ -78,7 +78,7 @@ def test_names_that_would_break_the_format_are_escaped():
         | {"strategies": [BUDGET | {"name": EVIL}], "histograms": [HISTOGRAM | {"strategy": EVIL}]},
     }
     found = parse(render(EVIL, status, {EVIL: {"events": 1}}, {}))
-    plain = EVIL.replace("\u2028", "?").replace("\ud800", "?")
+    plain = EVIL.replace("\u2028", "%2028;").replace("\ud800", "%d800;")
     assert values(found, "alephtx_denied_total", rule=plain, node=plain) == [1]
     assert values(found, "alephtx_budget_seconds", strategy=plain) == [0.002]
 
@@ -106,6 +106,12 @@ BITS = {
 def test_status_of_any_shape_gives_a_file_that_can_be_read(node, status):
     """It was written by another process, maybe of another version, maybe cut off."""
     assert "alephtx_halted" in parse(render(node, status, {}, {}))
+
+
+def test_names_that_cannot_be_printed_stay_apart():
+    found = parse(render("n", STATUS | {"denied": {"\ud7fc": 1, "\U00018cd6": 2, "%": 3}}, {}, {}))
+    rules = ("%d7fc;", "%18cd6;", "%25;")
+    assert [values(found, "alephtx_denied_total", rule=rule) for rule in rules] == [[1], [2], [3]]
 
 
 @pytest.mark.parametrize(

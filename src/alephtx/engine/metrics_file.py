@@ -211,8 +211,11 @@ def _family(name: str, kind: str, said: str, samples: list[Sample]) -> Iterator[
 
 
 def _escaped(text: str) -> str:
-    # What some readers take for a line's end, and what UTF-8 has no word for, is not let through.
-    text = "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+    # What some readers take for a line's end, and what UTF-8 has no word for, is not let through;
+    # each in its own way, because two samples of the same labels are a damaged file.
+    text = "".join(
+        c if c != "%" and (c.isprintable() or c == "\n") else f"%{ord(c):x};" for c in text
+    )
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
