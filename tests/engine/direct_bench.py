@@ -28,6 +28,7 @@ from alephtx.engine.step import step
 from alephtx.engine.tryout import instruments_of, load_venue, recorded
 from alephtx.engine.wire import AccountWire
 from alephtx.execution.gateway import Gateway
+from alephtx.feed.beat import W_DUE
 from alephtx.feed.join import GAP
 from alephtx.feed.lane import RARELY, Lane
 from alephtx.feed.outlet import Outlet
@@ -181,7 +182,8 @@ class DirectSide(Side):
         codec = load_venue(VENUE).bind(instruments_of({VENUE: recorded(VENUE)}, (KEY,)), None, 0)
         self.lane = Lane(codec, lambda: False, self.wake)
         super().__init__(folder, baton=self.lane.baton, **own)
-        self.lane.bind(self.outlet)
+        self.lane.bind(self.outlet, 1, 1 << 62)
+        self.lane._beat.words[W_DUE] = 1 << 62  # nobody of them looks at the real clock
         self.market, self.trade = (link.peer for link in self.links)
         self.lane._addresses[0] = self.links[0].address
         self.lane._links[0] = [Asyncio(self, self.links[0])]

@@ -123,7 +123,7 @@ class Feeder:
         )  # fmt: skip
         self.lane = lane
         if lane is not None:
-            lane.bind(self.outlet)
+            lane.bind(self.outlet, self.options.beat_ns, self.options.crossed_max_ns)
         self.http = HttpClient(endpoints.http, venue=self.name)
         self.buckets = Buckets(codec.spec.buckets, clock, self.options.reserve_frac)
         self.resyncs = Resyncs(
@@ -329,8 +329,8 @@ class Feeder:
         """Beat, flag, count; ends the feeder when a task of ours broke."""
         options = self.options
         while True:
-            crossed = self.outlet.look_after(options.crossed_max_ns)
-            for i in crossed:
+            lane = self.lane  # where a loop receives, it beats, too
+            for i in lane.crossed() if lane else self.outlet.look_after(options.crossed_max_ns):
                 self._log.warning("book_stayed_crossed", instrument=self.codec.instruments[i].key)
                 if i not in self._down:
                     self._restart(i)

@@ -30,7 +30,8 @@ I1, I2, I3 = np.zeros(1, np.int64), np.zeros((1, 1), np.int64), np.zeros((1, 1, 
 EVENTS = np.zeros(1, EVENT)
 NO_STAGE: Rows = np.zeros(1, np.int64)
 
-_MAP, _WORDS, _STAGE, _BOOKS, _STATE, _INTAKE = 0, 1, 2, 3, 5, 9
+# Fields of a packed outlet.
+O_MAP, O_WORDS, _STAGE, _BOOKS, _STATE, _INTAKE = 0, 1, 2, 3, 5, 9
 
 
 def frame_words(venue: int, rule: int, offset_ns: int, stage: Stage | None) -> tuple[Rows, object]:
@@ -59,30 +60,35 @@ def pack_outlet(
     return pack_fields([matrix, words, scanner, *books, *state, *own])
 
 
-@kernel
-def _take(x: Rows, link: Int, now_ns: Int, rows: Rows, n: Int) -> int:
-    words = field(x, _WORDS, I1)
-    books = Books(field(x, _BOOKS, I1), field(x, _BOOKS + 1, I1))
-    state = PublishState(
-        field(x, _STATE, I1), field(x, _STATE + 1, I2), field(x, _STATE + 2, I3),
-        field(x, _STATE + 3, I1),
-    )  # fmt: skip
-    intake = Intake(
+@inline_kernel
+def intake_of(x: Rows) -> Intake:
+    """Return the intake of a packed outlet."""
+    return Intake(
         field(x, _INTAKE, I2), field(x, _INTAKE + 1, I1), field(x, _INTAKE + 2, I1),
         field(x, _INTAKE + 3, I1), field(x, _INTAKE + 4, I1), field(x, _INTAKE + 5, I1),
         field(x, _INTAKE + 6, I1), field(x, _INTAKE + 7, I2), field(x, _INTAKE + 8, I1),
         field(x, _INTAKE + 9, I1),
     )  # fmt: skip
+
+
+@kernel
+def _take(x: Rows, link: Int, now_ns: Int, rows: Rows, n: Int) -> int:
+    words = field(x, O_WORDS, I1)
+    books = Books(field(x, _BOOKS, I1), field(x, _BOOKS + 1, I1))
+    state = PublishState(
+        field(x, _STATE, I1), field(x, _STATE + 1, I2), field(x, _STATE + 2, I3),
+        field(x, _STATE + 3, I1),
+    )  # fmt: skip
     return take_in(
-        field(x, _MAP, I1), words[W_VENUE], words[W_RULE], link, words[W_OFFSET], now_ns,
-        books, state, intake, rows, n,
+        field(x, O_MAP, I1), words[W_VENUE], words[W_RULE], link, words[W_OFFSET], now_ns,
+        books, state, intake_of(x), rows, n,
     )  # fmt: skip
 
 
 @inline_kernel
 def rows_of(x: Rows) -> int:
     """Return how many rows the last frame had."""
-    return field(x, _WORDS, I1)[W_COUNT]
+    return field(x, O_WORDS, I1)[W_COUNT]
 
 
 @kernel
@@ -94,7 +100,7 @@ def take_frame(
     frame: address of its bytes, or 0: then n EVENT rows at the address `rows` are taken in. Words
     W_COUNT says how many rows there were.
     """
-    words = field(x, _WORDS, I1)
+    words = field(x, O_WORDS, I1)
     if frame == 0:
         return _take(x, link, now_ns, rows_at(rows, n, EVENTS), n)
     scanner = field(x, _STAGE, I1)

@@ -18,6 +18,7 @@ from alephtx.core.kernel import Int, kernel
 from alephtx.core.packed import FIELD_WORDS, field, pack_fields, rows_at
 from alephtx.core.ports import Codec, Rows
 from alephtx.core.stages import stage_address
+from alephtx.feed.beat import BEAT_FIELDS, W_FOUND, Beat, keep_beat
 from alephtx.feed.frame_in import I1, rows_of, take_frame
 from alephtx.matrix.baton import Baton, baton_hand_over, baton_mine
 from alephtx.net import link_words as w
@@ -32,13 +33,13 @@ if TYPE_CHECKING:
 
 # Fields of a lane: its words, and its links' addresses.
 L_WORDS, L_LINKS = 0, 1
-LANE_FIELDS = 2
 
 # Words of L_WORDS.
 W_BATON, W_WAKE, W_LINKS, W_OUTLET, W_OUTLET_WORDS = 0, 1, 2, 3, 4
 W_FRAMES, W_BYTES, W_EVENTS, W_DECLINED = 8, 9, 10, 11
 W_LEFT, W_LEFT_LINK, W_LEFT_ROWS = 12, 13, 14  # verdicts for Python on the outlet's rows
 W_HOT, W_TURN = 5, 6  # the link that spoke last; turns so far
+W_BEAT = 7  # address of the packed beat
 LANE_WORDS = 16
 
 RARELY = 8
@@ -79,6 +80,9 @@ def lane_turn(lane: Rows, a: int, b: int) -> int:
     if baton_mine(own[W_BATON]) == 0:
         return 0
     own[W_TURN] += 1
+    if own[W_TURN] % RARELY == 0:
+        outlet = rows_at(own[W_OUTLET], own[W_OUTLET_WORDS], I1)
+        keep_beat(rows_at(own[W_BEAT], BEAT_FIELDS * FIELD_WORDS, I1), outlet, monotonic_ns())
     came = 0
     for number in range(own[W_LINKS]):
         if number != own[W_HOT] and own[W_TURN] % RARELY != 0:
@@ -124,15 +128,28 @@ class Lane:
         self.stage, self._owner = stage_address(lane_turn)
         self._taken = 0
         self._outlet: Outlet | None = None
+        self._beat: Any = None
 
-    def bind(self, outlet: "Outlet") -> None:
-        """Let the loop write by this outlet, which was made with the venue's market stage."""
+    def bind(self, outlet: "Outlet", every_ns: int, crossed_max_ns: int) -> None:
+        """Let the loop write by this outlet, which was made with the venue's market stage.
+
+        every_ns, crossed_max_ns: as `FeederOptions` has them.
+        """
         assert len(outlet.frame_rows), "an outlet without a stage cannot scan"
         self._outlet = outlet
         words = self.words
         words[W_BATON], words[W_WAKE] = self.baton.address, self._wake.address
         words[W_OUTLET], words[W_OUTLET_WORDS] = outlet.packed.ctypes.data, len(outlet.packed)
         words[W_LINKS] = len(self._links)
+        self._beat = Beat(outlet, every_ns, crossed_max_ns)
+        words[W_BEAT] = self._beat.packed.ctypes.data
+
+    def crossed(self) -> list[int]:
+        """Take the instruments whose book the loop found crossed for too long; mostly none."""
+        if not self._beat.words[W_FOUND]:
+            return []
+        with self.baton:
+            return self._beat.crossed()
 
     @property
     def frames(self) -> int:
