@@ -176,6 +176,15 @@ def held_mib() -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
 
 
+def link_most_mib() -> float:
+    """Return what a link's buffer may grow to, MiB: picows doubles it while one read fills it.
+
+    A read is at most what the system keeps for a socket.
+    """
+    most = int(Path("/proc/sys/net/ipv4/tcp_rmem").read_text().split()[2])
+    return 2 * most / 0.9 / (1 << 20)
+
+
 async def measure(given, matrix: Matrix, table: Instruments, sender: Sender):
     """Warm up, pace, burst; returns the figures."""
     receiver = Receiver(matrix, table, sender.port)
@@ -215,6 +224,11 @@ async def measure(given, matrix: Matrix, table: Instruments, sender: Sender):
         **{f"burst: lag {name}, ms": value for name, value in receiver.lags().items()},
         "memory after the burst, MiB": held_mib(),
     }  # fmt: skip
+    told = await sender.ask("burst", 10 * given.rate, 1)
+    total += told["sent"]
+    await receiver.caught_up(total)
+    figures["memory after another burst, MiB"] = held_mib()
+    assert held_mib() < before + LINKS * link_most_mib(), "memory grows without bound"
     counts = feeder.counts
     figures |= {
         "messages sent": total, "messages taken in": counts.frames, "sequence breaks": counts.gaps,
