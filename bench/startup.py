@@ -1,14 +1,16 @@
-"""Starts: the command line, a try, a backtest to its first line, a whole demo to its first order.
+"""Starts: engines, the command line, a try, a backtest's first line, a demo to its first order.
 
 Warm, as every start but the first of a version is, and hftbacktest's beside them, which compiles
 in each process (`make peers`); `--cold` also compiles every kernel into an empty cache, two
 processes at a time. Seconds of wall time, of which the demo waits 2.5 on
-purpose: its twins begin to replay when feeders and engine are up.
+purpose: its twins begin to replay when feeders and engine are up. Processor time is what a busy
+machine does not stretch.
 """
 
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -16,14 +18,17 @@ import time
 from itertools import count
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for tests.flows.starting
+
 import numpy as np
 from lib.peer import peer_python
 from lib.rounds import interleave, options, report
+from tests.flows.starting import Starts
 
 from alephtx.core import words
 from alephtx.core.records import INTENT
 from alephtx.engine.rundir import runs
-from alephtx.engine.warm import SHARES, ensure_warm
+from alephtx.engine.warm import DIRECT, SHARES, ensure_warm
 from alephtx.matrix.journal import INTENT as KIND
 from alephtx.matrix.journal import read
 from alephtx.strategies import grid
@@ -125,7 +130,7 @@ def cold() -> dict[str, float]:
                 "alephtx.cli", "warm", "--quiet", ALEPHTX_CACHE=folder
             )
         }
-    for part in (part for share in SHARES for part in share):
+    for part in (part for share in (*SHARES, *DIRECT) for part in share):
         with tempfile.TemporaryDirectory() as folder:
             took[f"cold: compile {part}, processor time"] = processor_seconds_of(
                 "alephtx.engine.warm", part, ALEPHTX_CACHE=folder
@@ -164,12 +169,26 @@ def crowd(count: int) -> dict[str, float]:
     return took
 
 
-def engine_start() -> float:
-    """Return seconds from the start of an engine's process to its first step; all is compiled."""
-    script = Path(__file__).parent / "lib" / "first_step.py"
-    begun = time.monotonic_ns()
-    said = subprocess.run([sys.executable, script], check=True, capture_output=True).stdout
-    return (int(said.split()[-1]) - begun) / 1e9
+def engine_starts(rounds: int) -> dict[str, float]:
+    """Start live engines on both paths, in turns; medians of the time to the first step."""
+    ways = ("split", "direct")
+    with Starts() as starts:
+        for way in ways:
+            starts.start(way)  # whatever only the first start of a version has to do
+        seen = {way: [] for way in ways}
+        for _ in range(rounds):
+            for way in ways:
+                seen[way].append(starts.start(way))
+    took: dict[str, float] = {}
+    for way, found in seen.items():
+        if any("numba" in one.modules for one in found):
+            sys.exit(
+                f"an engine on the {way} path imported the compiler: its cache lacks something"
+            )
+        name = f"engine, {way} path: process to its first step"
+        took[name] = statistics.median(one.wall for one in found)
+        took[f"{name}, processor time"] = statistics.median(one.processor for one in found)
+    return took
 
 
 def main() -> None:
@@ -178,10 +197,10 @@ def main() -> None:
     parser.add_argument("--cold", action="store_true", help="also compile everything anew")
     parser.add_argument("--crowd", type=int, default=0, help="start so many engines at once")
     given = parser.parse_args()
-    ensure_warm(lambda line: None)
+    for shares in (SHARES, DIRECT):
+        ensure_warm(lambda line: None, shares)
     rounds = min(given.rounds, 3)
     ways = {
-        "engine process to its first step": engine_start,
         "python -c pass": lambda: seconds_of("timeit", "-n1", "-r1", "pass"),
         "alephtx version": lambda: seconds_of("alephtx.cli", "version"),
         "alephtx try, 10 s of market": lambda: seconds_of(
@@ -196,7 +215,7 @@ def main() -> None:
             "the same, its strategy's file edited": lambda: first_line(f"# {next(edits)} {folder}"),
             "hftbacktest, process to result": lambda: their_line(Path(folder)),
         }
-        figures = interleave(ways, rounds) | demo()
+        figures = engine_starts(rounds) | interleave(ways, rounds) | demo()
     if given.crowd:
         figures |= crowd(given.crowd)
     if given.cold:

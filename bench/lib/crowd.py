@@ -16,7 +16,7 @@ from tests.engine.bench import Bench
 from alephtx.core import kernel
 from alephtx.engine.loop import spin
 
-kernel.load_compiler()
+kernel.prefer_stored()  # as an engine does
 with tempfile.TemporaryDirectory() as folder:
     bench = Bench(Path(folder), ring_slots=1_024)
     for k in range(500):

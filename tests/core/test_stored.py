@@ -124,7 +124,8 @@ def test_a_shape_says_of_values_what_it_says_of_their_types():
     frozen = np.zeros(2)
     frozen.setflags(write=False)
     values = [
-        1, -5, 2.5, True, np.int64(7), np.float64(1), square, square.T, square[:, ::2], frozen,
+        1, -5, 2.5, True, b"bytes", np.int64(7), np.float64(1),
+        square, square.T, square[:, ::2], frozen,
         *(np.zeros(2, kind) for kind in (EVENT, INTENT, TICK, UPDATE)),
         np.zeros(2, np.dtype([("a", np.int8), ("b", np.int64, (3,))], align=True)),
         Two(square, frozen), (1, square),
@@ -133,8 +134,42 @@ def test_a_shape_says_of_values_what_it_says_of_their_types():
     assert shapes == [stored.shape_of_type(typeof(value)) for value in values]
     assert None not in shapes
     assert len(set(shapes)) == len(shapes) - 3  # the ints are one, the reals are one
+    for one, shape in zip(values, shapes, strict=True):  # the quick key tells the same apart
+        for other, its in zip(values, shapes, strict=True):
+            if stored.key_of((one,)) == stored.key_of((other,)):
+                assert shape == its, (one, other)
     odd = [None, "x", 1 << 63, np.uint64(1), np.datetime64(1, "s"), [1], (1, None)]
     assert [stored.shape_of(value) for value in odd] == [None] * len(odd)
+    assert [stored.key_of((value,)) for value in odd] == [None] * len(odd)
+    assert [stored.key_of((value,)) for value in (1, -(1 << 63))] == [(int,)] * 2
+
+
+MANY = """
+import json, sys
+import numpy as np
+from alephtx.core import kernel
+kernel.prefer_stored()
+from lake.many import first, taken
+numbers = np.arange(9, dtype=np.uint8)
+value = [first(b"seven", 1), first(b"", 0), first(numbers, 2), first(b"nine", 1)]
+value += [taken(1), taken(True), taken(2.5), taken(2), taken(BIG), taken(3)]
+print(json.dumps({"value": list(map(float, value)), "numba": "numba.core" in sys.modules}))
+"""
+
+
+def test_a_kernel_is_called_with_every_kind_and_each_time_its_own_code_answers(lake):
+    (lake / "many.py").write_text(
+        "from alephtx.core.kernel import kernel\n\n\n"
+        "@kernel\ndef first(data, k):\n    return data[k] if len(data) > k else -1\n\n\n"
+        "@kernel\ndef taken(by):\n    return by\n"
+    )
+    plain = MANY.replace("BIG", "4")
+    cold, warm = ask(lake, plain), ask(lake, plain)
+    assert cold["value"] == warm["value"] == [101, -1, 2, 105, 1, 1, 2.5, 2, 4, 3]
+    assert (cold["numba"], warm["numba"]) == (True, False)
+    big = ask(lake, MANY.replace("BIG", "(1 << 63) + 2048"))
+    assert big["value"][-2:] == [float((1 << 63) + 2048), 3], "Numba's, which knows unsigned words"
+    assert big["numba"]
 
 
 LINKAGE = (

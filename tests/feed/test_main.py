@@ -15,7 +15,8 @@ from alephtx.core.histogram import latency_path, read_histogram, summary
 from alephtx.core.instruments import Instruments
 from alephtx.core.ports import Endpoints, JoinRule, VenueSpec
 from alephtx.core.words import STALE
-from alephtx.feed.main import FAILED, OK, UNUSABLE, endpoints_of
+from alephtx.feed.endpoints import endpoints_of
+from alephtx.feed.main import FAILED, OK, UNUSABLE
 from alephtx.feed.record import read_recording
 from alephtx.matrix.layout import Geometry
 from alephtx.matrix.shm import Matrix

@@ -84,7 +84,7 @@ inventory_max_base = "0.1"
 
 def environment(**more):
     """Return the environment of a child, one thread a library: two cores are all there are."""
-    return {**os.environ, "NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", **more}
+    return {**os.environ, "OMP_NUM_THREADS": "1", **more}
 
 
 def until(true, seconds, what, *, every=0.05):

@@ -23,8 +23,8 @@ from alephtx.core.plugins import find
 from alephtx.core.ports import Endpoints, What
 from alephtx.core.records import TOP_ROW
 from alephtx.core.words import STALE
+from alephtx.feed.endpoints import endpoints_of
 from alephtx.feed.feeder import Feeder, FeederOptions
-from alephtx.feed.main import endpoints_of
 from alephtx.matrix.layout import Geometry
 from alephtx.matrix.levels import levels_read
 from alephtx.matrix.shm import Matrix

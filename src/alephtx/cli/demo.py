@@ -16,7 +16,10 @@ def run(options: argparse.Namespace) -> int:
     """Run the demo."""
     import uvloop
 
+    from alephtx.core.kernel import prefer_stored
     from alephtx.serve.demo import Demo
+
+    prefer_stored()
 
     demo = Demo(runs=options.runs, mode=options.mode, speed=options.speed, as_json=options.json)
     return uvloop.run(demo.run(options.seconds))

@@ -43,12 +43,14 @@ def without_trading(config: Config, *, record: bool) -> Config:
 
 async def _run(config: Config, options: argparse.Namespace) -> int:
     from alephtx.core.clock import MachineClock
+    from alephtx.core.kernel import prefer_stored
     from alephtx.engine.run import Run
     from alephtx.engine.rundir import RunDirectory
     from alephtx.engine.venues import fetch_instruments
     from alephtx.serve.drive import Viewer, log_to
     from alephtx.serve.warming import compile_kernels
 
+    prefer_stored()
     compile_kernels()
     instruments = await fetch_instruments(config, MachineClock())
     directory = RunDirectory.create(

@@ -46,8 +46,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Kill or resume one run or all; see `arguments` for the exit codes."""
+    from alephtx.core.kernel import prefer_stored
     from alephtx.engine import kill_door
 
+    prefer_stored()  # of all verbs this one must not wait for a compiler
     found = _wanted(options)
     if options.resume:
         results = [_resume(run, options.reason) for run in found]

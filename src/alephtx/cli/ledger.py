@@ -44,9 +44,11 @@ def _day(text: str) -> str:
 
 def run(options: argparse.Namespace) -> int:
     """Print the rows, or write them to a file."""
+    from alephtx.core.kernel import prefer_stored
     from alephtx.engine.outside import find_run
     from alephtx.serve.books import LOT_COLUMNS, Books, write_csv
 
+    prefer_stored()
     found = find_run(options.run, options.runs)
     books = Books(found, options.method)
     rows = _rows(books, options)

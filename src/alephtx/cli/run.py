@@ -48,6 +48,7 @@ def run(options: argparse.Namespace) -> int:
 
 async def _run(config: Config, options: argparse.Namespace) -> int:
     from alephtx.core.clock import MachineClock
+    from alephtx.core.kernel import prefer_stored
     from alephtx.engine.assemble import check_strategies
     from alephtx.engine.resume import grown, unfinished_run
     from alephtx.engine.run import Run
@@ -57,6 +58,7 @@ async def _run(config: Config, options: argparse.Namespace) -> int:
     from alephtx.serve.drive import Viewer, conclude, log_to
     from alephtx.serve.warming import compile_kernels
 
+    prefer_stored()
     taken = None if options.fresh else unfinished_run(config)
     compile_kernels()
     if config.direct_venues or config.loop_accounts:

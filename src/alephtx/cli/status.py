@@ -29,9 +29,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print one picture of a run, or one a second."""
     from alephtx.core.clock import pause_thread
+    from alephtx.core.kernel import prefer_stored
     from alephtx.engine.outside import find_run
     from alephtx.serve.overview import look
 
+    prefer_stored()
     found = find_run(options.run, options.runs)
     if options.watch and not options.json:
         return _watch(found)

@@ -35,11 +35,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Try it; exit code 6 where the paper accounts and our ledger differ."""
+    from alephtx.core.kernel import prefer_stored
     from alephtx.engine.tryout import try_strategy
     from alephtx.serve.warming import compile_kernels
 
     own = dict(_pair(text) for text in options.own)
     wanted = tuple(dict.fromkeys(options.instrument or [INSTRUMENT]))
+    prefer_stored()
     compile_kernels()
     tried = try_strategy(options.strategy, wanted, own, options.seconds)
     say(tried, as_json=options.json, lines=lines)

@@ -192,6 +192,7 @@ class _Kernel(functools.partial):  # type: ignore[type-arg]
     _path: Path | None
     _digest: str
     _dispatcher: Any
+    _known: dict[Any, Any]
 
     def __new__(
         cls,
@@ -202,6 +203,7 @@ class _Kernel(functools.partial):  # type: ignore[type-arg]
         self = super().__new__(cls, function)
         functools.update_wrapper(self, function)
         self.py_func, self.options, self._dispatcher = function, options, None
+        self._known = {}  # entries that were loaded, by the key of their arguments
         # Of the text as it is now: when the kernel is compiled the file may say something else.
         self._path = _source_of(function)
         self._digest = source_digest(self._path) if self._path else ""
@@ -229,7 +231,12 @@ class _Kernel(functools.partial):  # type: ignore[type-arg]
 
     def _first(self, *arguments: Any, **named: Any) -> Any:
         if _prefer_stored and not named:
-            found = stored_entry(self, arguments)
+            key = stored.key_of(arguments)
+            found = self._known.get(key)
+            if found is None:
+                found = stored_entry(self, arguments)
+                if found is not None and key is not None:
+                    self._known[key] = found
             if found is not None:
                 return found(*arguments)
         return self.dispatcher(*arguments, **named)
@@ -292,12 +299,6 @@ def prefer_stored() -> None:
     """
     global _prefer_stored  # noqa: PLW0603 - of the process, once
     _prefer_stored = JIT and stored.usable()
-
-
-def load_compiler() -> None:
-    """Import Numba now: for processes that must not pause for it in the middle of their work."""
-    if JIT:
-        import alephtx.core.compiling  # noqa: F401 - its import is what is wanted
 
 
 def stored_entry(function: Any, arguments: tuple[Any, ...]) -> Any:

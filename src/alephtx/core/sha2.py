@@ -29,12 +29,11 @@ def _primes(n: int) -> list[int]:
 
 
 def _root(value: int, power: int) -> int:
-    """Return the integer root of a value, by halving."""
-    low, high = 0, value
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if middle**power <= value else (low, middle - 1)
-    return low
+    """Return the integer root of a value, by Newton's steps from above."""
+    root = 1 << -(-value.bit_length() // power)
+    while (lower := ((power - 1) * root + value // root ** (power - 1)) // power) < root:
+        root = lower
+    return root
 
 
 def _fractions(n: int, power: int, bits: int) -> tuple[int, ...]:

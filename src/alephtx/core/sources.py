@@ -13,10 +13,9 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
-_IMPORT = re.compile(
-    r"^[ \t]*(?:from[ \t]+(?P<dots>\.*)(?P<source>[\w.]*)[ \t]+import[ \t]+"
-    r"(?P<names>\([^)]*\)|[^\n#]*)|import[ \t]+(?P<modules>[^\n#]+))",
-    re.MULTILINE,
+_IMPORT = re.compile(  # begins with a plain newline: twice as fast as with a line's begin
+    r"\n[ \t]*(?:from[ \t]+(?P<dots>\.*)(?P<source>[\w.]*)[ \t]+import[ \t]+"
+    r"(?P<names>\([^)]*\)|[^\n#]*)|import[ \t]+(?P<modules>[^\n#]+))"
 )
 _WORD, _DOTTED = re.compile(r"\w+"), re.compile(r"[\w.]+")
 
@@ -34,7 +33,7 @@ def _source(path: str) -> tuple[bytes, tuple[str, ...]]:
             text = file.read()
         found: set[str] = set()
         roots = tuple({_root(os.path.dirname(path)), str(PACKAGE.parent)})  # noqa: PTH120
-        for match in _IMPORT.finditer(text.decode("utf-8", "replace")):
+        for match in _IMPORT.finditer("\n" + text.decode("utf-8", "replace")):
             found.update(_files_of(match, path, roots))
         _sources[path] = hashlib.sha256(text).digest(), tuple(sorted(found))
     return _sources[path]
@@ -50,21 +49,32 @@ def _files_of(match: re.Match[str], path: str, roots: tuple[str, ...]) -> Iterat
         if dots:
             roots = (str(Path(path).parents[len(dots) - 1]),)
     for root in roots:
-        here = _listing(root)
         for name in dotted:
-            parts = name.split(".")
-            if parts[0] in here or f"{parts[0]}.py" in here:
-                yield from _files_at(root, parts)
+            yield from _files_at(root, name)
 
 
-def _files_at(root: str, parts: list[str]) -> Iterator[str]:
-    """Yield the file and the package that a dotted name below a root may be."""
-    folder = os.path.join(root, *parts[:-1])  # noqa: PTH118
-    here, last = _listing(folder), parts[-1]
+@cache
+def _files_at(root: str, name: str) -> tuple[str, ...]:
+    """Return the file and the package that a dotted name below a root may be."""
+    above, _, last = name.rpartition(".")
+    folder = f"{root}/{above.replace('.', '/')}" if above else root
+    here = _listing(folder) if not above or _is_folder(root, above) else frozenset[str]()
+    found = []
     if f"{last}.py" in here:
-        yield f"{folder}/{last}.py"
+        found.append(f"{folder}/{last}.py")
     if last in here and "__init__.py" in _listing(f"{folder}/{last}"):
-        yield f"{folder}/{last}/__init__.py"
+        found.append(f"{folder}/{last}/__init__.py")
+    return tuple(found)
+
+
+@cache
+def _is_folder(root: str, name: str) -> bool:
+    """Tell whether a dotted name below a root is a folder: most are files, and hold no others."""
+    above, _, last = name.rpartition(".")
+    if above and not _is_folder(root, above):
+        return False
+    folder = f"{root}/{above.replace('.', '/')}" if above else root
+    return last in _listing(folder) and bool(_listing(f"{folder}/{last}"))
 
 
 @cache
@@ -92,7 +102,7 @@ def source_digest(path: Path) -> str:
         current = todo.pop()
         if current not in seen:
             seen[current], imports = _source(current)
-            todo.extend(imports)
+            todo.extend([one for one in imports if one not in seen])
     digest = hashlib.sha256()
     for current in sorted(seen):
         digest.update(seen[current])
@@ -109,5 +119,5 @@ def forget_sources(path: Path | None = None) -> None:
         _sources.clear()
     else:
         _sources.pop(str(path), None)
-    _listing.cache_clear()
-    source_digest.cache_clear()
+    for remembered in (_listing, _files_at, _is_folder, source_digest):
+        remembered.cache_clear()

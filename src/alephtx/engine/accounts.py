@@ -1,23 +1,23 @@
 """The accounts of a session, each with the gateway its mode asks for, as the journal left it."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias, Union
 
 from alephtx.core.config_schema import Account
 from alephtx.core.log import logger
 from alephtx.engine import truth
 from alephtx.engine.opening import contracts_of
-from alephtx.engine.paper import PAPER_BALANCES, PaperGateway
-from alephtx.engine.shadow import ShadowGateway
 from alephtx.engine.venues import bind_account
 from alephtx.engine.wire import AccountWire
 from alephtx.execution.gateway import Gateway, LiveOrder
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the rest is imported by the mode that has it: a live start is to be short
+    from alephtx.engine.paper import PaperGateway
     from alephtx.engine.session import Session
+    from alephtx.engine.shadow import ShadowGateway
 
 log = logger("engine")
 
-AnyGateway = Gateway | PaperGateway | ShadowGateway
+AnyGateway: TypeAlias = Union[Gateway, "PaperGateway", "ShadowGateway"]
 
 
 def open_accounts(session: "Session") -> list[AnyGateway]:
@@ -35,7 +35,9 @@ def open_accounts(session: "Session") -> list[AnyGateway]:
     return made
 
 
-def _shadow_gateway(session: "Session", index: int, section: Account) -> ShadowGateway:
+def _shadow_gateway(session: "Session", index: int, section: Account) -> "ShadowGateway":
+    from alephtx.engine.shadow import ShadowGateway
+
     codec, _ = bind_account(session.config, section, index, session.instruments)
     push = session.engine.rings.updates[index].push
     return ShadowGateway(index, codec, session.clock, push, on_sent=session.note_sent)
@@ -71,7 +73,9 @@ def _venue_gateway(session: "Session", index: int, section: Account) -> Gateway:
     return gateway
 
 
-def _paper_gateway(session: "Session", index: int, section: Account) -> PaperGateway:
+def _paper_gateway(session: "Session", index: int, section: Account) -> "PaperGateway":
+    from alephtx.engine.paper import PAPER_BALANCES, PaperGateway
+
     gateway = PaperGateway(
         index, section.venue, section.paper or PAPER_BALANCES, session.instruments, session.matrix,
         session.clock, session.engine.rings.updates[index].push, on_sent=session.note_sent,

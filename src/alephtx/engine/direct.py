@@ -21,9 +21,9 @@ from alephtx.engine.entry_out import D_ENTRIES, send_out
 from alephtx.engine.venues import load_venue
 from alephtx.engine.wire import AccountWire
 from alephtx.execution.gateway import Gateway
+from alephtx.feed.endpoints import endpoints_of
 from alephtx.feed.feeder import Feeder, FeederOptions
 from alephtx.feed.lane import Lane
-from alephtx.feed.main import endpoints_of
 from alephtx.net.wake import Wake
 
 if TYPE_CHECKING:

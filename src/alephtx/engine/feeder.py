@@ -6,7 +6,7 @@ from pathlib import Path
 
 from alephtx.core import log
 from alephtx.core.config import Config, load_config
-from alephtx.core.kernel import load_compiler
+from alephtx.core.kernel import prefer_stored
 from alephtx.engine.placement import place_process
 from alephtx.engine.rundir import RunDirectory
 from alephtx.feed.main import run_feeder
@@ -14,7 +14,7 @@ from alephtx.feed.main import run_feeder
 
 def main(arguments: list[str]) -> int:
     """Feed one venue; returns the exit code of `run_feeder`."""
-    load_compiler()
+    prefer_stored()
     run = RunDirectory(Path(arguments[0]))
     config = load_config(run.config)
     log.configure(level=config.node.log_level, as_json=config.node.log_json)

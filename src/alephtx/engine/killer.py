@@ -26,7 +26,7 @@ from alephtx.core.config_schema import Account, Config
 from alephtx.core.errors import AlephError, ConfigError, JournalError, Throttled
 from alephtx.core.identity import killers_order_id
 from alephtx.core.instruments import Instruments
-from alephtx.core.kernel import load_compiler
+from alephtx.core.kernel import prefer_stored
 from alephtx.core.ports import Request, What
 from alephtx.engine import kill_door
 from alephtx.engine.deadman import TICK_NS, DeadMan
@@ -361,7 +361,7 @@ class Killer:
 
 async def stand_by(run: RunDirectory, supervisor: int, *, signalled: bool = False) -> None:
     """Stand by a run as its supervisor's child; SIGUSR1 kills, SIGTERM ends."""
-    load_compiler()
+    prefer_stored()
     killer = Killer(run)
     place_process("killer", killer.config.machine.killer_cpu)
     garbage.hold()

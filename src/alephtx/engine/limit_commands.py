@@ -27,6 +27,7 @@ from alephtx.risk.changes import (
     Change,
     Signed,
     check_signature,
+    curves,
     every_limit,
     value_of,
     with_limit,
@@ -101,6 +102,8 @@ class LimitDesk:
         self, config: Config, run: Path, clock: Clock, ctx: Context, instruments: Instruments
     ) -> None:
         self.config = config
+        if config.risk.officers:
+            curves()  # now, not in the middle of the work when a command comes
         self.risk: Risk = config.risk
         self.run, self.paths = run.name, LimitPaths(run)
         self.clock, self.ctx, self.instruments = clock, ctx, instruments

@@ -15,7 +15,7 @@ from alephtx.core import garbage, log
 from alephtx.core.clock import MachineClock, seeded
 from alephtx.core.config import load_config
 from alephtx.core.errors import AlephError, ConfigError, PluginError
-from alephtx.core.kernel import load_compiler
+from alephtx.core.kernel import prefer_stored
 from alephtx.engine.guard import end_with_parent
 from alephtx.engine.host import Host
 from alephtx.engine.placement import check_cores, place_process
@@ -50,7 +50,7 @@ async def _run(run: RunDirectory, matrix_path: Path, supervisor: int) -> int:
 
 def main(arguments: list[str]) -> int:
     """Run one engine process; returns its exit code."""
-    load_compiler()
+    prefer_stored()
     run = RunDirectory(Path(arguments[0]))
     log.configure()
     try:

@@ -7,7 +7,7 @@ starts it again and the journal says where it was.
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -25,7 +25,6 @@ from alephtx.engine import accounts, leg_guard, truth
 from alephtx.engine import context as c
 from alephtx.engine.accounts import AnyGateway
 from alephtx.engine.assemble import Engine, assemble
-from alephtx.engine.direct import Direct
 from alephtx.engine.epoch import next_epoch
 from alephtx.engine.halts import Halts
 from alephtx.engine.host import Host
@@ -61,6 +60,9 @@ from alephtx.matrix.journal import (
 from alephtx.matrix.ring import ring_head
 from alephtx.matrix.shm import Matrix
 from alephtx.matrix.tops import top_read
+
+if TYPE_CHECKING:
+    from alephtx.engine.direct import Direct
 
 log = logger("engine")
 
@@ -144,7 +146,7 @@ class Session:
             self.ledger, self.ctx, self.clock, self.command, self.alarms.append
         )
         self.watch.recover(self.python.watch(self._records()))
-        self.direct = Direct(self) if config.direct_venues or self._loop_accounts() else None
+        self.direct = self._open_direct()
         self.epoch = next_epoch(run.path.parent, config.node.engine, self.recovered.epoch + 1)
         self.ctx.control[c.X_NEXT_ORDER] = first_order_id(config.node.engine, self.epoch) + 1
         self._write(EPOCH, np.array([self.epoch], np.int64).tobytes())
@@ -155,6 +157,13 @@ class Session:
         if self.recovered.records:
             live = sum(len(rows) for rows in self.recovered.live.values())
             log.info("journal_recovered", records=self.recovered.records, live_orders=live)
+
+    def _open_direct(self) -> "Direct | None":
+        if not self.config.direct_venues and not self._loop_accounts():
+            return None
+        from alephtx.engine.direct import Direct  # with the feeder's half, which others run
+
+        return Direct(self)
 
     def _records(self) -> Any:
         while found := self._journal_tail.poll(READ_MAX):

@@ -15,7 +15,7 @@ from alephtx.core.log import logger
 from alephtx.core.plugins import find
 from alephtx.core.ports import Codec, Endpoints, Signer, Venue, What
 from alephtx.core.secrets import resolve
-from alephtx.feed.main import endpoints_of
+from alephtx.feed.endpoints import endpoints_of
 from alephtx.net.http import HttpClient
 from alephtx.signers.hmac_sha256 import HmacSigner
 

@@ -5,9 +5,11 @@ a cold one it compiles with a line of progress, so that no feeder or engine does
 moves. `python -m alephtx.engine.warm PART..` compiles parts.
 """
 
+import asyncio
 import fcntl
 import gc
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -30,7 +32,7 @@ from alephtx.matrix.shm import Matrix
 
 Shares = tuple[tuple[str, ...], ...]
 
-SHARES: Shares = (("step",), ("feed", "twins", "strategies"))
+SHARES: Shares = (("step", "main"), ("feed", "twins", "strategies"))
 """Two processes' parts, which take about as long (measured); a third would only import again."""
 
 
@@ -205,6 +207,7 @@ def _step(folder: Path) -> None:
     from alephtx.engine.context import pack
     from alephtx.engine.layers import Layers
     from alephtx.engine.loop import ask_to_leave, drive, spin
+    from alephtx.engine.recovery import fold
     from alephtx.engine.updates import replay_update
     from alephtx.matrix.inputlog import null_inputs
     from alephtx.matrix.journal import null_journal
@@ -223,8 +226,60 @@ def _step(folder: Path) -> None:
         ask_to_leave(packed, 1)
         drive(packed, 2, 1, 0)
         replay_update(packed)
+        fold(_journal(folder, _intents()), engine.ctx, table)
         engine.rings.commands.push(np.zeros(8, np.int64))
         engine.rings.outbox.pop(engine.ctx.intents[:1].copy())
+
+
+def _main(folder: Path) -> None:
+    """Call what the processes of a run call from Python: their live ones load it without Numba."""
+    from alephtx.core.clock import MachineClock
+    from alephtx.core.ports import Bucket
+    from alephtx.core.records import TOP_ROW
+    from alephtx.matrix import writers
+    from alephtx.matrix.ring import ring_head
+    from alephtx.matrix.tops import top_read
+    from alephtx.net.buckets import Buckets
+    from alephtx.net.wake import Wake
+
+    with _matrix(folder, _pair()) as matrix:
+        writers.halt_set(matrix.map, 0)
+        writers.halt_read(matrix.map)
+        writers.writer_starts(matrix.map, writers.find_writer(matrix.map, "nobody"))
+        ring_head(matrix.map, 0)
+        top_read(matrix.map, 0, np.zeros(1, TOP_ROW))
+    buckets = Buckets((Bucket("weight", 10, 1_000_000_000),), MachineClock())
+    buckets.try_take((("weight", 1),))
+    buckets.learn({"weight": 1})
+    wake = Wake()
+    wake.taken()
+    wake.close()
+    _journal(folder)
+
+
+def _journal(folder: Path, intents: Rows | None = None) -> Path:
+    """Write a journal of one record and such intents, and read it; returns where it is."""
+    from alephtx.matrix.journal import EPOCH, INTENT, Journal, JournalHeader, read
+
+    header = JournalHeader(node="warm", engine=1, instruments=b"[]", accounts=b"[]")
+    place = folder / "journal"
+    with Journal.open(place, header=header, segment_bytes=1 << 16, background=False) as journal:
+        journal.append(EPOCH, bytes(8), ts=1)
+        for row in () if intents is None else intents:
+            journal.append(INTENT, row.tobytes(), ts=1)
+    list(read(place))
+    return place
+
+
+def _intents() -> Rows:
+    """Return an order's life as a journal tells it: placed, amended, cancelled."""
+    from alephtx.core.records import INTENT
+
+    rows = np.zeros(3, INTENT)
+    rows["op"] = words.PLACE, words.AMEND, words.CANCEL
+    rows["verdict"], rows["qty"], rows["price"], rows["side"] = words.PASS, 1, 1, 1
+    rows["order_id"][0] = rows["target_order_id"][1:] = rows["group_id"] = 1
+    return rows
 
 
 def _strategies(folder: Path) -> None:
@@ -271,12 +326,14 @@ def _feed(folder: Path) -> None:
             codec = load_venue(name).bind(table, None, 0)
             writer = int(claim(matrix.map, name_hash(name), 1))
             stage = codec.market_stage()  # type: ignore[attr-defined]  # both have one
-            Outlet(matrix, codec.spec, venue, writer, MachineClock(), stage=stage)
+            outlet = Outlet(matrix, codec.spec, venue, writer, MachineClock(), stage=stage)
+            outlet.gap(venue, stale=True)
             codec.decode("market", FRAMES[name], 1, Batch(events=256, updates=4))
 
 
 def _direct(folder: Path) -> None:
     """Compile what hears, writes, signs and sends without Python."""
+    from alephtx.core.nonce import next_nonces
     from alephtx.core.secrets import Secret
     from alephtx.core.stages import stage_address
     from alephtx.engine.direct_turn import serve_links
@@ -288,6 +345,8 @@ def _direct(folder: Path) -> None:
 
     for function in (serve_links, send_out, lane_turn):
         stage_address(function)
+    next_nonces(np.zeros(1, np.int64).ctypes.data, 1, 1)
+    asyncio.run(_link())
     signers: dict[str, tuple[str, Any]] = {
         "binance_spot": ("BTCUSDT", HmacSigner("warm", Secret("warm"))),
         "hyperliquid": ("BTC", EvmSigner(Secret("11" * 32))),
@@ -298,6 +357,37 @@ def _direct(folder: Path) -> None:
         orders = codec.order_stages()
         for stage in (codec.market_stage(), orders.write, orders.seal, codec.signing_stage()):
             stage_address(stage.function)
+
+
+async def _link() -> None:
+    """Do what the main thread does with a link and a venue's books that its loop has."""
+    from alephtx.core.clock import MachineClock
+    from alephtx.matrix.baton import Baton
+    from alephtx.net.bytes_ring import BytesRing
+    from alephtx.net.dial import Dialled
+    from alephtx.net.loop_link import LoopLink
+    from alephtx.net.wake import Wake
+
+    baton = Baton(lambda: False)
+    baton.run()
+    with baton:
+        baton.attended()
+    assert not baton.handed_over
+    ring = BytesRing(1 << 10)
+    ring.push(b"")
+    ring.pop()
+    wake = Wake()
+    for taken in (True, False):
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        theirs.close()
+        opened = Dialled(ours, None, b"", stamped=False)
+        link = LoopLink(opened, lambda frame, ts_recv: None, clock=MachineClock(), wake=wake)
+        link.send(b"")
+        if taken:
+            link.take()
+        await link.close()
+    wake.close()
 
 
 def _twins(folder: Path) -> None:
@@ -348,15 +438,11 @@ def _reading(folder: Path) -> None:
     from alephtx.engine.tape_check import Feed, check_tape
     from alephtx.engine.touches import pull
     from alephtx.matrix.crc32c import START, crc_words
-    from alephtx.matrix.journal import Journal, JournalHeader, read
 
     check_tape(_one_row(), "alpha:BTC-A", Feed(None))
     top = np.zeros(1, TOP_ROW)
     entry(pull, np.zeros(1, np.int64), 0, top, top, top)
-    header = JournalHeader(node="warm", engine=1, instruments=b"[]", accounts=b"[]")
-    place = folder / "journal"
-    Journal.open(place, header=header, segment_bytes=1 << 16, background=False).close()
-    list(read(place))
+    _journal(folder)
     crc_words(START, top.ctypes.data, 1)  # of the hash of what has run
 
 
@@ -369,7 +455,7 @@ def main(arguments: list[str]) -> int:
     """Compile parts, saying each kernel's name."""
     kernel.listeners.append(_say)
     parts = {
-        "step": _step, "strategies": _strategies, "feed": _feed, "twins": _twins,
+        "step": _step, "main": _main, "strategies": _strategies, "feed": _feed, "twins": _twins,
         "market": _market, "arrivals": _arrivals, "replay": _replay, "reading": _reading,
         "direct": _direct,
     }  # fmt: skip

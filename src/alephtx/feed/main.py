@@ -11,17 +11,17 @@ import signal
 import traceback
 from pathlib import Path
 
-import msgspec
 import uvloop
 
 from alephtx.core import garbage
 from alephtx.core import log as logs
 from alephtx.core.clock import MachineClock, seeded
-from alephtx.core.config_schema import Config, VenueConfig
+from alephtx.core.config_schema import Config
 from alephtx.core.errors import AlephError, ConfigError, PluginError
 from alephtx.core.histogram import latency_path, map_histogram
 from alephtx.core.plugins import find
-from alephtx.core.ports import Endpoints, Venue
+from alephtx.core.ports import Venue
+from alephtx.feed.endpoints import endpoints_of
 from alephtx.feed.feeder import Feeder, FeederOptions
 from alephtx.feed.record import Recorder
 from alephtx.matrix.shm import Matrix
@@ -29,24 +29,6 @@ from alephtx.matrix.shm import Matrix
 OK, BUG, UNUSABLE, FAILED = 0, 1, 2, 3
 PARENT_POLL_NS = 250_000_000
 _PR_SET_PDEATHSIG = 1
-
-
-def endpoints_of(venue: Venue, section: VenueConfig) -> Endpoints:
-    """Return the addresses to use: the environment's, each replaced by what the config gives."""
-    given = {
-        name: getattr(section, name)
-        for name in ("http", "market", "private", "trade")
-        if getattr(section, name)
-    }
-    base = venue.spec.endpoints.get(section.environment)
-    if base is not None:
-        return msgspec.structs.replace(base, **given)
-    if not {"http", "market"} <= given.keys():
-        raise ConfigError(
-            f"venues.{venue.spec.name}: {section.environment!r} has no addresses of its own",
-            remedy="set http and market, or start a twin that writes them",
-        )
-    return Endpoints(**{"private": "", **given})
 
 
 def run_feeder(

@@ -9,11 +9,9 @@ import re
 import typing
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
-from Crypto.PublicKey import ECC
-from Crypto.Signature import eddsa
 from msgspec import Meta
 
 from alephtx.core.errors import ConfigError
@@ -26,6 +24,9 @@ from alephtx.core.risk_schema import (
     StrategyRisk,
 )
 from alephtx.core.secrets import Secret
+
+if TYPE_CHECKING:
+    from Crypto.PublicKey.ECC import EccKey
 
 DOMAIN = b"alephtx limit change 1\n"
 NONE = "none"
@@ -71,29 +72,40 @@ class Signed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     signature: Annotated[str, Meta(pattern=r"^[0-9a-f]{128}$")]
 
 
+def curves() -> tuple[Any, Any]:
+    """Import what signs and verifies: 50 ms, and most runs have no officers."""
+    from Crypto.PublicKey import ECC
+    from Crypto.Signature import eddsa
+
+    return ECC, eddsa
+
+
 def _message(change: Change) -> bytes:
     return DOMAIN + msgspec.json.encode(change)
 
 
-def private_key(secret: Secret) -> ECC.EccKey:
+def private_key(secret: Secret) -> "EccKey":
     """Return the key behind a secret: 32 bytes in hex, as `alephtx limits key` makes them."""
+    ecc, _ = curves()
     try:
         seed = bytes.fromhex(secret.reveal().strip())
-        return ECC.construct(curve="Ed25519", seed=seed)  # type: ignore[arg-type]  # wrong stub
+        key: EccKey = ecc.construct(curve="Ed25519", seed=seed)
     except ValueError:
         raise ConfigError(
             "the key is not 32 bytes in hex (not shown)", remedy="alephtx limits key FILE makes one"
         ) from None
+    return key
 
 
-def public_text(key: ECC.EccKey) -> str:
+def public_text(key: "EccKey") -> str:
     """Return a key's public half as it stands under [risk] officers."""
     raw: bytes = key.public_key().export_key(format="raw")
     return f"ed25519:{raw.hex()}"
 
 
-def sign(change: Change, key: ECC.EccKey) -> Signed:
+def sign(change: Change, key: "EccKey") -> Signed:
     """Return the command that an officer's key signs."""
+    _, eddsa = curves()
     signature: bytes = eddsa.new(key, "rfc8032").sign(_message(change))
     return Signed(change=change, signature=signature.hex())
 
@@ -106,6 +118,7 @@ def check_signature(signed: Signed, officers: Mapping[str, str]) -> None:
             f"{who!r} is no officer of this run",
             remedy="name who may change limits under risk.officers, by public key",
         )
+    _, eddsa = curves()
     try:
         key = eddsa.import_public_key(bytes.fromhex(officers[who].removeprefix("ed25519:")))
         eddsa.new(key, "rfc8032").verify(_message(signed.change), bytes.fromhex(signed.signature))

@@ -21,8 +21,8 @@ from alephtx.engine.host import Host
 from alephtx.engine.rundir import RunDirectory
 from alephtx.engine.session import Session
 from alephtx.engine.venues import load_venue
+from alephtx.feed.endpoints import endpoints_of
 from alephtx.feed.feeder import Feeder, FeederOptions
-from alephtx.feed.main import endpoints_of
 from alephtx.matrix.layout import Geometry
 from alephtx.matrix.shm import Matrix
 from alephtx.matrix.writers import halt_set
