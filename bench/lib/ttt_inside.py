@@ -198,7 +198,7 @@ class Inside:
         rings = np.array([self.engine.rings.outbox.address, self.engine.rings.updates[0].address,
                           intent.ctypes.data, update.ctypes.data], np.int64)  # fmt: skip
         order, took = np.zeros(ORDER_MAX, np.uint8), np.zeros(len(PARTS) + 1, np.int64)
-        outlet, checker = self.outlet, binance.BinanceChecker()
+        outlet, checker = self.outlet, self.checker()
         states = [stage.state for stage in self.stages]
         total, parts, missed = [], [], 0
         for n in range(-warm, ticks):
@@ -228,6 +228,10 @@ class Inside:
             told["parts"] = dict(zip(PARTS, medians, strict=True))
         return told
 
+    def checker(self) -> Any:
+        """Return what holds orders against their ticks."""
+        return binance.BinanceChecker()
+
     def close(self) -> None:
         """Give back files and memory."""
         self.journal.close()
@@ -236,11 +240,11 @@ class Inside:
         self.matrix.close()
 
 
-def main() -> None:
+def main(kind: type[Inside] = Inside) -> None:
     """Measure once."""
     given = json.loads(sys.argv[1])
     os.sched_setaffinity(0, {given["core"]})
-    inside = Inside(Path(given["folder"]), given["shape"])
+    inside = kind(Path(given["folder"]), given["shape"])
     try:
         inside.start()
         told = inside.run(given["ticks"], given["warm"])

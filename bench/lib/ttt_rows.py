@@ -96,6 +96,8 @@ ROWS = (
     ),
     Row("message to signed order, inside", "inside", median_us=2.0),
     Row("message to signed order, 1.6 KB", "inside", shape="real"),
+    Row(HYPER + "message to signed order, prepared nonces", "inside", venue="hyperliquid",
+        median_us=4.0),
     _peer("ccxt.pro", "ccxt"),
     _peer("NautilusTrader", "nautilus"),
 )  # fmt: skip

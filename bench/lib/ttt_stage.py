@@ -19,6 +19,7 @@ from alephtx.twins.accounts import TWIN_KEY, TWIN_SECRET
 LIB = Path(__file__).parent
 END_S = 30.0
 ORDER_BYTES = {"binance_usdm": 330, "hyperliquid": 420}  # of the product's own, about
+INSIDE = {"binance_usdm": "ttt_inside.py", "hyperliquid": "ttt_inside_hyper.py"}
 CERTIFICATE = """\
 [req]
 distinguished_name = dn
@@ -117,7 +118,7 @@ class Stage:
             given = {"folder": name, "core": CLIENT_CORE, "shape": row.shape,
                      "ticks": self._spec["ticks"], "warm": self._spec["warm"]}  # fmt: skip
             done = subprocess.run(
-                [sys.executable, LIB / "ttt_inside.py", json.dumps(given)], check=True,
+                [sys.executable, LIB / INSIDE[row.venue], json.dumps(given)], check=True,
                 stdout=subprocess.PIPE, text=True, start_new_session=True,
                 preexec_fn=hurry,
             )  # fmt: skip

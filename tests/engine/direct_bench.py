@@ -68,7 +68,7 @@ def _serve(address, x):
 class Side:
     """One engine: matrix, journal, strategy, and an outlet that feeds it."""
 
-    def __init__(self, folder, *, use=QUOTER, baton=None, **own):
+    def __init__(self, folder, *, use=QUOTER, baton=None, journal=None, **own):
         folder.mkdir(parents=True)
         self.instruments = instruments_of({VENUE: recorded(VENUE)}, (KEY,))
         self.config = Config(
@@ -86,8 +86,9 @@ class Side:
             node="test", engine=1, instruments=self.instruments.to_json(), accounts=b"[]"
         )
         self.journal = Journal.open(
-            folder / "journal", header=header, segment_bytes=8 << 20, background=False
-        )
+            journal or folder / "journal", header=header, segment_bytes=8 << 20,
+            background=journal is not None,
+        )  # fmt: skip
         self.inputs = InputLog.open(folder / "inputs")
         self.engine = assemble(
             self.config, self.instruments, self.matrix, self.journal.map, self.inputs.map

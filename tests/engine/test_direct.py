@@ -5,6 +5,7 @@ Hot and cold are the same functions; what is tested here is that nothing is lost
 
 import gzip
 import random
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,15 +13,16 @@ import numpy as np
 import pytest
 
 from alephtx.core.records import INTENT
-from alephtx.core.words import RESYNCING
-from alephtx.engine.context import COMMAND_STOP
+from alephtx.core.words import CANCEL, DENY_HALTED, PASS, PLACE, RESYNCING
+from alephtx.engine.context import C_DENIED_BY, COMMAND_STOP
 from alephtx.engine.direct import Direct
 from alephtx.engine.entry_out import W_FULL, W_LINK, W_NO_ROOM, W_SENT, W_UNPAID
 from alephtx.feed.join import GAP
 from alephtx.matrix.journal import INTENT as INTENT_RECORD
-from alephtx.matrix.journal import read
+from alephtx.matrix.journal import journal_failed, read
 from alephtx.net.wake import Wake
 from tests.engine.direct_bench import CLOCK, DirectSide, Side
+from tests.matrix.journals import small_disk
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "binance" / "usdm_btcusdt_20240808.gz"
 BUYS = {"qty": 1_000, "live_max": 10_000}
@@ -181,6 +183,37 @@ def test_only_the_first_cancel_of_an_order_that_left_is_the_loops(live):
     assert kept == {int(orders[0]["order_id"]), int(orders[1]["order_id"])}
     assert len(live.sent()) == len(orders) - 2
     assert all(order["code"] == 1 for order in orders[1:])
+
+
+def test_full_disk_lets_nothing_leave_but_cancels(tmp_path):
+    """There is no room for the journal's next segment, while the loop sends by itself."""
+    snapshot, frames = recording(260)
+    with small_disk(tmp_path / "disk", "20m") as disk:
+        direct = DirectSide(tmp_path / "direct", journal=disk / "j", **BUYS)
+        try:
+            direct.seed(snapshot)
+            direct.step(CLOCK.now())
+            left = {int(row["order_id"]) for row in one_order(direct, *frames[:200])}
+            assert len(left) == len(direct.sent()) > 0
+            direct.journal.roll()  # into what was ready; the one after it finds the disk full
+            deadline = time.monotonic() + 20
+            while not journal_failed(direct.journal.map):
+                assert time.monotonic() < deadline, "it never noticed"
+                time.sleep(0.002)
+            assert one_order(direct, *frames[200:]) == direct.sent() == []
+            assert direct.ctx.counters[C_DENIED_BY + DENY_HALTED] > 0
+            row = np.zeros(8, np.int64)
+            row[0] = COMMAND_STOP
+            direct.engine.rings.commands.push(row)
+            direct.step(CLOCK.now())
+            assert {int(row["target_order_id"]) for row in direct.handed()} == left
+            kept = [np.frombuffer(record.payload, INTENT)[0] for record in read(disk / "j")
+                    if record.kind == INTENT_RECORD]  # fmt: skip
+            passed = [row for row in kept if row["verdict"] == PASS]
+            assert {int(row["order_id"]) for row in passed if row["op"] == PLACE} == left
+            assert {int(row["target_order_id"]) for row in passed if row["op"] == CANCEL} == left
+        finally:
+            direct.close()
 
 
 def damaged(frame, source):

@@ -23,7 +23,8 @@ def session(tmp_path):
     yield SimpleNamespace(
         matrix=matrix, clock=ManualClock(), gateways=[], done=done, command=done.append,
         ctx=SimpleNamespace(control=np.zeros(c.CONTROL_WORDS, np.int64)),
-        cancel_everything=lambda: done.append("cancel"),
+        cancel_everything=lambda: done.append("cancel"), alarms=[],
+        journal=SimpleNamespace(failure=""),
     )  # fmt: skip
     matrix.unlink()
     matrix.close()
@@ -63,3 +64,14 @@ def test_halt_of_the_engines_own_stops_orders_too(session):
     assert halts.halted()
     halts.obey()
     assert session.done == ["cancel"]
+
+
+def test_journal_that_failed_is_an_alarm_once(session):
+    """The step denies new orders by itself; a person has to hear why."""
+    halts = Halts(session)
+    session.journal.failure = "no room for the next segment: No space left on device"
+    for _ in range(2):
+        halts.obey()
+    (alarm,) = session.alarms
+    assert alarm.startswith("no new orders: ")
+    assert alarm.endswith("No space left on device")

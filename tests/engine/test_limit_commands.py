@@ -14,12 +14,13 @@ from alephtx.core.records import INTENT
 from alephtx.core.secrets import Secret
 from alephtx.engine import context as c
 from alephtx.engine.limit_apply import apply_change
-from alephtx.engine.limit_commands import POLL_NS, Answer, Current, LimitDesk, read_command
+from alephtx.engine.limit_commands import POLL_NS, Answer, Current, LimitDesk
 from alephtx.engine.recovery import fold
+from alephtx.engine.rundir import read_asked
 from alephtx.matrix.journal import COMMAND, NOTE, journal_append, read
 from alephtx.matrix.journal import INTENT as INTENT_RECORD
 from alephtx.risk import state as g
-from alephtx.risk.changes import Change, private_key, public_text, sign
+from alephtx.risk.changes import Change, Signed, private_key, public_text, sign
 from tests.engine.bench import NOW, Bench
 
 pytestmark = pytest.mark.kernel
@@ -239,7 +240,7 @@ def test_a_directory_among_the_commands_is_passed_over(at):
     assert at.ask().accepted
     assert len(at.commands()) == 1
     with pytest.raises(ConfigError, match=r"2.json cannot be read"):
-        read_command(at.desk.paths.inbox / "2.json")
+        read_asked(at.desk.paths.inbox / "2.json", Signed, "command")
 
 
 def test_rearm_and_enable_lift_their_latches_and_are_replayed(at):

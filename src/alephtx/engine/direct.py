@@ -135,6 +135,13 @@ class Direct:
             assert feeder.lane is not None
             feeder.lane.baton.halt()
 
+    def hand_back(self) -> None:
+        """Let asyncio go on alone after a loop that has ended by itself: cancels have to leave."""
+        for entry in self.entries.values():
+            entry.leave_loop()
+        self.halt()
+        self.take_links()
+
     def take_links(self) -> None:
         """Take the connections back from a loop that has ended."""
         links = [link for entry in self.entries.values() for link in entry.links]

@@ -12,7 +12,9 @@ from alephtx.core.stages import stage_address
 from alephtx.engine import entry_out as e
 from alephtx.engine.wire import AccountWire
 from alephtx.execution.gateway import Gateway
+from alephtx.net import websocket
 from alephtx.net.loop_link import LoopLink, connect_loop
+from alephtx.net.session import OpenSocket
 from alephtx.net.wake import Wake
 from alephtx.net.websocket import OnFrame
 
@@ -40,7 +42,7 @@ class Entry:
     def __init__(self, name: str, gateway: Gateway, wire: AccountWire, wake: Wake) -> None:
         codec: Any = gateway.codec
         self._orders = order_stages_of(name, codec)
-        self._gateway, self._wake = gateway, wake
+        self._gateway, self._wake, self._has_loop = gateway, wake, True
         self._pool = codec.nonce_pool
         self._signing: Stage = codec.signing_stage()
         self.links: list[LoopLink] = []
@@ -81,7 +83,13 @@ class Entry:
         """Return the first of n numbers that neither thread has used."""
         return int(next_nonces(self._nonces, self._gateway.clock.now() // 1_000_000, n))
 
-    async def _connect(self, url: str, on_frame: OnFrame, **options: Any) -> LoopLink:
+    def leave_loop(self) -> None:
+        """Let asyncio serve every trade link from now on: the loop has ended."""
+        self._has_loop = False
+
+    async def _connect(self, url: str, on_frame: OnFrame, **options: Any) -> OpenSocket:
+        if not self._has_loop:
+            return await websocket.connect(url, on_frame, **options)
         made = await connect_loop(url, on_frame, wake=self._wake, **options)
         # The loop may still look at the one before: it lives until the next but one.
         self.links = [*self.links[-1:], made]

@@ -29,6 +29,7 @@ class Halts:
         self._session = session
         # Read before the loop runs: a halt that is lifted while the engine starts was one, too.
         self._word, self._cancel_again = int(halt_read(session.matrix.map)), 0
+        self._journal_told = False
 
     def halted(self) -> bool:
         """Tell whether no new order may leave, at this very moment."""
@@ -47,6 +48,9 @@ class Halts:
         """
         session = self._session
         word = int(halt_read(session.matrix.map))
+        if session.journal.failure and not self._journal_told:
+            self._journal_told = True
+            session.alarms.append(f"no new orders: the journal failed: {session.journal.failure}")
         if self._word and not word:
             log.warning("halt_lifted", word=self._word)
             session.command(c.COMMAND_RESUME)

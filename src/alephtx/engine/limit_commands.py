@@ -23,6 +23,7 @@ from alephtx.core.risk_check import RiskCheck
 from alephtx.core.risk_schema import Risk
 from alephtx.engine.context import COMMAND_LIMIT, Context, Rows
 from alephtx.engine.limit_apply import NOT_KEPT, PENDING
+from alephtx.engine.rundir import read_asked
 from alephtx.risk.changes import (
     Change,
     Signed,
@@ -37,7 +38,6 @@ from alephtx.risk.limits import LIMIT_COLUMNS, GateState, make_gate
 
 log = logger("limits")
 
-COMMAND_BYTES_MAX = 16 << 10
 POLL_NS = 100_000_000
 OLD_NS = 300_000_000_000
 """A command is good for five minutes, both ways, because clocks differ."""
@@ -172,7 +172,7 @@ class LimitDesk:
         entry = Entry(kind="limit", accepted=False)
         risk, stores = self.risk, list[Store]()
         try:
-            signed = read_command(file)
+            signed = read_asked(file, Signed, "command")
             entry.change, entry.signature = signed.change, signed.signature
             check_signature(signed, self.config.risk.officers)
             self._check_fresh(signed.change)
@@ -331,18 +331,3 @@ def differences(before: GateState, after: GateState) -> list[Store]:
             if columns is None or place[-1] in columns:
                 stores.append(((name, place), int(new[place])))
     return stores
-
-
-def read_command(file: Path) -> Signed:
-    """Read a command; ConfigError when it is none."""
-    try:
-        with file.open("rb") as handle:
-            data = handle.read(COMMAND_BYTES_MAX + 1)
-    except OSError as error:
-        raise ConfigError(f"{file.name} cannot be read: {error.strerror}") from error
-    if len(data) > COMMAND_BYTES_MAX:
-        raise ConfigError(f"{file.name} is larger than {COMMAND_BYTES_MAX} bytes")
-    try:
-        return msgspec.json.decode(data, type=Signed)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{file.name} is no command: {error}") from error

@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -27,7 +27,10 @@ from alephtx.core.log import logger
 
 log = logger("run")
 
+T = TypeVar("T")
+
 JSON_BYTES_MAX = 64 << 20
+ASKED_BYTES_MAX = 16 << 10
 _STAMP_CHARACTERS, _TOKEN_CHARACTERS = 15, 4
 CLAIMS = 10
 CLAIM_PAUSE_NS = 20_000_000
@@ -244,3 +247,18 @@ def runs(base: Path) -> Iterator[RunDirectory]:
     for path in sorted(base.glob("*/config.toml"), reverse=True):
         if not path.parent.is_symlink():
             yield RunDirectory(path.parent)
+
+
+def read_asked(file: Path, kind: type[T], word: str) -> T:
+    """Read what somebody asks an engine for by a file; ConfigError when that is no `word`."""
+    try:
+        with file.open("rb") as handle:
+            data = handle.read(ASKED_BYTES_MAX + 1)
+    except OSError as error:
+        raise ConfigError(f"{file.name} cannot be read: {error.strerror}") from error
+    if len(data) > ASKED_BYTES_MAX:
+        raise ConfigError(f"{file.name} is larger than {ASKED_BYTES_MAX} bytes")
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{file.name} is no {word}: {error}") from error

@@ -98,6 +98,8 @@ class Session:
         self.alarms: list[str] = []
         self.fault: BaseException | None = None
         self.loop_thread: Loop | None = None
+        self._no_room: AlephError | None = None
+        self._loop_asked = False
         self.halts = Halts(self)
         self.placed = dict(self.host.placed)
         self._pumped_ns = 0
@@ -252,8 +254,7 @@ class Session:
         """Let everything go, however it ended; the loop first, because it works on the rest."""
         if self.direct is not None:
             self.direct.halt()
-        if self.loop_thread is not None:
-            self.loop_thread.stop()
+        self._stop_loop()
         if self.direct is not None:
             self.direct.take_links()
         for task in self._tasks:
@@ -357,14 +358,22 @@ class Session:
             if journal_room(self.journal.map) < ROOM_BYTES:
                 self.journal.roll()
         except AlephError as error:
-            log.error("journal_failed", error=str(error))
+            self._no_room = error
             return False
         return True
 
     def _loop_ended(self, error: BaseException | None) -> None:
-        if error is not None:
+        """End for what ended the loop; what it had open, asyncio has now: cancels go on."""
+        if error := error or self._no_room:
             self.failed(error)
+        if self.direct is not None and not self._loop_asked:
+            self.direct.hand_back()
         self.stop_asked.set()
+
+    def _stop_loop(self) -> None:
+        self._loop_asked = True
+        if self.loop_thread is not None:
+            self.loop_thread.stop()
 
     def failed(self, error: BaseException) -> None:
         """End for a fault of ours, with cancels; the supervisor starts us again."""
@@ -439,8 +448,7 @@ class Session:
             log.error("orders_left_open", orders=left)
             self.alarms.append(f"orders left open: {left}")
         await self._reconcile()
-        if self.loop_thread is not None:
-            self.loop_thread.stop()
+        self._stop_loop()
         self.follow_journal()
         self.publish_status()
         agreed = not any(self.reconciled.values()) and not left

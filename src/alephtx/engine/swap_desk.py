@@ -21,6 +21,7 @@ from alephtx.core.log import logger
 from alephtx.engine import context as c
 from alephtx.engine import swap_door as door
 from alephtx.engine.assemble import Loaded
+from alephtx.engine.rundir import read_asked
 from alephtx.engine.swap_beside import check_beside
 from alephtx.engine.swap_canary import DENIED_MIN, too_denied, too_slow
 from alephtx.engine.swap_door import Change, Entry, Held, Request, Stage, SwapPaths, Told, Version
@@ -116,7 +117,7 @@ class SwapDesk:
     def _take(self, file: Path) -> None:
         told = Told(file.stem)
         try:
-            request = door.read_request(file)
+            request = read_asked(file, Request, "request")
             file.unlink(missing_ok=True)
             told.name = request.name
             if self.under_way is not None:

@@ -21,7 +21,6 @@ from alephtx.core.errors import ConfigError
 from alephtx.engine.rundir import RunDirectory
 
 SOURCE_BYTES_MAX = 4 << 20
-REQUEST_BYTES_MAX = 16 << 10
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
 
@@ -171,21 +170,6 @@ def withdraw(run: RunDirectory, request: Request) -> bool:
     except FileNotFoundError:
         return False
     return True
-
-
-def read_request(file: Path) -> Request:
-    """Read a request; ConfigError when it is none."""
-    try:
-        with file.open("rb") as handle:
-            data = handle.read(REQUEST_BYTES_MAX + 1)
-    except OSError as error:
-        raise ConfigError(f"{file.name} cannot be read: {error.strerror}") from error
-    if len(data) > REQUEST_BYTES_MAX:
-        raise ConfigError(f"{file.name} is larger than {REQUEST_BYTES_MAX} bytes")
-    try:
-        return msgspec.json.decode(data, type=Request)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{file.name} is no request: {error}") from error
 
 
 # -- versions --------------------------------------------------------------------------------------
