@@ -33,7 +33,7 @@ def hash_256(state, data, size, before, scratch):
 
 @kernel
 def blocks_512(state, data, n):
-    compress_512(state, data, n)
+    compress_512(state, data, 1, data + 128, n - 1)
     return 0
 
 

@@ -205,6 +205,9 @@ def test_round_qty_goes_towards_zero(qty, step):
 @pytest.mark.kernel
 @given(st.integers(1, 10**12), st.integers(-(10**9), 10**9), st.integers(1, 10**6),
        st.integers(1, 10**6), st.sampled_from([FLOOR, CEIL, NEAREST, TRUNCATE]))  # fmt: skip
+@example(10**6, -(10**6), 10**6, 1, CEIL)
+@example(10**12, 9 * 10**6, 10**6, 1, CEIL)
+@example(10**12, 10**9, 2, 1, FLOOR)
 def test_notional_of_linear_and_inverse_equals_fractions(price, qty, mul, div, rounding):
     linear = row(contract=words.LINEAR, money_mul=mul, money_div=div)
     got = notional(linear, price, qty, rounding)

@@ -54,6 +54,7 @@ signal = np.zeros(1, SIGNAL_ROW)
 print(json.dumps({
     "top_publish": on_arm(tops.top_publish, map_, 0, 0, 0, 0, 0, 0, 0, 0),
     "top_read": on_arm(tops.top_read, map_, 0, row),
+    "touch_read": on_arm(tops.touch_read, map_, 0),
     "ring_publish": on_arm(ring.ring_publish, map_, 0, 0, 0, 0, 0, 0, 0, 0),
     "ring_read": on_arm(ring.ring_read, map_, 0, 1, row),
     "ring_news": on_arm(ring.ring_news, map_, waiting, 0),
@@ -89,7 +90,7 @@ def test_kernels_hold_their_barriers_on_arm(tmp_path):
         # odd, fence, payload, release
         assert "dmb ish" in found[writer], writer
         assert "stlr" in found[writer][found[writer].index("dmb ish") :], writer
-    for reader in ("top_read", "ring_read", "levels_read", "signal_read"):
+    for reader in ("top_read", "touch_read", "ring_read", "levels_read", "signal_read"):
         # acquire, payload, fence, look again
         assert any(word in found[reader] for word in ("ldar", "ldapr")), reader
         assert "dmb ishld" in found[reader], reader

@@ -6,14 +6,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alephtx.core import words
+from alephtx.core.kernel import kernel
 from alephtx.core.records import SIGNAL_ROW, TOP_ROW
 from alephtx.matrix.layout import MAP_LEVEL_BYTES, MAP_LEVELS, MAP_SIGNALS, MAP_TOPS
 from alephtx.matrix.levels import levels_is_torn, levels_publish, levels_read
 from alephtx.matrix.signals import signal_publish, signal_read
-from alephtx.matrix.tops import top_flag, top_is_torn, top_publish, top_read
+from alephtx.matrix.tops import (
+    NO_TOUCH,
+    top_flag,
+    top_is_torn,
+    top_publish,
+    top_read,
+    touch_read,
+)
 from tests.matrix.words_of import word_load, word_store
 
 pytestmark = pytest.mark.kernel
+
+
+@kernel
+def touch(matrix, i):
+    return touch_read(matrix, i)
+
 
 INT64 = st.integers(-(1 << 63), (1 << 63) - 1)
 
@@ -32,6 +46,7 @@ def test_top_reads_back_as_published(shared_matrix, values, i):
     assert top_publish(shared_matrix.map, i, *values) == 0
     assert top_read(shared_matrix.map, i, out) == 0
     assert list(out[0].tolist()[1:]) == values
+    assert touch(shared_matrix.map, i) == (values[2], values[4])
     assert out[0]["word"] % 2 == 0
 
 
@@ -42,6 +57,7 @@ def test_index_out_of_range_is_refused(matrix, i):
     assert top_flag(matrix.map, i, 1, 0) == -2
     assert top_read(matrix.map, i, out) == -1
     assert out[0]["aux"] & words.STALE
+    assert touch(matrix.map, i) == NO_TOUCH
     assert levels_publish(matrix.map, i, levels, 1) == -2
     assert levels_read(matrix.map, i, levels) == -1
     assert not levels.any()
@@ -68,6 +84,7 @@ def test_torn_top_is_refused_flagged_and_mended_by_next_write(matrix):
     assert top_is_torn(matrix.map, 2) == 1
     assert top_read(matrix.map, 2, out) == -1
     assert (out[0]["bid"], out[0]["aux"]) == (10, words.STALE)
+    assert touch(matrix.map, 2) == NO_TOUCH
     top_publish(matrix.map, 2, 2, 2, 20, 1, 21, 1, 0)
     assert top_is_torn(matrix.map, 2) == 0
     assert top_read(matrix.map, 2, out) == 0

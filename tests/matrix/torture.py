@@ -30,7 +30,7 @@ from alephtx.matrix.levels import levels_is_torn, levels_publish, levels_read
 from alephtx.matrix.ring import ring_head, ring_publish, ring_read
 from alephtx.matrix.shm import Matrix
 from alephtx.matrix.spsc import Spsc, spsc_pop, spsc_push
-from alephtx.matrix.tops import top_is_torn, top_publish, top_read
+from alephtx.matrix.tops import top_is_torn, top_publish, top_read, touch_read
 
 # Words of a result.
 READS, TORN, LOST, BUSY, LAST = 0, 1, 2, 3, 4
@@ -82,6 +82,9 @@ def read_tops(matrix, i, row, levels, result, until_ns):
             if (torn and n != 0) or n < result[LAST]:
                 result[TORN] += 1
             result[LAST] = n
+            bid, ask = touch_read(matrix, i)
+            if bid != 0 and ask != bid + 2:
+                result[TORN] += 1
         seq = levels_read(matrix, i, levels)
         if seq >= 0:
             result[READS] += 1

@@ -14,6 +14,7 @@ from typing import Any
 
 import numba
 from llvmlite import binding as llvm
+from llvmlite import ir
 from numba.core import caching, compiler
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler_lock import global_compiler_lock
@@ -23,6 +24,8 @@ from numba.core.registry import cpu_target
 # to compile than most functions that take one.
 _OPTIONS: dict[str, bool] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
+C_WRAPPER = "cfunc."
+"""How the name of what an address enters begins: the rest is the function that it calls."""
 
 _waiting: dict[str, Any] = {}  # name -> environment: what `print` shows, for one
 
@@ -53,7 +56,24 @@ def bind_environments() -> None:
             codegen.set_env(name, environment)
 
 
-class _CalleeLibrary(JITCodeLibrary):  # type: ignore[misc]
+class _Library(JITCodeLibrary):  # type: ignore[misc]
+    """A library whose C wrappers are one with what they enter.
+
+    Numba keeps them apart, and at every entry by address the words of an array were pushed twice;
+    read back in pairs before they had reached the cache, they cost 5 ns and more each time.
+    """
+
+    def add_ir_module(self, ir_module: Any) -> None:
+        for function in ir_module.functions:
+            if function.name.startswith(C_WRAPPER):
+                for block in function.blocks:
+                    for call in block.instructions:
+                        if isinstance(call, ir.CallInstr):
+                            call.attributes.discard("noinline")
+        super().add_ir_module(ir_module)
+
+
+class _CalleeLibrary(_Library):
     """A function and its callees as LLVM bitcode, unoptimised, for linking into a caller."""
 
     @property
@@ -95,12 +115,16 @@ class CalleeCompiler(compiler.Compiler):  # type: ignore[misc]
         return super().define_pipelines()
 
 
-class _EntryLibrary(JITCodeLibrary):  # type: ignore[misc]
+class _EntryLibrary(_Library):
     """The machine code of functions that are entered from outside, and of all that they call."""
 
     def _optimize_final_module(self) -> None:
-        for function in self._final_module.functions:
-            if not function.is_declaration and function.linkage == llvm.Linkage.linkonce_odr:
+        defined = {one.name: one for one in self._final_module.functions if not one.is_declaration}
+        for name, function in defined.items():
+            wrapped = C_WRAPPER + name in defined
+            if wrapped and not any(b"noinline" in one for one in function.attributes):
+                function.add_function_attribute("alwaysinline")
+            if wrapped or function.linkage == llvm.Linkage.linkonce_odr:
                 function.linkage = llvm.Linkage.internal
                 # LLVM's loader takes any function of a name that it has seen for a weak one of that
                 # name, a changed internal one too: a function compiled by `numba.njit` crashed.

@@ -58,6 +58,10 @@ def move_bytes(target: int, source: int, size: int) -> None:
     ctypes.memmove(int(target), int(source), int(size))
 
 
+def fetch_line(address: int) -> None:
+    """Ask for the cache line at an address, which will soon be written; any address will do."""
+
+
 def wipe(address: int, size: int) -> None:
     """Overwrite bytes with zeros; the compiler may not leave it out, whoever reads them after."""
     ctypes.memset(int(address), 0, int(size))
@@ -79,4 +83,5 @@ if JIT:
     load_big_half = Intrinsic(_code, "load_big_half")  # type: ignore[assignment]
     copy_bytes = Intrinsic(_code, "copy_bytes")  # type: ignore[assignment]
     move_bytes = Intrinsic(_code, "move_bytes")  # type: ignore[assignment]
+    fetch_line = Intrinsic(_code, "fetch_line")  # type: ignore[assignment]
     wipe = Intrinsic(_code, "wipe")  # type: ignore[assignment]

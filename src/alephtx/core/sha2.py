@@ -89,14 +89,31 @@ def take_blocks_256(state: tuple[int, ...], data: bytes) -> bytes:
     return memory.raw
 
 
-def compress_256(state: int, data: int, blocks: int) -> None:
-    """Take blocks of 64 bytes at an address into the state of SHA-256 at another."""
+def compress_256(state: int, data: int, blocks: int, tail: int, more: int) -> None:
+    """Take blocks of 64 bytes, then more of them at tail, into the state of SHA-256."""
     _compress(32, int(state), int(data), int(blocks))
+    _compress(32, int(state), int(tail), int(more))
 
 
-def compress_512(state: int, data: int, blocks: int) -> None:
-    """Take blocks of 128 bytes at an address into the state of SHA-512 at another."""
+def compress_512(state: int, data: int, blocks: int, tail: int, more: int) -> None:
+    """Take blocks of 128 bytes, then more of them at tail, into the state of SHA-512."""
     _compress(64, int(state), int(data), int(blocks))
+    _compress(64, int(state), int(tail), int(more))
+
+
+def _digest_256(state: int) -> bytes:
+    raw = ctypes.string_at(int(state), 32)
+    return b"".join(raw[k : k + 4][::-1] for k in range(0, 32, 4))
+
+
+def digest_256(state: int, out: int) -> None:
+    """Write the 32 bytes that a finished state stands for."""
+    ctypes.memmove(int(out), _digest_256(state), 32)
+
+
+def digest_hex_256(state: int, out: int) -> None:
+    """Write the same as 64 lower-case hex digits."""
+    ctypes.memmove(int(out), _digest_256(state).hex().encode(), 64)
 
 
 HARDWARE_SHA256 = False
@@ -122,21 +139,23 @@ if JIT:
     HARDWARE_SHA256 = _has_sha()
     compress_256 = Intrinsic(_code, "compress_256_sha" if HARDWARE_SHA256 else "compress_256")  # type: ignore[assignment]
     compress_512 = Intrinsic(_code, "compress_512")  # type: ignore[assignment]
+    digest_256 = Intrinsic(_code, "digest_256")  # type: ignore[assignment]
+    digest_hex_256 = Intrinsic(_code, "digest_hex_256")  # type: ignore[assignment]
 
 
 @kernel
-def hash_blocks_256(state: Int, data: Int, blocks: Int) -> int:
+def hash_blocks_256(state: Int, data: Int, blocks: Int, tail: Int, more: Int) -> int:
     """Take blocks into a state of SHA-256, in a function of its own: its code stands once."""
     stay_apart()
-    compress_256(state, data, blocks)
+    compress_256(state, data, blocks, tail, more)
     return 0
 
 
 @kernel
-def hash_blocks_512(state: Int, data: Int, blocks: Int) -> int:
+def hash_blocks_512(state: Int, data: Int, blocks: Int, tail: Int, more: Int) -> int:
     """Take blocks into a state of SHA-512; expanded five times it compiled for seconds."""
     stay_apart()
-    compress_512(state, data, blocks)
+    compress_512(state, data, blocks, tail, more)
     return 0
 
 
@@ -145,16 +164,16 @@ def finish_256(state: Int, data: Int, size: Int, before: Int, scratch: Int) -> i
     """Take the last bytes of a message into a state of SHA-256, padding and length included.
 
     before: bytes that the state has seen, whole blocks of them. scratch: 128 bytes to work in.
+    The end is written out first: read as vectors right after, its bytes would not be in the cache
+    yet, and a load that spans several stores waits for them.
     """
-    whole = size >> 6
-    hash_blocks_256(state, data, whole)
-    rest = size & 63
+    whole, rest = size >> 6, size & 63
     wipe(scratch, 128)
     copy_bytes(scratch, data + (whole << 6), rest)
     store_byte(scratch + rest, 0x80)
     blocks = 1 if rest < 56 else 2
     store_big_word(scratch + (blocks << 6) - 8, (before + size) << 3)
-    hash_blocks_256(state, scratch, blocks)
+    hash_blocks_256(state, data, whole, scratch, blocks)
     return 0
 
 
@@ -164,15 +183,13 @@ def finish_512(state: Int, data: Int, size: Int, before: Int, scratch: Int) -> i
 
     scratch: 256 bytes to work in.
     """
-    whole = size >> 7
-    hash_blocks_512(state, data, whole)
-    rest = size & 127
+    whole, rest = size >> 7, size & 127
     wipe(scratch, 256)
     copy_bytes(scratch, data + (whole << 7), rest)
     store_byte(scratch + rest, 0x80)
     blocks = 1 if rest < 112 else 2
     store_big_word(scratch + (blocks << 7) - 8, (before + size) << 3)
-    hash_blocks_512(state, scratch, blocks)
+    hash_blocks_512(state, data, whole, scratch, blocks)
     return 0
 
 

@@ -15,11 +15,14 @@ _FOUR = ir.VectorType(ir.IntType(32), 4)
 
 
 def _over_blocks(size: int, state_in, compress, state_out):  # type: ignore[no-untyped-def]
-    """Make an intrinsic (state, data, blocks): load a state, compress in a loop, store it."""
+    """Make an intrinsic (state, data, blocks, tail, more): compress in a loop, keep the state."""
 
-    def over(typingctx, state, data, blocks):  # type: ignore[no-untyped-def]
+    def over(typingctx, state, data, blocks, tail, more):  # type: ignore[no-untyped-def]
         def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            at, data, blocks = arguments
+            at, data, blocks, tail, more = arguments
+            every = builder.add(blocks, more)
+            # Where the tail would begin if it were counted from the first block.
+            tail = builder.sub(tail, builder.mul(blocks, ir.Constant(_WORD, size)))
             words = state_in(builder, at)
             before = builder.block
             head = builder.append_basic_block("sha2.head")
@@ -32,9 +35,10 @@ def _over_blocks(size: int, state_in, compress, state_out):  # type: ignore[no-u
             carried = [builder.phi(word.type) for word in words]
             for one, word in zip(carried, words, strict=True):
                 one.add_incoming(word, before)
-            builder.cbranch(builder.icmp_signed("<", turn, blocks), body, done)
+            builder.cbranch(builder.icmp_signed("<", turn, every), body, done)
             builder.position_at_end(body)
-            place = builder.add(data, builder.mul(turn, ir.Constant(_WORD, size)))
+            of = builder.select(builder.icmp_signed("<", turn, blocks), data, tail)
+            place = builder.add(of, builder.mul(turn, ir.Constant(_WORD, size)))
             after = compress(builder, carried, place)
             turn.add_incoming(builder.add(turn, ir.Constant(_WORD, 1)), builder.block)
             for one, word in zip(carried, after, strict=True):
@@ -44,7 +48,7 @@ def _over_blocks(size: int, state_in, compress, state_out):  # type: ignore[no-u
             state_out(builder, at, carried)
             return context.get_dummy_value()
 
-        return types.void(types.int64, types.int64, types.int64), codegen
+        return types.void(*[types.int64] * 5), codegen
 
     return over
 
@@ -136,6 +140,7 @@ def _clear_upper_halves(builder):  # type: ignore[no-untyped-def]
 
 def _sha_state_in(builder, at):  # type: ignore[no-untyped-def]
     """Return the state as the instructions want it: f e b a and h g d c, low lane first."""
+    _clear_upper_halves(builder)
     low = builder.load(_pointer(builder, at, 0, _FOUR), align=1)
     high = builder.load(_pointer(builder, at, 16, _FOUR), align=1)
     return [
@@ -159,7 +164,6 @@ def _sha_compress(builder, state, place):  # type: ignore[no-untyped-def]
         builder.call(bswap, [builder.load(_pointer(builder, place, k * 16, _FOUR), align=1)])
         for k in range(4)
     ]
-    _clear_upper_halves(builder)
     feba, hgdc = state
     for group in range(16):
         if group >= 4:
@@ -178,6 +182,55 @@ def _sha_compress(builder, state, place):  # type: ignore[no-untyped-def]
     return [builder.add(feba, state[0]), builder.add(hgdc, state[1])]
 
 
+# -- what a state says ---------------------------------------------------------------------------
+
+_BYTES = ir.VectorType(ir.IntType(8), 16)
+
+
+def _bytes_of(builder, state):  # type: ignore[no-untyped-def]
+    """Load both halves of a state of SHA-256 as the bytes of its digest."""
+    swapped = ir.FunctionType(_FOUR, [_FOUR])
+    bswap = cgutils.get_or_insert_function(builder.module, swapped, "llvm.bswap.v4i32")
+    for offset in (0, 16):
+        words = builder.load(_pointer(builder, state, offset, _FOUR), align=1)
+        yield offset, builder.call(bswap, [words])
+
+
+def _digest_256(typingctx, state, out):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        state, out = arguments
+        for offset, words in list(_bytes_of(builder, state)):
+            builder.store(words, _pointer(builder, out, offset, _FOUR), align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), codegen
+
+
+def _sixteen(value: int):  # type: ignore[no-untyped-def]
+    return ir.Constant(_BYTES, [value] * 16)
+
+
+def _digest_hex_256(typingctx, state, out):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        state, out = arguments
+        for offset, words in list(_bytes_of(builder, state)):
+            told = builder.bitcast(words, _BYTES)
+            high = builder.lshr(told, _sixteen(4))
+            low = builder.and_(told, _sixteen(15))
+            for half in (0, 1):
+                lanes = [lane for k in range(8) for lane in (8 * half + k, 16 + 8 * half + k)]
+                nibbles = builder.shuffle_vector(high, low, _lanes(*lanes))
+                letter = builder.icmp_unsigned(">", nibbles, _sixteen(9))
+                more = builder.select(letter, _sixteen(ord("a") - 10), _sixteen(ord("0")))
+                place = _pointer(builder, out, 2 * offset + 16 * half, _BYTES)
+                builder.store(builder.add(nibbles, more), place, align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), codegen
+
+
+digest_256 = intrinsic(_digest_256)
+digest_hex_256 = intrinsic(_digest_hex_256)
 compress_256 = intrinsic(_in_words(32, ROUNDS_256, SHIFTS_256))
 compress_512 = intrinsic(_in_words(64, ROUNDS_512, SHIFTS_512))
 compress_256_sha = intrinsic(_over_blocks(64, _sha_state_in, _sha_compress, _sha_state_out))

@@ -212,4 +212,7 @@ def _odd_notional(instrument: np.ndarray[Any, Any], price: Int, qty: Int, roundi
     high, low = multiply_wide(price, qty)
     if not ((high == 0 and low >= 0) or (high == -1 and low < 0)):
         return OVERFLOW
+    if row["money_div"] == 1:  # a tick times a lot is whole money, as a rule: no division
+        high, low = multiply_wide(low, row["money_mul"])
+        return low if high == low >> 63 and abs(low) < MAX_VALUE else OVERFLOW
     return mul_div_checked(low, row["money_mul"], row["money_div"], rounding)

@@ -19,6 +19,7 @@ from alephtx.core.atomics import store_relaxed, store_release
 from alephtx.core.errors import JournalError
 from alephtx.core.kernel import Int, kernel
 from alephtx.core.log import logger
+from alephtx.core.memory import fetch_line
 from alephtx.core.ports import Rows
 from alephtx.matrix.ahead import AHEAD_BYTES
 from alephtx.matrix.crc32c import crc32c
@@ -27,7 +28,7 @@ log = logger("inputlog")
 
 MAGIC = b"AXINPUT1"
 HEADER_BYTES = 4096
-ROW_BYTES = 16
+ROW_BYTES, LINE = 16, 64
 FILE_NAME = "inputs.log"
 CHUNK_ROWS = 1 << 18
 _HEADER = struct.Struct("<8sqI")
@@ -54,6 +55,7 @@ def input_append(imap: Rows, ring: Int, k: Int, now: Int) -> int:
         store_relaxed(address + 8, np.int64(ring) << RING_SHIFT | k & K_MASK)
         store_release(address, now)
         imap[I_ADDRESS] = address + ROW_BYTES
+        fetch_line(address + LINE)  # before its turn, see `journal_append`
     imap[I_SEQ] += 1
     return imap[I_SEQ]
 

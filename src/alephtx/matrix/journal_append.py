@@ -4,12 +4,16 @@ import numpy as np
 
 from alephtx.core.atomics import load_acquire, load_relaxed, store_relaxed, store_release
 from alephtx.core.kernel import kernel
+from alephtx.core.memory import fetch_line
 from alephtx.core.ports import Rows
 from alephtx.matrix.crc32c import START, crc_word
 from alephtx.matrix.journal_format import GRAIN, RECORD_HEADER
 
 FULL, HALTED, UNFIT = -1, -2, -3
 """What `journal_append` returns in place of a seq."""
+
+LINE, AHEAD = 64, 256
+"""Bytes of a cache line, and how many behind a record are fetched for the next: an UPDATE's."""
 
 # Words of the journal's map. ADDRESS: of the next record; SELF: of the map; NULL: count only;
 # LARGEST: bytes of the largest record that fits an empty segment.
@@ -72,6 +76,10 @@ def journal_append(
     store_release(address, head)
     jmap[J_ADDRESS] = address + size
     store_release(jmap[J_SELF] + 8 * J_SEQ, seq)
+    # Nobody has touched the next record's lines: fetched when it is written, they would hold up all
+    # stores behind them.
+    for line in range(address + size, address + size + AHEAD, LINE):
+        fetch_line(line)
     return seq
 
 

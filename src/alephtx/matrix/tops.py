@@ -18,7 +18,7 @@ from alephtx.core.atomics import (
     store_relaxed,
     store_release,
 )
-from alephtx.core.kernel import Int, kernel
+from alephtx.core.kernel import Int, inline_kernel, kernel
 from alephtx.core.words import STALE
 from alephtx.matrix.layout import MAP_INSTRUMENTS, MAP_TOPS, TOP_BYTES
 
@@ -26,6 +26,10 @@ Rows = np.ndarray[Any, Any]
 
 READ_RETRIES = 2_000
 """About 80 us of looking: far longer than a write, short against a trader's time-outs."""
+
+
+NO_TOUCH = (0, 0)
+"""Of `touch_read`: a write was under way, or there is no such instrument."""
 
 
 @kernel
@@ -87,6 +91,22 @@ def top_read(matrix: Rows, i: Int, out: Rows) -> int:
             return 0
     row["aux"] = row["aux"] | STALE
     return -1
+
+
+@inline_kernel
+def touch_read(matrix: Rows, i: Int) -> tuple[int, int]:
+    """Return bid and ask of instrument i, of one moment; a third of what `top_read` costs.
+
+    For a first look at many: NO_TOUCH where the record cannot be had. It asks 0, so it seems to
+    cross whatever is bid, and whoever compares goes on to read it whole, with its flags and times.
+    """
+    if i < 0 or i >= matrix[MAP_INSTRUMENTS]:
+        return NO_TOUCH
+    record = matrix[MAP_TOPS] + i * TOP_BYTES
+    word = load_acquire(record)
+    bid, ask = load_relaxed(record + 24), load_relaxed(record + 40)
+    fence_acquire()
+    return (bid, ask) if load_relaxed(record) == word and not word & 1 else NO_TOUCH
 
 
 @kernel

@@ -206,7 +206,7 @@ def sign_prepared(home: Int, pool: Int, payload: Int, size: Int) -> int:
     first = min(size, BLOCK_512 - 64)
     copy_bytes(head + 64, payload, first)
     if size > first:
-        hash_blocks_512(state, head, 1)
+        hash_blocks_512(state, head, 1, head, 0)
         finish_512(state, payload + first, size - first, BLOCK_512, home + _SCRATCH)
     else:
         finish_512(state, head, 64 + size, 0, home + _SCRATCH)

@@ -12,12 +12,20 @@ import numpy as np
 
 from alephtx.core.errors import ConfigError
 from alephtx.core.kernel import Int, kernel
-from alephtx.core.memory import copy_bytes, load_word, store_big_word, store_word, wipe
+from alephtx.core.memory import copy_bytes
 from alephtx.core.packed import field, pack_fields
 from alephtx.core.ports import Rows, Stage
 from alephtx.core.private_memory import PrivateMemory
 from alephtx.core.secrets import Secret
-from alephtx.core.sha2 import BLOCK_256, START_256, finish_256, hash_blocks_256, take_blocks_256
+from alephtx.core.sha2 import (
+    BLOCK_256,
+    START_256,
+    digest_256,
+    digest_hex_256,
+    finish_256,
+    hash_blocks_256,
+    take_blocks_256,
+)
 
 REFUSED = -1
 """Of a stage whose signer is closed."""
@@ -25,12 +33,12 @@ REFUSED = -1
 SIZE = 64
 """Bytes of a signature."""
 
-# Words of a stage's field 0; from _INNER on in bytes: the two states, one to work in, the rest.
+# Words of a stage's field 0; from _INNER on in bytes: the two states, one to work in, room for the
+# payload's end, the digits, and the outer block: the inner digest, and its padding from the start.
 _SIGNATURE, _OPEN, _HOME = 0, 1, 2
-_INNER, _OUTER, _STATE, _SCRATCH, _HEX, _END = 64, 96, 128, 192, 320, 384
+_INNER, _OUTER, _STATE, _SCRATCH, _HEX, _BLOCK, _END = 64, 96, 128, 192, 320, 384, 448
 _LENGTH_OUTER = (BLOCK_256 + 32) * 8
 _WORDS = np.zeros(1, np.int64)
-_LOW = 0xFFFFFFFF
 
 
 class HmacSigner:
@@ -66,6 +74,8 @@ class HmacSigner:
         words = memory.words
         words[_INNER // 8 : _STATE // 8] = self._mids.words
         words[_SIGNATURE], words[_HOME] = memory.address + _HEX, memory.address
+        words[_BLOCK // 8 + 4] = 0x80
+        words[_BLOCK // 8 + 7] = int.from_bytes(_LENGTH_OUTER.to_bytes(8), "little", signed=True)
         words[_OPEN] = 1
         self._stages.append(memory)
         return Stage(sign_hmac, pack_fields([words]), (memory,))
@@ -110,37 +120,11 @@ def mac_hex(home: Int, payload: Int, size: Int) -> int:
 
     Whole blocks are hashed where they lie, only what is left over is copied.
     """
-    at, scratch = home + _STATE, home + _SCRATCH
+    at, block = home + _STATE, home + _BLOCK
     copy_bytes(at, home + _INNER, 32)
-    finish_256(at, payload, size, BLOCK_256, scratch)
-    wipe(scratch, BLOCK_256)
-    for k in range(0, 32, 8):
-        store_big_word(scratch + k, _swapped(load_word(at + k)))
-    store_word(scratch + 32, 0x80)
-    store_big_word(scratch + 56, _LENGTH_OUTER)
+    finish_256(at, payload, size, BLOCK_256, home + _SCRATCH)
+    digest_256(at, block)
     copy_bytes(at, home + _OUTER, 32)
-    hash_blocks_256(at, scratch, 1)
-    for k in range(0, 32, 8):
-        pair = load_word(at + k)
-        store_big_word(home + _HEX + 2 * k, _digits(pair & _LOW))
-        store_big_word(home + _HEX + 2 * k + 8, _digits((pair >> 32) & _LOW))
+    hash_blocks_256(at, block, 1, block, 0)
+    digest_hex_256(at, home + _HEX)
     return 0
-
-
-@kernel
-def _swapped(pair: Int) -> int:
-    """Return a word with its halves exchanged."""
-    return (pair & _LOW) << 32 | (pair >> 32) & _LOW
-
-
-@kernel
-def _digits(half: Int) -> int:
-    """Return 32 bits as eight lower-case hex digits, the first in the highest byte.
-
-    All eight at once: spread the nibbles over the bytes, then add what makes digits and letters.
-    """
-    x = (half | half << 16) & 0x0000FFFF0000FFFF
-    x = (x | x << 8) & 0x00FF00FF00FF00FF
-    x = (x | x << 4) & 0x0F0F0F0F0F0F0F0F
-    letters = ((x + 0x0606060606060606) >> 4) & 0x0101010101010101
-    return x + 0x3030303030303030 + letters * 39

@@ -113,7 +113,8 @@ _P_TIF = 22
 _P_TYPE = 28
 _F_TAIL = 31  # by time in force and reduce-only: 2 * tif + reduce_only
 _F_TAIL_DATED = 43  # the same behind a date, which has no closing quote
-_SHARED = 45
+_P_KEY_NEW, _P_ACK_PRICE, _F_ACK_PRICE = 45, 46, 47  # two that mostly follow one another
+_SHARED = 48
 
 # Pieces of one instrument.
 _I_SYMBOL, _I_CANCEL, _I_AMEND, _I_SIDE, _I_PLACE = 0, 1, 2, 3, 5
@@ -136,6 +137,8 @@ def _shared_pieces(api_key: str) -> list[str]:
         *(f"&type={kind}" for kind in _TYPES),
         *(tail + rest for tail in tails for rest in reduced),
         *reduced,
+        f"apiKey={api_key}&newClientOrderId=", "&newOrderRespType=ACK&price=",
+        '","newOrderRespType":"ACK","price":"',
     ]  # fmt: skip
 
 
@@ -242,18 +245,18 @@ def _write_place(state: Rows, rows: Rows, now_ms: Int, entry: Rows) -> int:
         return WRONG_NUMBER
     first = entry[_FIRST]
 
-    at = _put(state, words[ORDER_PAYLOAD], _P_KEY)
-    till = _put(state, at, _P_TILL)
-    till_end = till
+    till, till_end = words[ORDER_PAYLOAD], words[ORDER_PAYLOAD]
     if tif == _DATED:
+        till = _put(state, _put(state, till, _P_KEY), _P_TILL)
         till_end = put_integer(till, till_ms)
         rows_at(till_end, 1, BYTES)[0] = _AND
-        at = till_end + 1
-    order = _put(state, at, _P_NEW)
-    at = _put(state, put_order_text(order, rows[0]["order_id"]), _P_ACK)
+        order = _put(state, till_end + 1, _P_NEW)
+    else:
+        order = _put(state, till, _P_KEY_NEW)
+    at = put_order_text(order, rows[0]["order_id"])
+    at = _put(state, at, _P_ACK if kind == _TAKER else _P_ACK_PRICE)
     price, price_end = at, at
     if kind != _TAKER:
-        price = _put(state, at, _P_PRICE)
         price_end = put_decimal(price, rows[0]["price"], entry[_PRICE_SCALE])
     qty = _put(state, price_end, _P_QTY)
     qty_end = put_decimal(qty, rows[0]["qty"], entry[_QTY_SCALE])
@@ -265,9 +268,9 @@ def _write_place(state: Rows, rows: Rows, now_ms: Int, entry: Rows) -> int:
     at = copy_text(_put(state, words[ORDER_FRAME], _F_PLACE), order, ORDER_TEXT)
     at = _put(state, at, first + _I_PLACE + 2 * kind + sell)
     at = _put(state, copy_text(at, qty, qty_end - qty), _F_ID)
-    at = _put(state, copy_text(at, order, ORDER_TEXT), _F_ACK)
-    if kind != _TAKER:
-        at = copy_text(_put(state, at, _F_PRICE), price, price_end - price)
+    at = copy_text(at, order, ORDER_TEXT)
+    at = _put(state, at, _F_ACK if kind == _TAKER else _F_ACK_PRICE)
+    at = copy_text(at, price, price_end - price)
     if tif == _DATED:
         at = copy_text(_put(state, at, _F_TILL), till, till_end - till)
         at = _put(state, at, _F_TAIL_DATED + reduce_only)
