@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import io
 import json
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -16,7 +16,7 @@ import msgspec
 import zstandard
 from ttt_links import opened
 from ttt_plan import SPREAD, Plan
-from ttt_side import http_header
+from ttt_side import OrderChecker, http_header
 
 from alephtx.core.words import BUY, SELL
 from alephtx.twins.accounts import TWIN_KEY, TWIN_SECRET
@@ -237,25 +237,11 @@ class Binance:
         return BinanceChecker()
 
 
-class BinanceChecker:
+class BinanceChecker(OrderChecker):
     """Checks orders of the WS API and of REST, by the standard library alone."""
 
-    def __init__(self) -> None:
-        self._seen: set[str] = set()
-        self.bad = 0
-        self.faults: list[str] = []
-
-    def check(self, k: int, message: bytes) -> None:
+    def fault(self, k: int, message: bytes) -> str:
         """Hold an order against tick k."""
-        try:
-            fault = self._fault(k, message)
-        except (ValueError, KeyError, IndexError, InvalidOperation, AttributeError) as error:
-            fault = f"cannot be read: {error!r}"
-        if fault:
-            self.bad += 1
-            self.faults.append(f"tick {k}: {fault}")
-
-    def _fault(self, k: int, message: bytes) -> str:
         if message[:1] == b"\x81":
             asked = json.loads(opened(message)[1])
             if asked["method"] != "order.place" or not asked["id"]:
@@ -285,10 +271,7 @@ class BinanceChecker:
                 return f"{name} is {params[name]!r}, not {value!r}"
         if Decimal(params["price"]) != price or Decimal(params["quantity"]) != Decimal(PLAN.qty):
             return f"{params['quantity']} at {params['price']}, not {PLAN.qty} at {price}"
-        if not identity or identity in self._seen:
-            return f"client id {identity!r} came before"
-        self._seen.add(identity)
-        return ""
+        return self.first(identity)
 
 
 def plain(value: object) -> str:

@@ -7,13 +7,14 @@ the tick's best ones. Signatures are recovered by the venue's own library.
 import io
 import json
 import re
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 import zstandard
 from ttt_links import opened
 from ttt_plan import SPREAD, Plan
+from ttt_side import OrderChecker
 
 from alephtx.core.words import BUY, SELL
 from alephtx.twins.extract import HYPERLIQUID
@@ -148,7 +149,7 @@ class Hyperliquid:
         return HyperliquidChecker()
 
 
-class HyperliquidChecker:
+class HyperliquidChecker(OrderChecker):
     """Checks actions, by WebSocket post and by HTTP, by the venue's own library."""
 
     def __init__(self) -> None:
@@ -156,22 +157,11 @@ class HyperliquidChecker:
         from alephtx.twins.hyperliquid_signing import address_of_private_key
 
         self._address = address_of_private_key(TWIN_SECRET).lower()
-        self._seen: set[str] = set()
         self._nonces: set[int] = set()
-        self.bad = 0
-        self.faults: list[str] = []
+        super().__init__()
 
-    def check(self, k: int, message: bytes) -> None:
+    def fault(self, k: int, message: bytes) -> str:
         """Hold an action against tick k."""
-        try:
-            fault = self._fault(k, message)
-        except (ValueError, KeyError, IndexError, InvalidOperation, TypeError) as error:
-            fault = f"cannot be read: {error!r}"
-        if fault:
-            self.bad += 1
-            self.faults.append(f"tick {k}: {fault}")
-
-    def _fault(self, k: int, message: bytes) -> str:
         from hyperliquid.utils.signing import recover_agent_or_user_from_l1_action
 
         if message[:1] == b"\x81":
@@ -200,7 +190,4 @@ class HyperliquidChecker:
             return f"{order['s']} at {order['p']}, not {PLAN.qty} at {price}"
         if order["t"] != {"limit": {"tif": "Ioc"}}:
             return f"is {order['t']}"
-        if not CLOID.match(order["c"]) or order["c"] in self._seen:
-            return f"client id {order['c']!r} came before"
-        self._seen.add(order["c"])
-        return ""
+        return self.first(order["c"] if CLOID.match(order["c"]) else "")

@@ -1,7 +1,9 @@
 """Hyperliquid's message to a signed order, in memory: `ttt_inside` with its stages and whole books.
 
-Nonces are prepared (`nonce_pool`, opt-in); they are made between two messages, as the main thread
-does, and every signature takes one. Arguments and answer are those of `ttt_inside`.
+Nonces are prepared (`nonce_pool`, opt-in), and every signature takes one. They are made before the
+first message and orders are checked after the last: in a run other threads do that, on cores of
+their own, and a curve's arithmetic between two messages would leave the caches to it. Arguments and
+answer are those of `ttt_inside`; at most NONCES messages.
 """
 
 import os
@@ -35,20 +37,23 @@ from alephtx.matrix.layout import Geometry
 from alephtx.matrix.ring import ring_head
 from alephtx.matrix.shm import Matrix
 from alephtx.signers.evm import EvmSigner
+from alephtx.signers.nonce_pool import ENTRIES_MAX
 
 VENUE, KEY = "hyperliquid", "hyperliquid:BTC-USD-PERP"
-NONCES = 64
+NONCES = ENTRIES_MAX
 
 
-class PreparedTicks(hyper.BookTicks):
-    """Books, before each of which a nonce is made."""
+class Kept:
+    """Orders that wait to be checked."""
 
-    pool: Any
+    def __init__(self) -> None:
+        self.messages: list[tuple[int, bytes]] = []
+        self.bad = 0
+        self.faults: list[str] = []
 
-    def next(self, now_ms: int) -> bytes:
-        """Return the next tick's payload."""
-        self.pool.fill(1)
-        return super().next(now_ms)
+    def check(self, k: int, message: bytes) -> None:
+        """Keep an order of tick k."""
+        self.messages.append((k, message))
 
 
 class HyperInside(Inside):
@@ -56,7 +61,8 @@ class HyperInside(Inside):
 
     def __init__(self, folder: Path, shape: str) -> None:
         self.clock = MachineClock()
-        self.ticks = PreparedTicks()
+        self.ticks = hyper.BookTicks()
+        self._kept = Kept()
         venue = load_venue(VENUE)
         twin = hyper.Hyperliquid().make_twin(None)
         meta = msgspec.json.encode(twin.desk.meta())
@@ -69,8 +75,7 @@ class HyperInside(Inside):
         self._engine(folder)
         signer = EvmSigner(resolve("twin"), NONCES)
         self.codec = venue.bind(self.instruments, signer, 0)
-        self.ticks.pool = self.codec.nonce_pool
-        self.ticks.pool.fill(NONCES)
+        self.codec.nonce_pool.fill(NONCES)
         orders = self.codec.order_stages()
         assert orders is not None
         sign = self.codec.signing_stage()
@@ -105,9 +110,18 @@ class HyperInside(Inside):
         self.ctx.next_slot[0] = int(ring_head(self.matrix.map, 0)) + 1
         self.ctx.now[0], self.ctx.now[3] = self.clock.now(), self.clock.monotonic()
 
-    def checker(self) -> Any:
-        """Return what holds actions against their ticks."""
-        return hyper.HyperliquidChecker()
+    def checker(self) -> Kept:
+        """Return what keeps orders until the end."""
+        return self._kept
+
+    def run(self, ticks: int, warm: int) -> dict[str, Any]:
+        """Play ticks, then hold every order against its tick."""
+        assert ticks + warm <= NONCES, "the library would sign the rest"
+        told, checker = super().run(ticks, warm), hyper.HyperliquidChecker()
+        for k, message in self._kept.messages:
+            checker.check(k, message)
+        faults = (told["faults"] + checker.faults)[:5]
+        return told | {"bad": checker.bad, "faults": faults}
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
 """What the exchange must know of a venue: its ticks, its twin, its orders, and what is right."""
 
+from decimal import InvalidOperation
 from typing import Any, Protocol
 
 from ttt_plan import Plan
+
+UNREADABLE = (ValueError, KeyError, IndexError, InvalidOperation, AttributeError, TypeError)
 
 
 class Ticks(Protocol):
@@ -28,6 +31,36 @@ class Checker(Protocol):
     def check(self, k: int, message: bytes) -> None:
         """Count a message that is not tick k's order."""
         ...
+
+
+class OrderChecker:
+    """A checker's frame: `fault` says what is wrong with a message, "" for nothing."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+        self.bad = 0
+        self.faults: list[str] = []
+
+    def fault(self, k: int, message: bytes) -> str:
+        """Hold an order against tick k; what cannot be read raises."""
+        raise NotImplementedError
+
+    def check(self, k: int, message: bytes) -> None:
+        """Count a message that is not tick k's order."""
+        try:
+            fault = self.fault(k, message)
+        except UNREADABLE as error:
+            fault = f"cannot be read: {error!r}"
+        if fault:
+            self.bad += 1
+            self.faults.append(f"tick {k}: {fault}")
+
+    def first(self, identity: str) -> str:
+        """Say what is wrong with a client id: it came before, or is none."""
+        if not identity or identity in self._seen:
+            return f"client id {identity!r} came before"
+        self._seen.add(identity)
+        return ""
 
 
 class Side(Protocol):
