@@ -15,7 +15,8 @@ from alephtx.core.records import INTENT
 from alephtx.core.words import RESYNCING
 from alephtx.engine.context import COMMAND_STOP
 from alephtx.engine.direct import Direct
-from alephtx.engine.entry_out import W_FULL, W_LINK, W_NO_ROOM, W_SENT, W_UNPAID
+from alephtx.engine.entry_out import W_FULL, W_LINK, W_NO_ROOM, W_SENT
+from alephtx.execution.staged import W_UNPAID
 from alephtx.feed.join import GAP
 from alephtx.matrix.journal import INTENT as INTENT_RECORD
 from alephtx.matrix.journal import read

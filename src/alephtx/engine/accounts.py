@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from alephtx.core.config_schema import Account
+from alephtx.core.errors import ConfigError
 from alephtx.core.log import logger
 from alephtx.engine import truth
 from alephtx.engine.opening import contracts_of
@@ -11,6 +12,7 @@ from alephtx.engine.shadow import ShadowGateway
 from alephtx.engine.venues import bind_account
 from alephtx.engine.wire import AccountWire
 from alephtx.execution.gateway import Gateway, LiveOrder
+from alephtx.execution.staged import Staged, Writer
 
 if TYPE_CHECKING:
     from alephtx.engine.session import Session
@@ -60,6 +62,8 @@ def _venue_gateway(session: "Session", index: int, section: Account) -> Gateway:
             gateway.on_frame(role, frame, ts_recv)
 
         wire.on_frame = on_frame
+    if session.direct is None or index not in session.direct.entries:
+        _write_staged(name, gateway, wire)
     wire.on_failed = session.failed
     session.halts.keep(gateway, wire)
     gateway.resume(
@@ -69,6 +73,16 @@ def _venue_gateway(session: "Session", index: int, section: Account) -> Gateway:
     gateway.opened(found.opened_ns.get(index, 0))
     gateway.closed(found.closed.get(index, 0))
     return gateway
+
+
+def _write_staged(name: str, gateway: Gateway, wire: AccountWire) -> None:
+    """Let plain orders of an account leave without Python, where its venue has stages for that."""
+    try:
+        staged = Staged(name, gateway.codec, wire.buckets)
+    except ConfigError as error:
+        log.debug("account_writes_in_python", account=name, why=str(error))
+        return
+    gateway.outbox.write_with(Writer(staged))
 
 
 def _paper_gateway(session: "Session", index: int, section: Account) -> PaperGateway:

@@ -2,16 +2,10 @@
 
 from typing import Any
 
-import numpy as np
-
-from alephtx.core.errors import ConfigError
-from alephtx.core.nonce import next_nonces, nonce_address
-from alephtx.core.packed import FIELD_WORDS, pack_fields
-from alephtx.core.ports import OrderStages, Rows, Stage
-from alephtx.core.stages import stage_address
 from alephtx.engine import entry_out as e
 from alephtx.engine.wire import AccountWire
 from alephtx.execution.gateway import Gateway
+from alephtx.execution.staged import W_AHEAD_NS, W_DECLINED, W_UNPAID, Staged
 from alephtx.net.loop_link import LoopLink, connect_loop
 from alephtx.net.wake import Wake
 from alephtx.net.websocket import OnFrame
@@ -27,54 +21,12 @@ class Entry:
     """
 
     def __init__(self, name: str, gateway: Gateway, wire: AccountWire, wake: Wake) -> None:
-        codec: Any = gateway.codec
-        orders = codec.order_stages() if hasattr(codec, "order_stages") else None
-        if orders is None:
-            raise ConfigError(
-                f"account {name}: {codec.spec.name} has no compiled order entry",
-                remedy='set entry = "gateway"',
-            )
         self._gateway, self._wake = gateway, wake
-        self._pool = codec.nonce_pool
-        self._orders: OrderStages = orders
-        self._signing: Stage = codec.signing_stage()
+        self._staged = Staged(name, gateway.codec, wire.buckets)
         self.links: list[LoopLink] = []
-        self.words: Rows = np.zeros(e.ENTRY_WORDS, np.int64)
-        self._costs: Rows = np.zeros((e.OPS, e.COSTS_MAX, 2), np.int64)
-        self._place_stages()
-        self._place_costs(wire)
-        write = self._orders.write.state
-        self.packed = pack_fields(
-            [
-                self.words, write, self._signing.state, self._orders.seal.state,
-                wire.buckets.levels, wire.buckets.held, self._costs,
-            ]
-        )  # fmt: skip
-        assert len(self.packed) == e.ENTRY_FIELDS * FIELD_WORDS
-        self._nonces = nonce_address(self._orders)
-        gateway.outbox.next_nonce = self.next_nonce
+        self.words, self.packed = self._staged.words, self._staged.packed
+        gateway.outbox.next_nonce = self._staged.next_nonce
         wire.connects["trade"] = self._connect
-
-    def _place_stages(self) -> None:
-        words, orders = self.words, self._orders
-        words[e.W_ROWS_MAX] = orders.rows_max
-        owners = []
-        for word, stage in (
-            (e.W_WRITE, orders.write), (e.W_SIGN, self._signing), (e.W_SEAL, orders.seal),
-        ):  # fmt: skip
-            words[word], owner = stage_address(stage.function)
-            owners.append(owner)
-        self._owners = owners
-
-    def _place_costs(self, wire: AccountWire) -> None:
-        for op, costs in self._orders.costs.items():
-            pairs = wire.buckets.wanted(costs)
-            self.words[e.W_COSTS + op] = len(pairs)
-            self._costs[op, : len(pairs)] = pairs
-
-    def next_nonce(self, n: int) -> int:
-        """Return the first of n numbers that neither thread has used."""
-        return int(next_nonces(self._nonces, self._gateway.clock.now() // 1_000_000, n))
 
     async def _connect(self, url: str, on_frame: OnFrame, **options: Any) -> LoopLink:
         made = await connect_loop(url, on_frame, wake=self._wake, **options)
@@ -91,15 +43,15 @@ class Entry:
     def look_after(self) -> None:
         """Say how far the venue's clock is and whether it owes us too much; prepare nonces."""
         gateway, words = self._gateway, self.words
-        words[e.W_AHEAD_NS] = gateway.clock_watch.offset.shift_ns
+        words[W_AHEAD_NS] = gateway.clock_watch.offset.shift_ns
         words[e.W_FULL] = int(gateway.outbox.is_full)
-        if self._pool is not None:
-            self._pool.fill(FILL_MOST)
+        if self._staged.pool is not None:
+            self._staged.pool.fill(FILL_MOST)
 
     def told(self) -> dict[str, int]:
         """Return how many requests the loop sent and why it left others to the gateway."""
         names = {
-            "sent": e.W_SENT, "declined": e.W_DECLINED, "unpaid": e.W_UNPAID,
+            "sent": e.W_SENT, "declined": W_DECLINED, "unpaid": W_UNPAID,
             "no_room": e.W_NO_ROOM,
         }  # fmt: skip
         return {name: int(self.words[word]) for name, word in names.items()}
