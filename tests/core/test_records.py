@@ -31,3 +31,21 @@ def digest_of_layout():
         for field in value.names
     ]
     return hashlib.sha256(repr(rows).encode()).hexdigest()[:16]
+
+
+@pytest.mark.parametrize("name", ["INTENT", "UPDATE", "EVENT", "ORDER"])
+def test_rows_as_integers_and_copies_say_what_the_rows_say(name):
+    dtype = getattr(records, name)
+    rows = np.frombuffer(np.random.default_rng(1).bytes(3 * dtype.itemsize), dtype)
+    assert list(records.unpacker(dtype).iter_unpack(rows.tobytes())) == rows.tolist()
+    mine = records.copied(rows[1:])
+    assert mine.tolist() == rows[1:].tolist()
+    mine[0] = mine[1]
+    assert mine.tolist() == [rows[2].item()] * 2
+    assert rows[1:].tolist() != mine.tolist(), "a copy is no view"
+    assert records.blank(dtype, 2).tolist() == np.zeros(2, dtype).tolist()
+
+
+def test_record_with_a_gap_has_no_unpacker():
+    with pytest.raises(AssertionError, match="gaps"):
+        records.unpacker(np.dtype([("a", "u1"), ("b", "i8")], align=True))

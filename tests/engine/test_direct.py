@@ -16,7 +16,8 @@ from alephtx.core.records import INTENT
 from alephtx.core.words import CANCEL, DENY_HALTED, PASS, PLACE, RESYNCING
 from alephtx.engine.context import C_DENIED_BY, COMMAND_STOP
 from alephtx.engine.direct import Direct
-from alephtx.engine.entry_out import W_FULL, W_LINK, W_NO_ROOM, W_SENT, W_UNPAID
+from alephtx.engine.entry_out import W_FULL, W_LINK, W_NO_ROOM, W_SENT
+from alephtx.execution.staged import W_UNPAID
 from alephtx.feed.join import GAP
 from alephtx.matrix.journal import INTENT as INTENT_RECORD
 from alephtx.matrix.journal import journal_failed, read

@@ -127,7 +127,7 @@ def test_orders_the_loop_sends_are_counted_by_the_loop(make):
         bench.arrive(bench.now - age_ms * MS)
     bench.step()
     for row in bench.sent():
-        bench.layers.taken(row)
+        bench.layers.taken([row.item()])
         bench.layers.sent(words.PLACE, int(row["order_id"]), bench.now)
     assert bench.layers.own[0].sum() == 0, "nothing is counted twice"
     assert (bench.told(STAGE_SEND)["count"], bench.told(STAGE_SEND)["least"] > 1) == (3, True)
@@ -181,7 +181,7 @@ class Floor:
             row = np.zeros(1, INTENT)[0]
             row["op"], row["strategy"], row["ts_input"], row["ts_intent"] = op, s, ts_input, NOW
             row["order_id" if op == words.PLACE else "target_order_id"] = self.next
-            self.layers.taken(row)
+            self.layers.taken([row.item()])
             self.layers.sent(op, self.next, NOW + int(took_us * 1_000))
             self.next += 1
 
@@ -206,7 +206,7 @@ def test_cancel_and_amend_of_one_order_are_told_apart():
     row["target_order_id"], row["ts_input"] = 9, NOW
     for op, sent in ((words.AMEND, NOW), (words.CANCEL, NOW + 10)):
         row["op"], row["ts_intent"] = op, sent
-        floor.layers.taken(row)
+        floor.layers.taken([row.item()])
     floor.layers.sent(words.CANCEL, 9, NOW + 12)
     floor.layers.sent(words.AMEND, 9, NOW + 30)
     assert sorted(np.flatnonzero(floor.layers.histogram(0, STAGE_SEND)[:64])) == [2, 30]
@@ -220,7 +220,7 @@ def test_orders_nobody_asked_for_and_those_never_sent_are_not_counted():
     row["op"] = words.PLACE
     for k in range(PENDING_MAX + 10):
         row["order_id"] = k + 1
-        floor.layers.taken(row)
+        floor.layers.taken([row.item()])
     assert len(floor.layers._pending) == PENDING_MAX
     assert floor.layers.own.sum() == 0
 

@@ -6,7 +6,8 @@ from msgspec import structs
 from alephtx.core import errors, words
 from alephtx.core.errors import TransportError
 from alephtx.core.ports import What
-from alephtx.execution.outbox import KEPT_FOR_CANCELS, ROOM_NS, reason_of
+from alephtx.execution.outbox import KEPT_FOR_CANCELS, ROOM_NS
+from alephtx.execution.reasons import reason_of
 from tests.execution.toy import SECOND, World, missing, oid, row, says
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from alephtx.engine.warm import ensure_warm
+from alephtx.engine.warm import ORDERS, ensure_warm
 from tests.flows.river import River, Twins
 
 
@@ -10,6 +10,7 @@ from tests.flows.river import River, Twins
 def warm():
     """Compile whatever is not in the cache yet, once."""
     ensure_warm(lambda line: None)
+    ensure_warm(lambda line: None, ORDERS)
 
 
 @pytest.fixture

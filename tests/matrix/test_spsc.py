@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from alephtx.core.errors import MatrixError
 from alephtx.core.kernel import kernel
 from alephtx.core.records import UPDATE
-from alephtx.matrix.spsc import Spsc, spsc_bytes, spsc_pop, spsc_push, spsc_size, spsc_waits
+from alephtx.matrix.spsc import (
+    Spsc,
+    spsc_bytes,
+    spsc_pop,
+    spsc_push,
+    spsc_size,
+    spsc_take,
+    spsc_waits,
+)
 
 pytestmark = pytest.mark.kernel
 
@@ -34,6 +42,17 @@ def test_rows_come_out_as_they_went_in():
     assert not ring.pop(out)
     assert ring.push(row_of(5)[0]), "a record is as good as a row"
     assert len(ring) == 1
+
+
+def test_many_are_taken_in_one_call_in_their_order_and_no_more_than_asked_for():
+    ring, out = Spsc(UPDATE.itemsize, 4), np.zeros(4, UPDATE)
+    for turn in range(0, 9, 3):  # across the ring's end
+        assert all(ring.push(row_of(turn + k)) for k in range(3))
+        assert spsc_take(ring.address, out.ctypes.data, 2) == 2
+        assert out["order_id"].tolist()[:2] == [turn, turn + 1]
+        assert spsc_take(ring.address, out.ctypes.data, 4) == 1
+        assert out["leaves_qty"][0] == (turn + 2) * 3
+    assert spsc_take(ring.address, out.ctypes.data, 4) == 0
 
 
 @settings(max_examples=60, deadline=None)

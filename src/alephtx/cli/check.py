@@ -106,8 +106,8 @@ def _account(config: Config, name: str) -> Line:
 
 def _loop_account(config: Config, name: str) -> Line:
     """Ask the venue's codec, as the engine does when it starts, whether the loop can send."""
-    from alephtx.engine.entry import order_stages_of
     from alephtx.engine.venues import bind_codec
+    from alephtx.execution.staged import order_stages_of
 
     account, what = config.accounts[name], f"account {name}"
     bad = ERROR if config.node.mode == "live" else WARNING  # only live orders leave from the loop

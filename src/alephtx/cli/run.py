@@ -54,7 +54,7 @@ async def _run(config: Config, options: argparse.Namespace) -> int:
     from alephtx.engine.run import Run
     from alephtx.engine.rundir import RunDirectory
     from alephtx.engine.venues import fetch_instruments
-    from alephtx.engine.warm import DIRECT
+    from alephtx.engine.warm import DIRECT, ORDERS
     from alephtx.serve.drive import Viewer, conclude, log_to
     from alephtx.serve.warming import compile_kernels
 
@@ -63,6 +63,8 @@ async def _run(config: Config, options: argparse.Namespace) -> int:
     compile_kernels()
     if config.direct_venues or config.loop_accounts:
         compile_kernels(DIRECT)
+    elif config.node.mode == "live" and config.accounts:
+        compile_kernels(ORDERS)
     instruments = await fetch_instruments(config, MachineClock())
     check_strategies(config, instruments)
     if taken is None:

@@ -4,7 +4,7 @@ import argparse
 
 from alephtx.core import kernel
 from alephtx.core.clock import MachineClock
-from alephtx.engine.warm import DIRECT, REPLAY, SHARES, ensure_warm
+from alephtx.engine.warm import DIRECT, ORDERS, REPLAY, SHARES, ensure_warm
 from alephtx.serve.warming import Line
 
 
@@ -22,7 +22,7 @@ def run(options: argparse.Namespace) -> int:
     started = clock.monotonic()
     line = Line()
     show = (lambda text: None) if options.quiet else line.show
-    count = sum(ensure_warm(show, shares) for shares in (SHARES, REPLAY, DIRECT))
+    count = sum(ensure_warm(show, shares) for shares in (SHARES, REPLAY, ORDERS, DIRECT))
     if not options.quiet:
         line.end()
     seconds = (clock.monotonic() - started) / 1e9

@@ -7,6 +7,7 @@ UTC, prices int64 ticks of 10^-price_scale, quantities int64 lots of 10^-qty_sca
 number below 512), because a kernel that mixes unsigned and signed words computes in floats.
 """
 
+import struct
 from typing import Annotated, Any, get_type_hints
 
 import msgspec
@@ -305,3 +306,26 @@ UPDATE = dtype_of(Update)
 ORDER = dtype_of(Order)
 POSITION = dtype_of(Position)
 INSTRUMENT = dtype_of(InstrumentRow)
+
+_CODES = {"i8": "q", "u8": "Q", "u4": "I", "u2": "H", "u1": "B", "i1": "b"}
+
+
+def unpacker(dtype: np.dtype[Any]) -> struct.Struct:
+    """Return what takes rows' bytes apart into plain integers, 0.4 us a row; a NumPy row costs 2.
+
+    Only for records of integers without gaps.
+    """
+    fields = [dtype[name] for name in dtype.names or ()]
+    made = struct.Struct("<" + "".join(_CODES[field.str[1:]] for field in fields))
+    assert made.size == dtype.itemsize, f"{dtype} has gaps"
+    return made
+
+
+def blank(dtype: np.dtype[Any], n: int = 1) -> np.ndarray[Any, Any]:
+    """Return n rows of zeros; `np.zeros` goes through the fields, which takes 4 us."""
+    return np.frombuffer(bytearray(n * dtype.itemsize), dtype)
+
+
+def copied(rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return rows of their own with the same bytes; NumPy's own copy of a record takes 17 us."""
+    return np.frombuffer(bytearray(rows.tobytes()), rows.dtype)

@@ -3,12 +3,14 @@
 from typing import TYPE_CHECKING, TypeAlias, Union
 
 from alephtx.core.config_schema import Account
+from alephtx.core.errors import ConfigError
 from alephtx.core.log import logger
 from alephtx.engine import truth
 from alephtx.engine.opening import contracts_of
 from alephtx.engine.venues import bind_account
 from alephtx.engine.wire import AccountWire
 from alephtx.execution.gateway import Gateway, LiveOrder
+from alephtx.execution.staged import Staged, Writer
 
 if TYPE_CHECKING:  # the rest is imported by the mode that has it: a live start is to be short
     from alephtx.engine.paper import PaperGateway
@@ -62,6 +64,8 @@ def _venue_gateway(session: "Session", index: int, section: Account) -> Gateway:
             gateway.on_frame(role, frame, ts_recv)
 
         wire.on_frame = on_frame
+    if session.direct is None or index not in session.direct.entries:
+        _write_staged(name, gateway, wire)
     wire.on_failed = session.failed
     session.halts.keep(gateway, wire)
     gateway.resume(
@@ -71,6 +75,16 @@ def _venue_gateway(session: "Session", index: int, section: Account) -> Gateway:
     gateway.opened(found.opened_ns.get(index, 0))
     gateway.closed(found.closed.get(index, 0))
     return gateway
+
+
+def _write_staged(name: str, gateway: Gateway, wire: AccountWire) -> None:
+    """Let plain orders of an account leave without Python, where its venue has stages for that."""
+    try:
+        staged = Staged(name, gateway.codec, wire.buckets)
+    except ConfigError as error:
+        log.debug("account_writes_in_python", account=name, why=str(error))
+        return
+    gateway.outbox.write_with(Writer(staged))
 
 
 def _paper_gateway(session: "Session", index: int, section: Account) -> "PaperGateway":

@@ -5,7 +5,8 @@ from alephtx.core.packed import FIELD_WORDS, field, rows_at
 from alephtx.core.ports import Rows
 from alephtx.core.stages import call_stage
 from alephtx.engine.context import F_DIRECT, I1, I2
-from alephtx.engine.entry_out import D_ENTRIES, E_WORDS, ENTRY_FIELDS, W_LINK, W_TURN
+from alephtx.engine.entry_out import D_ENTRIES, W_LINK, W_TURN
+from alephtx.execution.staged import E_WORDS, ENTRY_FIELDS
 from alephtx.feed.lane import RARELY
 from alephtx.net.frames import link_round
 

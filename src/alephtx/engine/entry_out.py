@@ -14,8 +14,7 @@ import numpy as np
 from alephtx.core.atomics import load_acquire, monotonic_ns
 from alephtx.core.kernel import Int, inline_kernel, kernel
 from alephtx.core.packed import FIELD_WORDS, field, rows_at
-from alephtx.core.ports import ORDER_FRAME, ORDER_NOW, ORDER_PAYLOAD, ORDER_WORDS, Rows
-from alephtx.core.stages import call_stage
+from alephtx.core.ports import ORDER_FRAME, ORDER_WORDS, Rows
 from alephtx.core.words import CANCEL, PASS
 from alephtx.engine.context import (
     A_INTENTS,
@@ -26,40 +25,32 @@ from alephtx.engine.context import (
     F_MAP,
     F_NOW,
     I1,
-    I2,
-    I3,
     INTENTS,
 )
 from alephtx.engine.fields import table_of
+from alephtx.execution.staged import (
+    E_WORDS,
+    E_WRITING,
+    ENTRY_FIELDS,
+    W_ROWS_MAX,
+    framed,
+)
 from alephtx.execution.table import orders_find
 from alephtx.matrix.spsc import spsc_push
 from alephtx.matrix.writers import halt_read
 from alephtx.net import link_words as w
-from alephtx.net.buckets import buckets_take
 from alephtx.net.sending import TEXT, link_send
 
 INTENT_BYTES = 128
-OPS, COSTS_MAX = 4, 4
-TRIES = 20
-"""Looks at a budget that the main thread is just taking from."""
-
 D_ENTRIES = 0
 """Field of `Context.direct`: int64 (accounts,), addresses of entries, 0 = by the gateway."""
 
-# Fields of an entry.
-E_WORDS = 0  # int64 (32,)
-E_WRITING, E_SIGNING, E_SEALING = 1, 2, 3  # states of the stages
-E_LEVELS, E_HELD = 4, 5  # `net.buckets`
-E_COSTS = 6  # int64 (OPS, COSTS_MAX, 2): what a request of an op costs
-ENTRY_FIELDS = 7
-
-# Words of E_WORDS. The link's address changes with every connection.
-W_LINK, W_AHEAD_NS, W_ROWS_MAX, W_WRITE, W_SIGN, W_SEAL = 0, 1, 2, 3, 4, 5
+# Words of E_WORDS, beside those of `execution.staged`. The link's address changes with every
+# connection.
+W_LINK = 0
 W_FULL = 6  # 1: the venue owes as many answers as it lets anybody wait for
 W_TURN = 7  # turns so far
-W_COSTS = 8  # + op: how many costs it has
-W_SENT, W_DECLINED, W_UNPAID, W_NO_ROOM = 16, 17, 18, 19  # how many requests each end had
-ENTRY_WORDS = 32
+W_SENT, W_NO_ROOM = 16, 19  # how many requests ended so
 
 
 @kernel
@@ -104,27 +95,10 @@ def _run_end(x: Rows, s: Int, k: Int, n: Int, most: Int) -> int:
 @kernel
 def _framed(x: Rows, entry: Rows, k: Int, end: Int) -> int:
     """Write and sign the request of rows k to end; returns its bytes, or -W_ what it ended as."""
-    addresses, now = field(x, F_ADDRESSES, I1), field(x, F_NOW, I1)
-    own, writing = field(entry, E_WORDS, I1), field(entry, E_WRITING, I1)
+    now = field(x, F_NOW, I1)
+    rows = field(x, F_ADDRESSES, I1)[A_INTENTS] + k * INTENT_BYTES
     op = np.int64(field(x, F_INTENTS, INTENTS)[k]["op"])
-    words = field(writing, ORDER_WORDS, I1)
-    words[ORDER_NOW] = now[0] + own[W_AHEAD_NS]
-    size = call_stage(own[W_WRITE], writing, addresses[A_INTENTS] + k * INTENT_BYTES, end - k)
-    if size <= 0:
-        return -W_DECLINED
-    wait = buckets_take(
-        field(entry, E_LEVELS, I2), field(entry, E_HELD, I1), field(entry, E_COSTS, I3)[op],
-        own[W_COSTS + op], 1 if op == CANCEL else 0, now[3], TRIES,
-    )  # fmt: skip
-    if wait != 0:
-        return -W_UNPAID
-    signing = field(entry, E_SIGNING, I1)
-    signed = call_stage(own[W_SIGN], signing, words[ORDER_PAYLOAD], size)
-    if signed <= 0:
-        return -W_DECLINED
-    signature = field(signing, 0, I1)[0]
-    framed = call_stage(own[W_SEAL], field(entry, E_SEALING, I1), signature, signed)
-    return framed if framed > 0 else -W_DECLINED
+    return framed(entry, rows, end - k, op, now[0], now[3])
 
 
 @kernel

@@ -29,6 +29,16 @@ from alephtx.core.log import logger
 from alephtx.core.packed import pack_fields
 from alephtx.engine import context as c
 from alephtx.engine.stopwatch import W_GRAVE, W_OVER, WATCH_WORDS, count_order
+from alephtx.execution.intents import (
+    OP,
+    ORDER_ID,
+    STRATEGY,
+    TARGET,
+    TS_INPUT,
+    TS_INTENT,
+    TS_SENT,
+    Values,
+)
 
 log = logger("engine")
 
@@ -85,17 +95,16 @@ class Layers:
 
     # -- the main thread's counting ------------------------------------------------------------
 
-    def taken(self, row: Any) -> None:
-        """Remember an intent on its way to its gateway; the loop has counted what it sent."""
-        if row["ts_sent"]:
-            return
-        op = int(row["op"])
-        order_id = int(row["order_id" if op == words.PLACE else "target_order_id"])
-        if len(self._pending) >= PENDING_MAX:
-            del self._pending[next(iter(self._pending))]
-        self._pending[op, order_id] = (
-            int(row["strategy"]), int(row["ts_input"]), int(row["ts_intent"]),
-        )  # fmt: skip
+    def taken(self, rows: list[Values]) -> None:
+        """Remember intents on their way to their gateway; the loop has counted what it sent."""
+        for row in rows:
+            if row[TS_SENT]:
+                continue
+            op = row[OP]
+            if len(self._pending) >= PENDING_MAX:
+                del self._pending[next(iter(self._pending))]
+            order_id = row[ORDER_ID if op == words.PLACE else TARGET]
+            self._pending[op, order_id] = row[STRATEGY], row[TS_INPUT], row[TS_INTENT]
 
     def sent(self, op: int, order_id: int, now_ns: int) -> None:
         """Count an intent whose bytes a gateway handed over, if a strategy asked for it."""

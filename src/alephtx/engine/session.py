@@ -34,6 +34,7 @@ from alephtx.engine.limit_commands import LimitDesk
 from alephtx.engine.loop import Loop
 from alephtx.engine.opening import opening_of, take_up
 from alephtx.engine.placement import place_loop
+from alephtx.engine.pump import Pump
 from alephtx.engine.python_strategies import PythonStrategies
 from alephtx.engine.recovery import Recovered, fold
 from alephtx.engine.rundir import RunDirectory
@@ -71,7 +72,6 @@ CANCEL_SECONDS = 12.0  # an order in doubt is given up after `resync.HORIZON_NS`
 SETTLE_SECONDS = 5.0
 READ_MAX = 4096
 PYTHON_EVERY_NS = 1_000_000
-CALM_NS = 50_000_000
 
 
 class Session:
@@ -102,7 +102,6 @@ class Session:
         self._loop_asked = False
         self.halts = Halts(self)
         self.placed = dict(self.host.placed)
-        self._pumped_ns = 0
         self._journal_tail: Any = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -148,6 +147,7 @@ class Session:
             self.ledger, self.ctx, self.clock, self.command, self.alarms.append
         )
         self.watch.recover(self.python.watch(self._records()))
+        self.pump = Pump(self)
         self.direct = self._open_direct()
         self.epoch = next_epoch(run.path.parent, config.node.engine, self.recovered.epoch + 1)
         self.ctx.control[c.X_NEXT_ORDER] = first_order_id(config.node.engine, self.epoch) + 1
@@ -252,6 +252,7 @@ class Session:
 
     async def _close(self) -> None:
         """Let everything go, however it ended; the loop first, because it works on the rest."""
+        self.pump.rest()
         if self.direct is not None:
             self.direct.halt()
         self._stop_loop()
@@ -327,22 +328,9 @@ class Session:
             await self.clock.sleep(5_000_000)
         return True
 
-    def pump(self) -> None:
-        """Hand the loop's intents to their gateways, several of one account in one call."""
-        self._pumped_ns = self.clock.monotonic()
-        row = np.zeros(1, INTENT)
-        waiting: dict[int, list[Any]] = {}
-        while self.engine.rings.outbox.pop(row):
-            self.layers.taken(row[0])
-            waiting.setdefault(int(row[0]["account"]), []).append(row[0].copy())
-        if self.config.node.durability == "order" and waiting:
-            self.journal.sync()
-        for account, rows in waiting.items():
-            self.gateways[account].submit(np.array(rows, INTENT))
-
     def calm(self) -> bool:
         """Tell whether nothing left for a venue lately, so that a pause of ours delays no order."""
-        return self.clock.monotonic() - self._pumped_ns > CALM_NS
+        return self.pump.calm()
 
     def command(self, kind: int, argument: int = 0) -> None:
         """Hand a command to the loop."""

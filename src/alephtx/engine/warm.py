@@ -40,6 +40,10 @@ REPLAY: Shares = (("market",), ("arrivals", "replay", "reading"))
 """What backtests need; apart, so that nobody who trades waits for it."""
 
 
+ORDERS: Shares = (("orders",),)
+"""What writes and signs orders without Python; only for runs that send any."""
+
+
 DIRECT: Shares = (("direct",),)
 """What the direct path needs besides; only for runs that have one."""
 
@@ -202,6 +206,7 @@ def _pair() -> Instruments:
 
 def _step(folder: Path) -> None:
     """Assemble an engine without strategies and spin it once."""
+    from alephtx.core.kernel import entry
     from alephtx.engine import context as c
     from alephtx.engine.assemble import assemble
     from alephtx.engine.context import pack
@@ -212,6 +217,7 @@ def _step(folder: Path) -> None:
     from alephtx.matrix.inputlog import null_inputs
     from alephtx.matrix.journal import null_journal
     from alephtx.matrix.ring import ring_publish, slot_aux
+    from alephtx.matrix.spsc import spsc_take
 
     table = _pair()
     with _matrix(folder, table) as matrix:
@@ -228,7 +234,8 @@ def _step(folder: Path) -> None:
         replay_update(packed)
         fold(_journal(folder, _intents()), engine.ctx, table)
         engine.rings.commands.push(np.zeros(8, np.int64))
-        engine.rings.outbox.pop(engine.ctx.intents[:1].copy())
+        rows = engine.ctx.intents
+        entry(spsc_take, 0, 0, 0)(engine.rings.outbox.address, rows.ctypes.data, 1)
 
 
 def _main(folder: Path) -> None:
@@ -332,21 +339,30 @@ def _feed(folder: Path) -> None:
 
 
 def _direct(folder: Path) -> None:
-    """Compile what hears, writes, signs and sends without Python."""
+    """Compile what hears and sends without Python; it writes orders, too."""
     from alephtx.core.nonce import next_nonces
-    from alephtx.core.secrets import Secret
     from alephtx.core.stages import stage_address
     from alephtx.engine.direct_turn import serve_links
     from alephtx.engine.entry_out import send_out
-    from alephtx.engine.venues import load_venue
     from alephtx.feed.lane import lane_turn
-    from alephtx.signers.evm import EvmSigner
-    from alephtx.signers.hmac_sha256 import HmacSigner
 
     for function in (serve_links, send_out, lane_turn):
         stage_address(function)
     next_nonces(np.zeros(1, np.int64).ctypes.data, 1, 1)
     asyncio.run(_link())
+    _orders(folder)
+
+
+def _orders(folder: Path) -> None:
+    """Compile what writes and signs the orders of the venues that come with the package."""
+    from alephtx.core.clock import MachineClock
+    from alephtx.core.secrets import Secret
+    from alephtx.engine.venues import load_venue
+    from alephtx.execution.staged import Staged, Writer
+    from alephtx.net.buckets import Buckets
+    from alephtx.signers.evm import EvmSigner
+    from alephtx.signers.hmac_sha256 import HmacSigner
+
     signers: dict[str, tuple[str, Any]] = {
         "binance_spot": ("BTCUSDT", HmacSigner("warm", Secret("warm"))),
         "hyperliquid": ("BTC", EvmSigner(Secret("11" * 32))),
@@ -354,9 +370,7 @@ def _direct(folder: Path) -> None:
     for venue, (symbol, signer) in signers.items():
         table = Instruments([_instrument(venue, words.LINEAR, symbol)])
         codec: Any = load_venue(venue).bind(table, signer, 0)
-        orders = codec.order_stages()
-        for stage in (codec.market_stage(), orders.write, orders.seal, codec.signing_stage()):
-            stage_address(stage.function)
+        Writer(Staged("warm", codec, Buckets(codec.spec.buckets, MachineClock())))
 
 
 async def _link() -> None:
@@ -457,7 +471,7 @@ def main(arguments: list[str]) -> int:
     parts = {
         "step": _step, "main": _main, "strategies": _strategies, "feed": _feed, "twins": _twins,
         "market": _market, "arrivals": _arrivals, "replay": _replay, "reading": _reading,
-        "direct": _direct,
+        "orders": _orders, "direct": _direct,
     }  # fmt: skip
     for part in arguments:
         with tempfile.TemporaryDirectory(prefix="aleph-warm-") as folder:

@@ -9,14 +9,13 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 import msgspec
-import numpy as np
 
 from alephtx.core import words
 from alephtx.core.clock import Clock
 from alephtx.core.identity import is_killers, split_order_id
 from alephtx.core.log import logger
 from alephtx.core.ports import Rows
-from alephtx.core.records import UPDATE
+from alephtx.core.records import UPDATE, blank
 
 log = logger("gateway")
 
@@ -103,7 +102,7 @@ class Inbox:
 
     def blank(self, kind: int, order_id: int = 0, instrument: int = 0) -> Rows:
         """Return an UPDATE row of our own."""
-        row = np.zeros(1, UPDATE)
+        row = blank(UPDATE)
         row["kind"], row["order_id"], row["cum_qty"] = kind, order_id, -1
         row["account"], row["instrument"] = self.account, max(instrument, 0)
         row["ts_recv"] = self.clock.now()

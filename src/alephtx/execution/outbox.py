@@ -6,15 +6,15 @@ that waits for its rate budget is stale after PLACE_WAIT_NS and is refused by ou
 cancelled meanwhile is never sent. Nor is one that a halt found on its way here: the gate's verdict
 may be a moment old, or a minute where the process was stopped.
 
-Where the compiled loop has a trade link of its own, it sends what it can and says so in the row
-(`ts_sent`); then only the answer is awaited here.
+What is plain and has nothing to wait for leaves at once, written by the venue's compiled stages
+(`staged`), before anything is noted of it: no answer can be read meanwhile. Where the compiled loop
+has a trade link of its own, it sends what it can and says so in the row (`ts_sent`); then only the
+answer is awaited here.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from alephtx.core import words
 from alephtx.core.clock import Clock
@@ -23,15 +23,26 @@ from alephtx.core.errors import (
     ProtocolError,
     Throttled,
     TransportError,
-    Unauthorized,
     VenueError,
-    WouldCross,
 )
 from alephtx.core.log import logger
 from alephtx.core.ports import Batch, Codec, Control, Request, Rows, What
-from alephtx.core.records import INTENT
+from alephtx.core.records import INTENT, blank, copied
 from alephtx.execution.inbox import Inbox, LiveOrder
+from alephtx.execution.intents import (
+    INSTRUMENT,
+    OP,
+    ORDER_ID,
+    TARGET,
+    TS_SENT,
+    Count,
+    Values,
+    picked,
+    values_of,
+)
+from alephtx.execution.reasons import reason_of
 from alephtx.execution.resync import Truth
+from alephtx.execution.staged import Writer
 from alephtx.net.clockwatch import ClockWatch
 
 if TYPE_CHECKING:
@@ -54,13 +65,17 @@ time has room, and how much of it new orders leave."""
 
 UPDATES_MAX = 2_048
 
+PLAIN = (words.PLACE, words.CANCEL)
+"""What leaves at once where nothing is in its way."""
+
 
 class Outbox:
     """Sends one account's orders.
 
     on_sent(op, order_id, ns): bytes left; on_control takes what is not an answer. halted(): whether
-    a new order must not leave any more. next_nonce(n): the first of n numbers of ours that were
-    never used and grow, by default from a count of our own.
+    a new order must not leave any more. next_nonce(least, n): the first of n numbers of ours, at
+    least `least`, that were never used and grow; by default from a count of our own. writer: the
+    venue's compiled stages, None where every request is for the codec's `encode`.
     """
 
     def __init__(
@@ -85,56 +100,116 @@ class Outbox:
         self.on_sent: Callable[[int, int, int], None] = lambda op, order_id, ns: None
         self.on_control: Callable[[Control, str], None] = lambda control, role: None
         self.halted: Callable[[], bool] = lambda: False
-        self.next_nonce: Callable[[int], int] = self._own_nonce
+        self.next_nonce: Callable[[int, int], int] = Count()
+        self.writer: Writer | None = None
         self._spawn = spawn
         self._batch = Batch(events=16, updates=UPDATES_MAX)
         self._pending: dict[str, tuple[Request, asyncio.TimerHandle]] = {}
-        self._nonce = 0
+        self._waiting = 0  # requests on their way to being sent, which none may overtake
         self._unsent: dict[int, int] = {}  # cancels to send when the link is up: id -> instrument
 
     # -- intents ---------------------------------------------------------------------------
 
+    def write_with(self, writer: Writer) -> None:
+        """Let plain requests leave at once; the stages' count gives every number from now on."""
+        self.writer, self.next_nonce = writer, writer.staged.next_nonce
+
     def submit(self, intents: Rows) -> None:
         """Send INTENT rows of this account; called with rows already journaled."""
-        for k in range(len(intents)):
-            if intents[k]["op"] == words.PLACE:
-                order_id = int(intents[k]["order_id"])
-                self.inbox.live[order_id] = LiveOrder(order_id, int(intents[k]["instrument"]), 0)
-        left = intents["ts_sent"] != 0
-        if left.any():
-            self._await_answers(intents[left])
-            intents = intents[~left]
-        kept = [k for k in range(len(intents)) if not self._withdraw(intents[k])]
-        if kept:
-            self._encode(intents[kept])
+        raw = intents.tobytes()
+        rows = values_of(raw)
+        for row in rows:
+            if row[OP] == words.PLACE:
+                self.inbox.live[row[ORDER_ID]] = LiveOrder(row[ORDER_ID], row[INSTRUMENT], 0)
+        left = [k for k, row in enumerate(rows) if row[TS_SENT]]
+        if left:
+            self._await_answers(picked(raw, left))
+        kept = [k for k, row in enumerate(rows) if not row[TS_SENT] and not self._withdraw(row)]
+        if len(kept) < len(rows):
+            kept = [k for k in kept if not self._was_withdrawn(rows[k])]
+        if len(kept) < len(rows):
+            raw, rows = picked(raw, kept).tobytes(), [rows[k] for k in kept]
+        at = self._leave_at_once(raw, rows) if self.writer is not None else 0
+        if at < len(rows):
+            self._encode(picked(raw, range(at, len(rows))))
 
-    def _await_answers(self, intents: Rows) -> None:
-        """Take up what the loop sent: it was paid for and is on the wire."""
-        sent: Any = self.codec
-        for request in sent.sent(intents):
+    def _leave_at_once(self, raw: bytes, rows: list[Values]) -> int:
+        """Send rows, as long as nothing makes one wait or Python write it; returns how many left.
+
+        raw: the same rows as bytes. Several that one request can carry leave in one.
+        """
+        writer, k = self.writer, 0
+        assert writer is not None
+        while k < len(rows) and not self._waiting:
+            op, end = rows[k][OP], k
+            if op not in PLAIN or not self._has_room(op):
+                break
+            while (
+                end < len(rows)
+                and end - k < writer.rows_max
+                and (rows[end][OP], rows[end][INSTRUMENT]) == (op, rows[k][INSTRUMENT])
+                and self._may_leave(rows[end])
+            ):
+                end += 1
+            part = raw[k * INTENT.itemsize : end * INTENT.itemsize]
+            now_ns, mono_ns = self.venue_clock.now(), self.clock.monotonic()
+            if end == k or not (frame := writer.write(part, op, now_ns, mono_ns)):
+                break
+            sent = self.wire.send("trade", frame)
+            left = writer.rows[: end - k]
+            left["ts_sent"] = self.clock.now()
+            self._await_answers(left, sent=sent)
+            k = end
+        return k
+
+    def _may_leave(self, row: Values) -> bool:
+        """Tell whether nothing speaks against sending a plain row at this moment."""
+        if row[OP] == words.PLACE:
+            order = self.inbox.live.get(row[ORDER_ID])
+            return order is not None and not order.withdrawn and not self.halted()
+        return self._pause_ns((row[TARGET],)) <= 0
+
+    def _await_answers(self, intents: Rows, *, sent: bool = True) -> None:
+        """Take up what left without a request: paid for, and on the wire since `ts_sent`.
+
+        sent: False where its link turned out to be down.
+        """
+        codec: Any = self.codec
+        for request in codec.sent(intents):
             self.counts["sent"] += 1
+            if not sent:
+                self._link_was_down(request)
+                continue
             self._await(request)
             ids = intents["target_order_id" if request.op != words.PLACE else "order_id"]
-            self._mark_sent(request, int(intents[ids == request.order_ids[0]][0]["ts_sent"]))
+            self._mark_sent(request, int(intents["ts_sent"][ids == request.order_ids[0]][0]))
 
     def cancel(self, order_id: int, instrument: int) -> None:
         """Send a cancel that no strategy asked for: of leftovers, strays, at the end."""
         self.submit(self._cancels(instrument, order_id))
 
     def _cancels(self, instrument: int, *order_ids: int) -> Rows:
-        rows = np.zeros(len(order_ids), INTENT)
+        rows = blank(INTENT, len(order_ids))
         rows["op"], rows["target_order_id"] = words.CANCEL, order_ids
         rows["instrument"], rows["account"] = instrument, self.account
         return rows
 
-    def _withdraw(self, intent: Any) -> bool:
+    def _withdraw(self, row: Values) -> bool:
         """Take back an order that has not been sent; True when its cancel has nothing to do."""
-        if intent["op"] != words.CANCEL:
+        if row[OP] != words.CANCEL:
             return False
-        order = self.inbox.live.get(int(intent["target_order_id"]))
+        order = self.inbox.live.get(row[TARGET])
         if order is None or order.sent_ns:
             return False
         order.withdrawn = True
+        return True
+
+    def _was_withdrawn(self, row: Values) -> bool:
+        """Refuse a new order that its own call takes back, before others share its request."""
+        order = self.inbox.live.get(row[ORDER_ID]) if row[OP] == words.PLACE else None
+        if order is None or not order.withdrawn:
+            return False
+        self._refuse(row, OrderRejected("cancelled before it was sent"))
         return True
 
     def _encode(self, intents: Rows) -> None:
@@ -144,17 +219,13 @@ class Outbox:
             self._not_encoded(intents, error)
             return
         for request in requests:
+            self._waiting += 1
             self._spawn(self._send(request))
 
     def _encoded(self, intents: Rows) -> list[Request]:
         """Encode intents with the venue's time and a number of ours that was never used."""
-        nonce = self.next_nonce(len(intents))
+        nonce = self.next_nonce(self.clock.now() // 1_000_000, len(intents))
         return self.codec.encode(intents, self.venue_clock.now(), nonce)
-
-    def _own_nonce(self, n: int) -> int:
-        first = max(self._nonce + 1, self.clock.now() // 1_000_000)
-        self._nonce = first + n - 1
-        return first
 
     def _not_encoded(self, intents: Rows, error: VenueError) -> None:
         """Refuse what the venue cannot express; alone each, so that one bad row spoils no other."""
@@ -162,29 +233,30 @@ class Outbox:
             for k in range(len(intents)):
                 self._encode(intents[k : k + 1])
             return
-        placing = intents[0]["op"] == words.PLACE
-        order_id = int(intents[0]["order_id" if placing else "target_order_id"])
+        self._refuse(values_of(intents.tobytes())[0], error)
+
+    def _refuse(self, row: Values, error: VenueError) -> None:
+        """Refuse one intent of which no request was made."""
+        order_id = row[ORDER_ID if row[OP] == words.PLACE else TARGET]
         request = Request(
-            what=What.INTENT, op=int(intents[0]["op"]), order_ids=(order_id,),
-            instrument=int(intents[0]["instrument"]),
-        )  # fmt: skip
+            what=What.INTENT, op=row[OP], order_ids=(order_id,), instrument=row[INSTRUMENT]
+        )
         self._refused(request, error)
 
     # -- sending ---------------------------------------------------------------------------
 
     async def _send(self, request: Request) -> None:
         """Send one encoded intent; whatever goes wrong ends as an update."""
-        begun = self.clock.monotonic()
         try:
-            if request.op == words.CANCEL and not await self._may_cancel(request):
-                return
-            await self._take(request)
-            self.check_leaving(request)
-            if request.op == words.CANCEL and self.clock.monotonic() - begun > FRESH_NS:
-                (request,) = self._encoded(self._cancels(request.instrument, *request.order_ids))
+            ready = await self._may_send(request)
         except VenueError as error:
             self._refused(request, error)
             return
+        finally:
+            self._waiting -= 1
+        if ready is None:
+            return
+        request = ready
         self.counts["sent"] += 1
         if request.transport == "trade":
             self._send_frame(request)
@@ -203,18 +275,36 @@ class Outbox:
             return
         self._answer(request, status, headers, body)
 
+    async def _may_send(self, request: Request) -> Request | None:
+        """Wait for whatever a request has to wait for; returns what is to be sent, None: nothing.
+
+        VenueError when it is refused here.
+        """
+        begun = self.clock.monotonic()
+        if request.op == words.CANCEL and not await self._may_cancel(request):
+            return None
+        await self._take(request)
+        self.check_leaving(request)
+        if request.op == words.CANCEL and self.clock.monotonic() - begun > FRESH_NS:
+            (request,) = self._encoded(self._cancels(request.instrument, *request.order_ids))
+        return request
+
     async def _may_cancel(self, request: Request) -> bool:
         """Let a cancel wait that was refused before; tell whether its orders still live then.
 
         Who cancels again as soon as it is refused would go round as fast as the venue answers,
         until our whole rate budget is gone.
         """
-        orders = [self.inbox.live.get(order_id) for order_id in request.order_ids]
-        at_ns = max((order.cancel_at_ns for order in orders if order is not None), default=0)
-        if (wait_ns := at_ns - self.clock.monotonic()) <= 0:
+        if (wait_ns := self._pause_ns(request.order_ids)) <= 0:
             return True
         await self.clock.sleep(wait_ns)
         return any(order_id in self.inbox.live for order_id in request.order_ids)
+
+    def _pause_ns(self, order_ids: Iterable[int]) -> int:
+        """Return how long the next cancel of orders has to wait; nothing or less: not at all."""
+        orders = [self.inbox.live.get(order_id) for order_id in order_ids]
+        at_ns = max((order.cancel_at_ns for order in orders if order is not None), default=0)
+        return at_ns - self.clock.monotonic()
 
     async def _take(self, request: Request) -> None:
         """Wait for the rate budget: cancels as long as it takes, new orders a moment only."""
@@ -231,13 +321,13 @@ class Outbox:
 
     async def _await_room(self, request: Request) -> None:
         """Wait while the venue owes us as many answers as it lets anybody wait for."""
-        most = self.codec.spec.inflight_max
-        if request.transport != "trade" or not most:
-            return
-        if request.op == words.PLACE:
-            most -= KEPT_FOR_CANCELS
-        while len(self._pending) >= most:
+        while request.transport == "trade" and not self._has_room(request.op):
             await self.clock.sleep(ROOM_NS)
+
+    def _has_room(self, op: int) -> bool:
+        """Tell whether one more answer on the trade link may be waited for."""
+        most = self.codec.spec.inflight_max
+        return not most or len(self._pending) < most - KEPT_FOR_CANCELS * (op == words.PLACE)
 
     @property
     def is_full(self) -> bool:
@@ -270,6 +360,10 @@ class Outbox:
             return
         timer.cancel()
         del self._pending[request.key]
+        self._link_was_down(request)
+
+    def _link_was_down(self, request: Request) -> None:
+        """Keep a cancel until the trade link is up again; refuse what else did not leave."""
         if request.op in (words.CANCEL, words.CANCEL_ALL):
             # A refusal would be answered with another cancel at once, and again, without end.
             self._unsent.update(dict.fromkeys(request.order_ids, request.instrument))
@@ -294,9 +388,13 @@ class Outbox:
         for order_id in request.order_ids:
             self.on_sent(request.op, order_id, now)
             if request.op == words.PLACE:
-                if (order := self.inbox.live.get(order_id)) is not None:
+                order = self.inbox.live.get(order_id)
+                if order is not None:
                     order.sent_ns = now
                 self.inbox.push(self.inbox.blank(words.SENT, order_id, request.instrument))
+                if order is not None and order.withdrawn:  # it left with others of its request
+                    order.withdrawn = False
+                    self.cancel(order_id, request.instrument)
 
     # -- answers ---------------------------------------------------------------------------
 
@@ -308,7 +406,8 @@ class Outbox:
         return understood
 
     def _digest(self, role: str) -> None:
-        rows = [self._batch.updates[k : k + 1].copy() for k in range(self._batch.update_count)]
+        updates = self._batch.updates
+        rows = [copied(updates[k : k + 1]) for k in range(self._batch.update_count)]
         for control in list(self._batch.controls):
             self._control(control, role)
         for row in rows:
@@ -397,16 +496,3 @@ class Outbox:
         for _, timer in self._pending.values():
             timer.cancel()
         self._pending.clear()
-
-
-def reason_of(error: VenueError) -> int:
-    """Map an error class to a reason where the venue file gave none."""
-    if error.reason:
-        return int(error.reason)
-    if isinstance(error, WouldCross):
-        return words.REASON_WOULD_CROSS
-    if isinstance(error, Unauthorized):
-        return words.REASON_AUTH
-    if isinstance(error, Throttled):
-        return words.REASON_THROTTLED
-    return words.REASON_OTHER

@@ -92,6 +92,16 @@ def spsc_pop(address: Int, out_address: Int) -> int:
     return 1
 
 
+@kernel
+def spsc_take(address: Int, out_address: Int, most: Int) -> int:
+    """Take up to so many of the oldest records, one behind the other. Returns how many."""
+    n = 0
+    while n < most and spsc_pop(address, out_address) != 0:
+        out_address += load_relaxed(address + _RECORD)
+        n += 1
+    return n
+
+
 @inline_kernel
 def spsc_waits(address: Int) -> bool:
     """Tell whether a record waits, without a call: for polls. Consumer only."""

@@ -23,6 +23,7 @@ from alephtx.core.ports import Request, What
 from alephtx.engine.run import Run
 from alephtx.engine.rundir import RunDirectory
 from alephtx.engine.venues import fetch_instruments
+from alephtx.engine.warm import ORDERS
 from alephtx.net.http import HttpClient
 from alephtx.serve.drive import Viewer, conclude, log_to
 from alephtx.serve.warming import compile_kernels
@@ -237,6 +238,8 @@ class Demo:
         """Run the demo to its end; returns the exit code."""
         self.runs.mkdir(parents=True, exist_ok=True)
         compile_kernels()
+        if self.mode == "live":
+            compile_kernels(ORDERS)
         scratch = Path(tempfile.mkdtemp(prefix="aleph-demo-"))
         twins = TwinProcess(scratch, self.venues)
         try:
