@@ -9,7 +9,7 @@ JOBS ?= 2
 # COVERAGE=1 measures lines, in every process that the tests start.
 PYTEST := $(BIN)/python -m $(if $(COVERAGE),coverage run -m )pytest
 PEERS ?= .peers
-PEER_NAMES := ccxt cryptofeed hft nautilus vectorbt
+PEER_NAMES := ccxt cryptofeed hft hummingbot nautilus vectorbt
 LOCK := pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
 .PHONY: help setup setup-dev demo test unjitted coverage smoke check bench peers soak sim nightly mutants docs lock clean
@@ -61,12 +61,13 @@ check: setup-dev  ## ruff, mypy, import-linter, tidy
 peers: $(PEER_NAMES:%=$(PEERS)/%/.ready)  ## what the benches compare with, each in an environment of its own
 
 PEER_PYTHON = $(PYTHON)
-# NautilusTrader wants a Python newer than ours need be.
-$(PEERS)/nautilus/.ready: PEER_PYTHON = $(shell for p in python3.12 python3.13 $(PYTHON); do $$p -c "" 2>/dev/null && echo $$p && break; done)
+# NautilusTrader and hummingbot want a Python newer than ours need be; hummingbot none that is newest.
+$(PEERS)/nautilus/.ready $(PEERS)/hummingbot/.ready: PEER_PYTHON = $(shell for p in python3.12 python3.13 $(PYTHON); do $$p -c "" 2>/dev/null && echo $$p && break; done)
 
 $(PEERS)/%/.ready: bench/peers/%.txt
 	$(PEER_PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install -q -r $<
+	if [ $* = hummingbot ]; then $(@D)/bin/python bench/lib/build_hummingbot.py $(@D); fi
 	touch $@
 
 bench: setup-dev peers  ## one script per speed promise; prints ratios

@@ -219,7 +219,7 @@ def peers_of(folder: Path, snapshot: bytes, frames: list[bytes]) -> dict[str, Pe
     """Return the peers that are installed; says which are not."""
     file, found = folder / "frames", {}
     file.write_bytes(b"\n".join([snapshot, *frames]))
-    for name in ("nautilus", "cryptofeed"):
+    for name in ("nautilus", "cryptofeed", "hummingbot"):
         if (PEERS / name / "bin" / "python").exists():
             peer = Peer(name, "peer_books.py", file, name)
             found[peer.name] = peer

@@ -1,9 +1,10 @@
 """Peers' way of a live depth message, from its text to their book, in environments of their own.
 
-    python peer_books.py NAME FILE      NAME: nautilus | cryptofeed; FILE: a snapshot, then frames
+    python peer_books.py NAME FILE      NAME: nautilus | cryptofeed | hummingbot
 
-Says {"ready", "rows"}, then for a line "run N" {"seconds", "told": the touch}. nautilus: its
-Binance adapter's decoder and parser, then its OrderBook. cryptofeed: its BinanceFutures handler.
+FILE: a snapshot, then frames. Says {"ready", "rows"}, then for a line "run N" {"seconds", "told":
+the touch}. nautilus: its Binance adapter's decoder and parser, then its OrderBook. cryptofeed: its
+BinanceFutures handler. hummingbot: see `peer_hummingbot`.
 """
 
 import asyncio
@@ -13,6 +14,8 @@ import json
 import sys
 import time
 from decimal import Decimal
+
+from peer_hummingbot import hummingbot
 
 
 def nautilus(snapshot, frames):
@@ -83,7 +86,8 @@ def main():
     with open(file, "rb") as lines:  # noqa: PTH123
         head, *frames = lines.read().splitlines()
     frames = [frame.decode() for frame in frames]
-    run, touch = {"nautilus": nautilus, "cryptofeed": cryptofeed}[name](json.loads(head), frames)
+    ways = {"nautilus": nautilus, "cryptofeed": cryptofeed, "hummingbot": hummingbot}
+    run, touch = ways[name](json.loads(head), frames)
     package = {"nautilus": "nautilus_trader"}.get(name, name)
     ready = f"{package} {importlib.metadata.version(package)}"
     print(json.dumps({"ready": ready, "rows": len(frames)}), flush=True)
