@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from itertools import count
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from tests.flows.starting import Starts
 from alephtx.core import words
 from alephtx.core.records import INTENT
 from alephtx.engine.rundir import runs
-from alephtx.engine.warm import DIRECT, SHARES, ensure_warm
+from alephtx.engine.warm import DIRECT, SHARES, Shares, ensure_warm
 from alephtx.matrix.journal import INTENT as KIND
 from alephtx.matrix.journal import read
 from alephtx.strategies import grid
@@ -122,6 +123,23 @@ def processor_seconds_of(*command: str, **environment: str) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
+RUNS = {
+    "split": (("step", "main"), ("feed", "strategies")),
+    "direct": (("step", "main"), ("feed", "direct", "strategies")),
+}
+"""What a live run compiles first, as `engine.warm.shares_of` has it."""
+
+
+def compile_seconds(shares: Shares) -> float:
+    """Return how long two processes take to compile their shares into an empty cache."""
+    program = "from alephtx.engine.warm import ensure_warm; ensure_warm(lambda line: None, {})"
+    with tempfile.TemporaryDirectory() as folder:
+        begun = time.perf_counter()
+        subprocess.run([sys.executable, "-c", program.format(repr(shares))], check=True,
+                       env={**os.environ, "ALEPHTX_CACHE": folder})  # fmt: skip
+        return time.perf_counter() - begun
+
+
 def cold() -> dict[str, float]:
     """Compile everything into an empty cache, then each part into one of its own."""
     with tempfile.TemporaryDirectory() as folder:
@@ -130,6 +148,8 @@ def cold() -> dict[str, float]:
                 "alephtx.cli", "warm", "--quiet", ALEPHTX_CACHE=folder
             )
         }
+    for path, shares in RUNS.items():
+        took[f"cold: what a live run on the {path} path compiles first"] = compile_seconds(shares)
     for part in (part for share in (*SHARES, *DIRECT) for part in share):
         with tempfile.TemporaryDirectory() as folder:
             took[f"cold: compile {part}, processor time"] = processor_seconds_of(
@@ -138,33 +158,39 @@ def cold() -> dict[str, float]:
     return took
 
 
+def _together(count: int, cache: str) -> tuple[list[str], set[str], float]:
+    """Start so many engines at once; return what they compiled, came to, and took in all."""
+    script = Path(__file__).parent / "lib" / "crowd.py"
+    environment = {**os.environ, "ALEPHTX_CACHE": cache}
+    begun, ends = time.perf_counter(), []
+    engines = [
+        subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, env=environment)
+        for _ in range(count)
+    ]
+    for one in engines:
+        said, _ = one.communicate()
+        if one.returncode:
+            sys.exit("one of the crowd failed")
+        ends.append(json.loads(said))
+    compiled = sorted(name for end in ends for name in end["compiled"])
+    return compiled, {end["told"] for end in ends}, time.perf_counter() - begun
+
+
 def crowd(count: int) -> dict[str, float]:
     """Start so many engines at once on an empty cache, and as many again on the full one.
 
-    Each kernel must be compiled by one of them, and all must come to the same.
+    Together they must compile what one compiles alone, each kernel once, and all must come to the
+    same as that one.
     """
-    took: dict[str, float] = {}
-    script = Path(__file__).parent / "lib" / "crowd.py"
-    with tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, "ALEPHTX_CACHE": folder}
-        for state in ("cold", "warm"):
-            begun, ends = time.perf_counter(), []
-            engines = [
-                subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, env=environment)
-                for _ in range(count)
-            ]
-            for one in engines:
-                said, _ = one.communicate()
-                if one.returncode:
-                    sys.exit("one of the crowd failed")
-                ends.append(json.loads(said))
-            took[f"{count} engines at once, {state}: the last is done"] = (
-                time.perf_counter() - begun
-            )
-            compiled = [name for end in ends for name in end["compiled"]]
-            twice = sorted({name for name in compiled if compiled.count(name) > 1})
-            if len({end["told"] for end in ends}) != 1 or twice or (state == "warm" and compiled):
-                sys.exit(f"the crowd does not agree: {twice or compiled or ends}")
+    with tempfile.TemporaryDirectory() as alone, tempfile.TemporaryDirectory() as shared:
+        wanted, told, _ = _together(1, alone)
+        took: dict[str, float] = {}
+        for state, kernels in (("cold", wanted), ("warm", [])):
+            compiled, came_to, seconds = _together(count, shared)
+            if compiled != kernels or came_to != told:
+                odd = sorted((Counter(compiled) - Counter(kernels)).elements())
+                sys.exit(f"the crowd does not agree: compiled more {odd}, came to {came_to}")
+            took[f"{count} engines at once, {state}: the last is done"] = seconds
             took[f"{count} engines at once, {state}: kernels compiled"] = float(len(compiled))
     return took
 

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from alephtx.core import kernel
+from alephtx.core.config_schema import Account, Config, Node, Strategy, VenueConfig
 from alephtx.core.errors import PluginError
 from alephtx.engine import warm
 
@@ -23,7 +24,8 @@ def compiled(tmp_path, monkeypatch):
     def compile_some(progress, shares, meanwhile):
         names.append(threading.current_thread().name)
         assert go.wait(30)
-        warm.marker(shares).touch()
+        for part in (part for parts in shares for part in parts):
+            warm.marker(part).touch()
         return 7
 
     monkeypatch.setattr(warm, "_compile", compile_some)
@@ -53,6 +55,45 @@ def test_one_compiles_and_the_others_wait_and_find_it_done(compiled):
     assert warm.ensure_warm(say) == 0
 
 
+def test_only_what_is_missing_is_compiled_whoever_compiled_the_rest(compiled, monkeypatch):
+    _, go = compiled
+    go.set()
+    warm.ensure_warm(lambda line: None, (("feed",), ("strategies",)))
+    asked, plain = [], warm._compile
+
+    def note(progress, shares, meanwhile):
+        asked.append(shares)
+        return plain(progress, shares, meanwhile)
+
+    monkeypatch.setattr(warm, "_compile", note)
+    assert warm.ensure_warm(lambda line: None) == 7
+    assert warm.ensure_warm(lambda line: None) == 0
+    assert asked == [(("step", "main"), ("twins",))]
+
+
+@pytest.mark.parametrize(
+    ("path", "mode", "shares"),
+    [
+        ("split", "live", (("step", "main"), ("feed", "strategies", "orders"))),
+        ("direct", "live", (("step", "main"), ("feed", "direct", "strategies"))),
+        ("split", "paper", (("step", "main"), ("feed", "strategies", "twins"))),
+        ("direct", "paper", (("step", "main", "twins"), ("feed", "direct", "strategies"))),
+    ],
+)
+def test_a_run_compiles_what_its_path_and_mode_need(path, mode, shares):
+    config = Config(
+        node=Node(mode=mode),
+        venues={"v": VenueConfig(symbols=("X",))},
+        accounts={"a": Account(venue="v")},
+        strategies={"s": Strategy(use="grid", instruments=("v:X",), accounts=("a",), path=path)},
+    )
+    assert warm.shares_of(config) == shares
+    known = {
+        part for parts in (*warm.SHARES, *warm.REPLAY, *warm.ORDERS, *warm.DIRECT) for part in parts
+    }
+    assert {part for parts in shares for part in parts} < known
+
+
 def test_without_a_lock_it_compiles_all_the_same(compiled, monkeypatch):
     names, go = compiled
     go.set()
@@ -64,7 +105,7 @@ def test_without_a_lock_it_compiles_all_the_same(compiled, monkeypatch):
             raise OSError(28, "No space left on device")
         return plain(path, *arguments)
 
-    warm.marker().parent.mkdir(parents=True)
+    warm.marker("step").parent.mkdir(parents=True)
     monkeypatch.setattr(os, "open", no_room)
     assert warm.ensure_warm(lambda line: None) == 7
     assert len(names) == 1
@@ -77,7 +118,7 @@ def test_a_part_that_fails_is_told_and_is_not_taken_for_done(tmp_path, monkeypat
     monkeypatch.setenv("ALEPHTX_CACHE", str(tmp_path / "cache"))
     assert warm.ensure_warm(lambda line: None, (("nothing",),)) == 0
     assert "KeyError: 'nothing'" in capfd.readouterr().err
-    assert not warm.marker((("nothing",),)).exists()
+    assert not warm.marker("nothing").exists()
 
 
 def test_an_error_meanwhile_ends_those_who_compile(tmp_path, monkeypatch):
@@ -96,7 +137,7 @@ def test_an_error_meanwhile_ends_those_who_compile(tmp_path, monkeypatch):
     with pytest.raises(PluginError, match="of no use"):
         warm.ensure_warm(lambda line: None, (("market",), ("twins",)), fail)
     assert [process.returncode for process in started] == [-15, -15]
-    assert not warm.marker((("market",), ("twins",))).exists()
+    assert warm.missing((("market",), ("twins",))) == (("market",), ("twins",))
 
 
 AHEAD = """

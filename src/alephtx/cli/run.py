@@ -54,17 +54,13 @@ async def _run(config: Config, options: argparse.Namespace) -> int:
     from alephtx.engine.run import Run
     from alephtx.engine.rundir import RunDirectory
     from alephtx.engine.venues import fetch_instruments
-    from alephtx.engine.warm import DIRECT, ORDERS
+    from alephtx.engine.warm import shares_of
     from alephtx.serve.drive import Viewer, conclude, log_to
     from alephtx.serve.warming import compile_kernels
 
     prefer_stored()
     taken = None if options.fresh else unfinished_run(config)
-    compile_kernels()
-    if config.direct_venues or config.loop_accounts:
-        compile_kernels(DIRECT)
-    elif config.node.mode == "live" and config.accounts:
-        compile_kernels(ORDERS)
+    compile_kernels(shares_of(config))
     instruments = await fetch_instruments(config, MachineClock())
     check_strategies(config, instruments)
     if taken is None:

@@ -70,13 +70,13 @@ def look_at_openssl(files: Files, config: Config | None) -> Iterator[Finding]:
 
 def look_at_cache(files: Files, config: Config | None) -> Iterator[Finding]:
     """Say whether the next start finds its kernels compiled."""
-    from alephtx.engine.warm import marker
+    from alephtx.engine.warm import SHARES, missing, shares_of
 
     if not kernel.JIT:
         cost = "everything runs as plain Python, a hundred times slower"
         yield Finding("compiled kernels", "NUMBA_DISABLE_JIT is set", BROKEN, cost,
                       "unset NUMBA_DISABLE_JIT")  # fmt: skip
-    elif marker().exists():
+    elif not missing(shares_of(config) if config else SHARES):
         yield Finding("compiled kernels", f"all there, in {kernel.cache_root()}")
     else:
         cost = f"the next start compiles for half a minute on {min(2, os.cpu_count() or 1)} cores"

@@ -1,13 +1,14 @@
 """Compile every kernel of the river ahead of the first run, two processes at a time.
 
-`ensure_warm` is called by all that starts a run: with a warm cache it costs one file look-up, with
-a cold one it compiles with a line of progress, so that no feeder or engine does it while the market
+`ensure_warm` is called by all that starts a run: with a warm cache it costs a few look-ups, with a
+cold one it compiles with a line of progress, so that no feeder or engine does it while the market
 moves. `python -m alephtx.engine.warm PART..` compiles parts.
 """
 
 import asyncio
 import fcntl
 import gc
+import hashlib
 import os
 import socket
 import subprocess
@@ -17,6 +18,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,24 +45,42 @@ REPLAY: Shares = (("market",), ("arrivals", "replay", "reading"))
 ORDERS: Shares = (("orders",),)
 """What writes and signs orders without Python; only for runs that send any."""
 
-
 DIRECT: Shares = (("direct",),)
 """What the direct path needs besides; only for runs that have one."""
 
 
-def marker(shares: Shares = SHARES) -> Path:
-    """Return the file that says that this very source is compiled in this cache."""
-    import hashlib
+def shares_of(config: Config) -> Shares:
+    """Return what a run of this config compiles before it begins, in two processes' parts."""
+    first, second = ["step", "main"], ["feed"]
+    direct = bool(config.direct_venues or config.loop_accounts)
+    if direct:
+        second.append("direct")  # much of it is the feeders'; it has what writes orders
+    second.append("strategies")
+    if config.node.mode == "live" and config.accounts and not direct:
+        second.append("orders")
+    if config.node.mode == "paper":
+        (first if direct else second).append("twins")
+    return tuple(first), tuple(second)
 
+
+@cache
+def _version() -> str:
+    """Return a digest of this very source."""
     digest = hashlib.sha256()
     for path in sorted(PACKAGE.rglob("*.py")):
         digest.update(path.read_bytes())
-    name = (
-        "warm"
-        if shares == SHARES
-        else "warm-" + "-".join(part for parts in shares for part in parts)
-    )
-    return cache_root() / toolchain_digest() / f"{name}-{digest.hexdigest()[:16]}"
+    return digest.hexdigest()[:16]
+
+
+def marker(part: str) -> Path:
+    """Return the file that says that a part of this very source is compiled in this cache."""
+    return cache_root() / toolchain_digest() / f"warm-{part}-{_version()}"
+
+
+def missing(shares: Shares = SHARES) -> Shares:
+    """Return what is left to compile."""
+    left = (tuple(part for part in parts if not marker(part).exists()) for parts in shares)
+    return tuple(parts for parts in left if parts)
 
 
 def ensure_warm(
@@ -73,10 +93,11 @@ def ensure_warm(
     Of processes that start at once one compiles and the others wait for it. meanwhile: what this
     process can compile itself while others compile the rest; its errors end them.
     """
-    if not kernel.JIT or marker(shares).exists():
+    if not kernel.JIT or not missing(shares):
         return 0
-    with _alone(marker(shares).with_suffix(".lock"), progress):
-        return 0 if marker(shares).exists() else _compile(progress, shares, meanwhile)
+    with _alone(marker("all").with_suffix(".lock"), progress):
+        left = missing(shares)
+        return _compile(progress, left, meanwhile) if left else 0
 
 
 @contextmanager
@@ -131,7 +152,8 @@ def _compile(
             process.wait()
             reader.join()
     with suppress(OSError):
-        marker(shares).touch()
+        for part in (part for parts in shares for part in parts):
+            marker(part).touch()
     return len(said)
 
 
