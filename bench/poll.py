@@ -40,7 +40,8 @@ from alephtx.matrix.layout import MAP_INSTRUMENTS, MAP_TOPS, TOP_BYTES  # noqa: 
 from alephtx.matrix.ring import ring_head, ring_news, ring_read  # noqa: E402
 from alephtx.matrix.tops import top_publish, top_read, touch_read  # noqa: E402
 
-LOOKS, SCANS = 200_000, 1_000
+LOOKS, SCANS = 4_000, 20
+"""Of a turn: some tens of microseconds, so that most turns are not interrupted."""
 
 
 @kernel
@@ -182,7 +183,9 @@ class Floor:
 
 def main() -> None:
     """Measure in matrices of its own, and on an engine with a journal."""
-    given = options(__doc__).parse_args()
+    parser = options(__doc__)
+    parser.set_defaults(rounds=400)
+    given = parser.parse_args()
     risk = Risk(notional_max=Decimal(10_000), position_notional_max=Decimal(100_000))
     with tempfile.TemporaryDirectory() as folder:
         here = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path(folder)

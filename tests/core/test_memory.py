@@ -9,6 +9,7 @@ from alephtx.core import memory
 from alephtx.core.kernel import kernel
 from alephtx.core.memory import (
     copy_bytes,
+    fetch_line,
     load_big_half,
     load_big_word,
     load_byte,
@@ -50,6 +51,20 @@ def move(target, source, n):
     copy_bytes(target, source, n)
     wipe(source, n)
     return 0
+
+
+@kernel
+def ask(address):
+    fetch_line(address)
+    return load_byte(address) if address != 0 else -1
+
+
+def test_line_asked_for_is_as_it_was_and_no_address_is_wrong():
+    """Journals ask for lines beyond the end of their room."""
+    raw = np.full(64, 0xAA, np.uint8)
+    assert ask(raw.ctypes.data) == 0xAA
+    assert raw.tobytes() == b"\xaa" * 64
+    assert ask(0) == -1
 
 
 @given(WORDS, st.integers(0, 7))
