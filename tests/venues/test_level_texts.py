@@ -43,7 +43,10 @@ def test_levels_are_exact_or_none(bids, asks, scales):
     values = [tuple(map(value_of, pair, scales)) for pair in pairs]
     if n:
         sides = [BUY] * len(bids) + [SELL] * len(asks)
-        wanted = [(11, 12, 13, *value, 3, DELTA, side, 5) for value, side in zip(values, sides, strict=True)]
+        wanted = [
+            (11, 12, 13, *value, 3, DELTA, side, 5)
+            for value, side in zip(values, sides, strict=True)
+        ]
         assert rows[2 : 2 + n].tolist() == wanted
     else:
         few = all(

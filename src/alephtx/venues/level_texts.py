@@ -6,6 +6,7 @@ decimals are taken; where one is not, nothing is said, and the caller goes throu
 to say which.
 """
 
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from alephtx.core.ports import Rows
 from alephtx.core.words import BUY, DELTA, SELL
 
 DIGITS_MAX = 18
+_px, _sz = attrgetter("px"), attrgetter("sz")
 _COMMA, _POINT, _ZERO = 44, 46, 48
 _TENS = np.array([10**k for k in range(DIGITS_MAX + 1)], np.int64)
 
@@ -44,18 +46,16 @@ def _number(text: bytes, pos: Int, scale: Int) -> tuple[int, int]:
 
 @kernel
 def _fill(
-    text: bytes, bids: Int, n: Int, price_scale: Int, qty_scale: Int, rows: Rows, first: Int,
-    ts_event: Int, ts_recv: Int, seq: Int, i: Int, flags: Int,
+    prices: bytes, lots: bytes, bids: Int, n: Int, price_scale: Int, qty_scale: Int,
+    rows: Rows, first: Int, ts_event: Int, ts_recv: Int, seq: Int, i: Int, flags: Int,
 ) -> int:  # fmt: skip
-    pos = 0
+    at, lot = 0, 0
     for k in range(n):
-        if pos >= len(text):
+        if at >= len(prices) or lot >= len(lots):
             return 0
-        price, pos = _number(text, pos, price_scale)
-        if price < 0 or pos >= len(text):
-            return 0
-        qty, pos = _number(text, pos, qty_scale)
-        if qty < 0:
+        price, at = _number(prices, at, price_scale)
+        qty, lot = _number(lots, lot, qty_scale)
+        if price < 0 or qty < 0:
             return 0
         row = rows[first + k]
         row["ts_event"] = ts_event
@@ -67,7 +67,7 @@ def _fill(
         row["kind"] = DELTA
         row["side"] = BUY if k < bids else SELL
         row["flags"] = flags
-    return 1 if pos == len(text) else 0
+    return 1 if at == len(prices) and lot == len(lots) else 0
 
 
 def put_levels(
@@ -84,6 +84,7 @@ def put_levels(
     n = len(bids) + len(asks)
     if n == 0 or first + n > len(rows):
         return 0
-    texts = [text for level in (*bids, *asks) for text in (level.px, level.sz)]
-    joined = f"{','.join(texts)},".encode()
-    return n if _fill(joined, len(bids), n, *scales, rows, first, *shared) else 0
+    levels = [*bids, *asks]
+    prices = f"{','.join(map(_px, levels))},".encode()
+    lots = f"{','.join(map(_sz, levels))},".encode()
+    return n if _fill(prices, lots, len(bids), n, *scales, rows, first, *shared) else 0
