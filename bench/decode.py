@@ -4,6 +4,9 @@ Ours ends in the shared matrix: join, book, ring slot, top and levels. ccxt's is
 `watch_order_book` calls it, with its snapshot, unlimited; NautilusTrader's and cryptofeed's are in
 environments of their own (`lib/peer_books`). The plain way is typed msgspec and a dict
 for each side, without any check of the sequence. All must end with the same touch.
+
+Then recorded Hyperliquid books (`lib/decode_hyper`): the compiled scanner, the typed decoder
+without it, which is how a venue without a scanner is read, and ccxt's handler.
 """
 
 import sys
@@ -15,6 +18,7 @@ from types import SimpleNamespace
 import ccxt.pro
 import msgspec
 import numpy as np
+from lib import decode_hyper
 from lib.peer import PEERS, Peer
 from lib.rounds import interleave, options, report
 
@@ -240,6 +244,23 @@ def timed(way, snapshot: bytes, frames: list[bytes]):
     return once
 
 
+def hyperliquid(rounds: int, *, as_json: bool) -> None:
+    """Measure whole books of Hyperliquid: with its scanner, without, and ccxt."""
+    frames = decode_hyper.books_of(MESSAGES // 3)
+    with tempfile.TemporaryDirectory() as folder:
+        scanned = decode_hyper.Compiled(Path(folder) / "scanned")
+        typed, ccxt_way = decode_hyper.Typed(Path(folder) / "typed"), decode_hyper.Ccxt()
+        ways = {"scanner": scanned, "typed decoder": typed, f"ccxt {ccxt.__version__}": ccxt_way}
+        figures = interleave({name: timed(way, b"", frames) for name, way in ways.items()}, rounds)
+        touches = {name: way.touch() for name, way in ways.items()}
+        assert len(set(touches.values())) == 1, touches
+        for way in (scanned, typed):
+            way.matrix.unlink()
+    *mine, other = figures
+    report(f"decode: {len(frames)} Hyperliquid books", figures, "us",
+           against=dict.fromkeys(mine, other), as_json=as_json)  # fmt: skip
+
+
 def main() -> None:
     """Measure; the books must agree, or the figures are worth nothing."""
     given = options(__doc__).parse_args()
@@ -265,6 +286,7 @@ def main() -> None:
     against = {ours: ccxt_way, plain: ccxt_way, **dict.fromkeys(others, ccxt_way)}
     figures |= {f"{name} (ratio)": ratio for name, ratio in ratios.items()}
     report(title, figures, "us", against=against, as_json=given.json)
+    hyperliquid(given.rounds, as_json=given.json)
 
 
 if __name__ == "__main__":

@@ -34,17 +34,22 @@ MAY = {
     "see out": {"engine/emit.py:emit"},
     "fill the outbox": {"engine/emit.py:_see_out", "engine/entry_out.py:_pass_on"},
     "empty the outbox": {
-        "engine/session.py:pump", "engine/tryout.py:_run_step", "engine/warm.py:_step",
+        "engine/pump.py:__init__", "engine/tryout.py:_run_step", "engine/warm.py:_step",
     },
     "submit": CANCELLING | {
-        "engine/session.py:pump", "engine/tryout.py:_run_step", "execution/gateway.py:submit",
+        "engine/pump.py:_hand_over", "engine/tryout.py:_run_step", "execution/gateway.py:submit",
     },
     # Flatten is a person's: it closes positions with the engine hung. tests/engine/test_killer.py
     # shows that it can only make them smaller.
     "encode": {
         "execution/outbox.py:_encoded", "engine/shadow.py:submit", "execution/flatten.py:_send",
     },
-    "encode by the outbox": {"execution/outbox.py:_encode", "execution/outbox.py:_send"},
+    "encode by the outbox": {"execution/outbox.py:_encode", "execution/outbox.py:_may_send"},
+    # The compiled stages in place of `encode`: behind the gate in the loop, else in the outbox.
+    "frame": {"engine/entry_out.py:_framed", "execution/staged.py:__init__"},
+    "write by stages": {"execution/outbox.py:_leave_at_once"},
+    "give a writer": {"engine/accounts.py:_write_staged"},
+    "leave at once": {"execution/outbox.py:submit"},
     "emit by address": {
         "engine/emit.py:enter", "engine/step.py:_drain_commands", "engine/leg_guard.py:_send",
     },
@@ -63,12 +68,20 @@ def links(call: ast.Call) -> str:
         return "see out"
     if "push" in name and ("A_OUTBOX" in first or "outbox" in name):
         return "fill the outbox"
-    if "pop" in name and "outbox" in name:
+    if ("pop" in name and "outbox" in name) or (name == "entry" and first == "spsc_take"):
         return "empty the outbox"
     if name.endswith(".submit") and "executor" not in name:
         return "submit"
     if name.endswith("codec.encode"):
         return "encode"
+    if name == "framed" or (name == "entry" and first == "framed"):
+        return "frame"
+    if name.endswith("writer.write"):
+        return "write by stages"
+    if name.endswith(".write_with"):
+        return "give a writer"
+    if name.endswith("._leave_at_once"):
+        return "leave at once"
     if name == "self._encoded":
         return "encode by the outbox"
     if name == "call_stage" and "A_EMIT" in first:
@@ -109,6 +122,11 @@ def test_every_link_is_called_from_where_it_may_and_nowhere_else():
         ("submit", "gateway.submit(row)"), ("encode", "self.codec.encode(rows, now, 1)"),
         ("commit", "_commit(x, 0)"), ("see out", "_see_out(x, 0, 1)"),
         ("empty the outbox", "engine.rings.outbox.pop(row)"),
+        ("empty the outbox", "entry(spsc_take, 0, 0, 0)"),
+        ("frame", "framed(entry, rows, 1, op, now, mono)"),
+        ("write by stages", "self.writer.write(raw, op, now, mono)"),
+        ("give a writer", "gateway.outbox.write_with(writer)"),
+        ("leave at once", "self._leave_at_once(raw, rows)"),
         ("emit by address", "call_stage(addresses[A_EMIT], x, s, 1)"),
         ("judge by address", "call_stage(addresses[A_JUDGE], x, s, 1)"),
         ("judge", "gate_check(intents, n, view, gate, table, positions, 0)"),
@@ -135,7 +153,7 @@ def test_who_submits_past_the_gate_only_cancels(place):
 def test_what_waited_is_signed_anew_only_where_it_is_a_cancel():
     tree = ast.parse((SOURCE / "execution" / "outbox.py").read_text())
     (send,) = [
-        n for n in ast.walk(tree) if isinstance(n, ast.AsyncFunctionDef) and n.name == "_send"
+        n for n in ast.walk(tree) if isinstance(n, ast.AsyncFunctionDef) and n.name == "_may_send"
     ]
     calls = [
         n for n in ast.walk(send) if isinstance(n, ast.Call) and links(n) == "encode by the outbox"

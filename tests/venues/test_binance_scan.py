@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from alephtx.core import words
 from alephtx.core.errors import AlephError
+from alephtx.core.kernel import JIT
 from alephtx.core.ports import Batch
 from alephtx.core.records import EVENT
 from alephtx.venues import binance_scan as scan
+from alephtx.venues.binance_depth import HEAD_MIN, OTHER, scan_depth
 from alephtx.venues.binance_wire import Symbols, put_market, read_head
 from tests.venues.binance_golden import VENUES, encode, frames, instruments
 
@@ -183,6 +185,61 @@ def test_scan_appends_behind_first():
     alone = _rows[:2].copy()
     assert scanned("usdm", frame, first=5) == 2
     assert _rows[5:7].tolist() == alone.tolist()
+
+
+# -- the quick way of depth messages ---------------------------------------------------------
+
+
+def same_both_ways(market, frame):
+    """Assert that the quick way gives what the slow one does, or leaves the frame to it."""
+    if frame[:1] != b"{" or frame[-1:] != b"}":
+        return False
+    state, quick = _states[market], np.zeros(4096, EVENT)
+    count = scan_depth(frame, len(frame), state, RECV, quick, 0)
+    if count == OTHER:
+        return False
+    assert count == scan.scan_any(frame, len(frame), state, RECV, _rows, 0)
+    assert quick[:count].tolist() == _rows[:count].tolist()
+    return True
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("market", MARKETS)
+def test_recorded_depth_goes_the_quick_way(market):
+    """Or nobody would notice that it has become the slow one."""
+    depth = [frame for frame in frames(market) if b"depthUpdate" in frame][:: 1 if JIT else 9]
+    quick = [frame for frame in depth if same_both_ways(market, frame)]
+    assert len(quick) > 0.9 * len(depth)
+    for frame in frames(market)[::31]:
+        if b"depthUpdate" not in frame:
+            assert not same_both_ways(market, frame)
+
+
+@pytest.mark.kernel
+def test_quick_way_learns_another_number_of_decimals():
+    """A number of another shape than the last one's takes longer, once."""
+    levels = [["58710.20", "0.014"], ["58710.2", "1"], ["58710", "12345.678"], ["5.1", "0.0140"]]
+    frame = encode({"e": "depthUpdate", "E": 1723161256299, "T": 1723161256298, "s": "BTCUSDT",
+                    "U": 10, "u": 20, "pu": 9, "b": levels * 3, "a": levels[::-1]})  # fmt: skip
+    assert len(frame) > HEAD_MIN
+    for _ in range(2):
+        assert same_both_ways("usdm", frame)
+        assert agree("usdm", frame) == 17
+
+
+@pytest.mark.kernel
+@_few
+@given(
+    st.sampled_from(MARKETS),
+    st.integers(0, 10_000),
+    st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=2),
+)
+def test_quick_way_never_takes_what_the_slow_one_refuses(market, position, flips):
+    depth = [f for f in frames(market) if b"depthUpdate" in f and len(f) < 900]
+    frame = bytearray(depth[position % len(depth)])
+    for at, byte in flips:
+        frame[at % len(frame)] = byte
+    same_both_ways(market, bytes(frame))
 
 
 # -- mutations -------------------------------------------------------------------------------

@@ -3,13 +3,21 @@
 Keys are prices for bids and negated prices for asks, so the best is always the highest. The best
 level is always in the window and every spilled key is below the window; when the touch leaves the
 window, or comes near its deep end, the window moves, and levels are pushed to or popped from the
-end of the spill. A bitmap tells the occupied ticks, 32 to a word, so that no word is ever negative.
+end of the spill. A bitmap tells the occupied ticks, 32 to a word, so that no word is ever negative;
+in a word the highest tick has the lowest bit, which is the one that takes least time to find and to
+step over.
 """
+
+from typing import Any
+
+import numpy as np
 
 from alephtx.core.atomics import highest_bit
 from alephtx.core.atomics import load_relaxed as get
 from alephtx.core.atomics import store_relaxed as put
+from alephtx.core.digits import lowest_bit
 from alephtx.core.kernel import Int, kernel
+from alephtx.core.words import DELTA
 from alephtx.matrix.spill import (
     CHUNK,
     spill_check,
@@ -22,6 +30,8 @@ from alephtx.matrix.spill import (
     spill_set,
 )
 
+Rows = np.ndarray[Any, Any]
+
 WINDOW = 32768
 PRICE_LIMIT = 1 << 61
 
@@ -32,7 +42,7 @@ _GROUPS = WINDOW // 1024
 RESERVE = WINDOW // CHUNK + 2  # chunks one row can need: the whole window spills, and a split
 
 # Words of a lane; then occupied words, occupied ticks, and lots by tick.
-BASE, BEST, IN_WINDOW, IN_SPILL, DIRECTORY, POOL, MOVES = 0, 8, 16, 24, 32, 40, 48
+BASE, BEST, IN_SPILL, DIRECTORY, POOL, MOVES = 0, 8, 24, 32, 40, 48
 _SUMMARY = 64
 _BITS = _SUMMARY + 8 * max(_GROUPS, 8)
 _LOTS = _BITS + 8 * _WORDS
@@ -49,9 +59,9 @@ def lane_lots(lane: Int, offset: Int) -> int:
 def lane_below(lane: Int, offset: Int) -> int:
     """Return the highest occupied offset below the given one, or -1."""
     word = offset >> 5
-    found = get(lane + _BITS + 8 * word) & ((1 << (offset & 31)) - 1)
+    found = get(lane + _BITS + 8 * word) & -(2 << (~offset & 31))
     if found != 0:
-        return (word << 5) + highest_bit(found)
+        return (word << 5) + 31 - lowest_bit(found)
     group = word >> 5
     found = get(lane + _SUMMARY + 8 * group) & ((1 << (word & 31)) - 1)
     while found == 0:
@@ -60,7 +70,29 @@ def lane_below(lane: Int, offset: Int) -> int:
             return -1
         found = get(lane + _SUMMARY + 8 * group)
     word = (group << 5) + highest_bit(found)
-    return (word << 5) + highest_bit(get(lane + _BITS + 8 * word))
+    return (word << 5) + 31 - lowest_bit(get(lane + _BITS + 8 * word))
+
+
+@kernel
+def lane_levels(lane: Int, sign: Int, out: Rows, s: Int) -> int:
+    """Write the window's best levels as (sign * key, lots) into out[s]; returns how many."""
+    best, n, depth = get(lane + BEST), 0, out.shape[1]
+    if best < 0:
+        return 0
+    word = best >> 5
+    while n < depth:
+        found, low = get(lane + _BITS + 8 * word), word << 5
+        top, lots = get(lane + BASE) + low + 31, lane + _LOTS + 8 * (low + 31)
+        while found != 0 and n < depth:
+            bit = lowest_bit(found)
+            found &= found - 1
+            out[s, n, 0], out[s, n, 1] = sign * (top - bit), get(lots - 8 * bit)
+            n += 1
+        below = lane_below(lane, low)
+        if below < 0:
+            break
+        word = below >> 5
+    return n
 
 
 @kernel
@@ -68,13 +100,13 @@ def _above(lane: Int, offset: Int) -> int:
     """Return the lowest occupied offset above the given one (-1: the lowest of all), or -1."""
     word, found = offset >> 5, 0
     if offset >= 0:
-        found = get(lane + _BITS + 8 * word) & ~((2 << (offset & 31)) - 1)
+        found = get(lane + _BITS + 8 * word) & ((1 << (~offset & 31)) - 1)
     while found == 0:
         word += 1
         if word == _WORDS:
             return -1
         found = get(lane + _BITS + 8 * word)
-    return (word << 5) + highest_bit(found & -found)
+    return (word << 5) + 31 - highest_bit(found)
 
 
 @kernel
@@ -82,10 +114,9 @@ def _put(lane: Int, offset: Int, qty: Int) -> None:
     """Occupy a free offset."""
     word = offset >> 5
     put(lane + _LOTS + 8 * offset, qty)
-    put(lane + _BITS + 8 * word, get(lane + _BITS + 8 * word) | (1 << (offset & 31)))
+    put(lane + _BITS + 8 * word, get(lane + _BITS + 8 * word) | (1 << (~offset & 31)))
     group = lane + _SUMMARY + 8 * (word >> 5)
     put(group, get(group) | (1 << (word & 31)))
-    put(lane + IN_WINDOW, get(lane + IN_WINDOW) + 1)
 
 
 @kernel
@@ -93,12 +124,11 @@ def _take(lane: Int, offset: Int) -> None:
     """Free an occupied offset."""
     word = offset >> 5
     put(lane + _LOTS + 8 * offset, 0)
-    rest = get(lane + _BITS + 8 * word) & ~(1 << (offset & 31))
+    rest = get(lane + _BITS + 8 * word) & ~(1 << (~offset & 31))
     put(lane + _BITS + 8 * word, rest)
     if rest == 0:
         group = lane + _SUMMARY + 8 * (word >> 5)
         put(group, get(group) & ~(1 << (word & 31)))
-    put(lane + IN_WINDOW, get(lane + IN_WINDOW) - 1)
 
 
 @kernel
@@ -138,30 +168,73 @@ def _move(lane: Int, touch: Int) -> None:
 
 
 @kernel
-def lane_set(lane: Int, key: Int, qty: Int) -> None:
-    """Set the absolute quantity of a level; 0 removes it. Needs RESERVE chunks of room."""
-    offset = key - get(lane + BASE)
-    if offset < 0 or offset >= WINDOW:
-        if offset < 0 and get(lane + IN_WINDOW) > 0:
-            change = spill_set(get(lane + POOL), get(lane + DIRECTORY), key, qty)
-            put(lane + IN_SPILL, get(lane + IN_SPILL) + change)
-            return
-        if qty == 0:
-            return
-        _move(lane, key)
-        offset = key - get(lane + BASE)
-    before, best = lane_lots(lane, offset), get(lane + BEST)
-    if qty > 0:
-        if before == 0:
-            _put(lane, offset, qty)
-            if offset > best:
-                put(lane + BEST, offset)
+def lane_run(
+    lane: Int, side: Int, rows: Rows, k: Int, n: Int, i: Int, worst: Int
+) -> tuple[int, int]:
+    """Set the levels of rows[k:n] while they are DELTAs of instrument i and this side.
+
+    Ends also before a row that cannot be, and where RESERVE chunks are not free for one that needs
+    some. Returns the index of that row, and 1 if the key of one before it was `worst` or better.
+    """
+    base, best, near = get(lane + BASE), get(lane + BEST), 0
+    while k < n:
+        row = rows[k]
+        if np.int64(row["kind"]) != DELTA or np.int64(row["instrument"]) != i:
+            break
+        price: Int = row["price"]
+        qty: Int = row["qty"]
+        if price > PRICE_LIMIT or price < -PRICE_LIMIT or qty < 0 or np.int64(row["side"]) != side:
+            break
+        key = side * price
+        offset = key - base
+        if offset < 0 or offset >= WINDOW or (qty == 0 and offset == best):
+            put(lane + BEST, best)
+            if _set_apart(lane, key, qty) == 0:
+                break
+            base, best = get(lane + BASE), get(lane + BEST)
         else:
+            # Without a branch for each of a new level, a changed and a removed one: they come in no
+            # order, and to guess which is next is to guess wrong.
+            there, word = 1 + ((qty - 1) >> 63), offset >> 5
             put(lane + _LOTS + 8 * offset, qty)
-    elif before > 0:
+            bits = lane + _BITS + 8 * word
+            had = get(bits)
+            left = had & ~(1 << (~offset & 31)) | there << (~offset & 31)
+            put(bits, left)
+            if had == 0 or left == 0:
+                group, one = lane + _SUMMARY + 8 * (word >> 5), 1 << (word & 31)
+                put(group, get(group) | one if left != 0 else get(group) & ~one)
+            best = max(best, offset + WINDOW * (there - 1))
+        near |= 1 if key >= worst else 0
+        k += 1
+    put(lane + BEST, best)
+    return k, near
+
+
+@kernel
+def _set_apart(lane: Int, key: Int, qty: Int) -> int:
+    """Set a level outside the window, or remove the best. Returns 1, or 0: the room is short."""
+    offset = key - get(lane + BASE)
+    if 0 <= offset < WINDOW:
         _take(lane, offset)
-        if offset == best:
-            _lower_best(lane, offset)
+        _lower_best(lane, offset)
+        return 1
+    below = offset < 0 and get(lane + BEST) >= 0
+    if not below and qty == 0:
+        return 1
+    pool, directory = get(lane + POOL), get(lane + DIRECTORY)
+    if spill_room(pool, directory) < RESERVE:
+        return 0
+    if below:
+        put(lane + IN_SPILL, get(lane + IN_SPILL) + spill_set(pool, directory, key, qty))
+        return 1
+    _move(lane, key)
+    offset = key - get(lane + BASE)
+    if lane_lots(lane, offset) == 0:
+        _put(lane, offset, qty)
+    put(lane + _LOTS + 8 * offset, qty)
+    put(lane + BEST, max(get(lane + BEST), offset))
+    return 1
 
 
 @kernel
@@ -190,9 +263,15 @@ def lane_forget(lane: Int) -> None:
 
 
 @kernel
-def lane_room(lane: Int) -> int:
-    """Return how many more chunks the lane can surely take."""
-    return spill_room(get(lane + POOL), get(lane + DIRECTORY))
+def lane_count(lane: Int) -> int:
+    """Return how many levels the lane has. Counts the window's, which takes a microsecond."""
+    count = get(lane + IN_SPILL)
+    for word in range(_WORDS):
+        bits = get(lane + _BITS + 8 * word)
+        while bits != 0:
+            bits &= bits - 1
+            count += 1
+    return count
 
 
 @kernel
@@ -212,7 +291,7 @@ def lane_check(lane: Int) -> int:
     """Return 0 when the lane keeps its invariants, else which one is broken; for tests."""
     levels, best = 0, -1
     for offset in range(WINDOW):
-        present = (get(lane + _BITS + 8 * (offset >> 5)) >> (offset & 31)) & 1
+        present = (get(lane + _BITS + 8 * (offset >> 5)) >> (~offset & 31)) & 1
         lots = lane_lots(lane, offset)
         if lots < 0 or present != (1 if lots > 0 else 0):
             return 1
@@ -223,11 +302,9 @@ def lane_check(lane: Int) -> int:
         present = (get(lane + _SUMMARY + 8 * (word >> 5)) >> (word & 31)) & 1
         if present != (1 if get(lane + _BITS + 8 * word) != 0 else 0):
             return 2
-    if levels != get(lane + IN_WINDOW):
-        return 3
     if best != get(lane + BEST):
-        return 4
+        return 3
     spilled = spill_check(get(lane + POOL), get(lane + DIRECTORY), get(lane + BASE))
     if spilled < 0 or spilled != get(lane + IN_SPILL):
-        return 5
-    return 6 if spilled > 0 and levels == 0 else 0
+        return 4
+    return 5 if spilled > 0 and levels == 0 else 0

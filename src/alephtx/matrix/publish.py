@@ -37,7 +37,15 @@ from alephtx.core.words import (
     TRADING,
     UNTRADEABLE_MASK,
 )
-from alephtx.matrix.book import Books, book_apply, book_levels, book_top
+from alephtx.matrix.book import (
+    Books,
+    book_apply,
+    book_forget,
+    book_instruments,
+    book_levels,
+    book_run,
+    book_top,
+)
 from alephtx.matrix.layout import (
     HEAD_BYTES,
     HEAD_EPOCH,
@@ -328,23 +336,73 @@ def _tell(matrix: Rows, venue: Int, i: Int, me: Int, rows: Rows, k: Int) -> None
 
 
 @kernel
-def publish(matrix: Rows, venue: Int, books: Books, rows: Rows, n: Int, state: PublishState) -> int:
-    """Publish the n EVENT rows of one message. Returns the rows applied: n, or fewer.
+def _first_of(words: Int, changed: Int, i: Int, row: Any) -> int:
+    """Begin with the changes of an instrument. Returns the head of the list of the changed ones."""
+    me = words + i * _BYTES
+    put(me + _TS_EVENT, row["ts_event"])
+    put(me + _TS_RECV, row["ts_recv"])
+    return _join_changed(words, changed, i)
 
-    Fewer: the books ran out of room. Nothing is shown then but RESYNCING on the instrument; call
-    `grow_books` and publish the same message again. -1: no such venue. Rows of instruments that are
-    not are counted by the books and passed over. Slots of other kinds than TOP and DELTA carry the
-    row: bid = price, bid_qty = qty, ask = seq.
+
+@kernel
+def _take_changes(
+    books: Books, rows: Rows, n: Int, words: Int, instruments: Int
+) -> tuple[int, int, int]:
+    """Apply and note in one pass what only changes books, up to the first row of another kind.
+
+    Almost always that is the whole message. Returns the index of the row it ended before, which may
+    also be one that the books do not take, the head of the list of changed instruments, and which
+    of them changed last, -1 none.
     """
-    if venue < 0 or venue >= matrix[MAP_VENUES]:
-        return -1
-    applied = book_apply(books, rows, 0, n)
-    if applied < n:
-        i = np.int64(rows[applied]["instrument"])
-        publish_flags(matrix, venue, i, RESYNCING, 0, rows[applied]["ts_recv"])
-        return applied
-    words, instruments = state.map[_WORDS_AT], min(state.map[_INSTRUMENTS], matrix[MAP_INSTRUMENTS])
     changed, current, k = 0, np.int64(-1), 0
+    while k < n:
+        row: Any = rows[k]
+        kind, i, seq = np.int64(row["kind"]), np.int64(row["instrument"]), row["seq"]
+        if i >= instruments or (kind != SEQ and kind != DELTA and kind != CLEAR):
+            break
+        me = words + i * _BYTES
+        if kind == SEQ:
+            put(me + _SEQ_BOOK, seq)
+            k += 1
+            continue
+        if kind == CLEAR:
+            book_forget(books, i)
+            _note_clear(me, seq, np.int64(row["flags"]))
+            after = k + 1
+        else:
+            worst_bid, worst_ask = get(me + _WORST_BID), get(me + _WORST_ASK)
+            after, near = book_run(books, i, rows, k, n, worst_bid, worst_ask)
+            if after == k:
+                break
+            put(me + _FILLED, 1)
+            if near == 1:
+                put(me + _TOUCHED, 1)
+            last = after
+            while last > k:  # the newest number; rows without one do not tell
+                last -= 1
+                if rows[last]["seq"] != 0:
+                    put(me + _SEQ_BOOK, rows[last]["seq"])
+                    break
+        if i != current:
+            current = i
+            changed = _first_of(words, changed, i, row)
+        k = after
+    return k, changed, int(current)
+
+
+@kernel
+def _take_rest(
+    matrix: Rows,
+    venue: Int,
+    rows: Rows,
+    k: Int,
+    n: Int,
+    state: PublishState,
+    changed: Int,
+    current: Int,
+) -> int:
+    """Note and tell rows from k on, whose changes are in the books. Returns as `_first_of`."""
+    words, instruments = state.map[_WORDS_AT], min(state.map[_INSTRUMENTS], matrix[MAP_INSTRUMENTS])
     while k < n:
         row: Any = rows[k]
         kind, i = np.int64(row["kind"]), np.int64(row["instrument"])
@@ -355,9 +413,7 @@ def publish(matrix: Rows, venue: Int, books: Books, rows: Rows, n: Int, state: P
         if kind in (DELTA, CLEAR):
             if i != current:
                 current = i
-                changed = _join_changed(words, changed, i)
-                put(me + _TS_EVENT, row["ts_event"])
-                put(me + _TS_RECV, row["ts_recv"])
+                changed = _first_of(words, changed, i, row)
             if kind == DELTA:
                 _note_delta(me, row["seq"], np.int64(row["side"]), row["price"])
             else:
@@ -369,6 +425,30 @@ def publish(matrix: Rows, venue: Int, books: Books, rows: Rows, n: Int, state: P
         elif TRADE <= kind <= LIQUIDATION:
             _tell(matrix, venue, i, me, rows, k)
         k += 1
+    return changed
+
+
+@kernel
+def publish(matrix: Rows, venue: Int, books: Books, rows: Rows, n: Int, state: PublishState) -> int:
+    """Publish the n EVENT rows of one message. Returns the rows applied: n, or fewer.
+
+    Fewer: the books ran out of room. Nothing is shown then but RESYNCING on the instrument; call
+    `grow_books` and publish the same message again. -1: no such venue. Rows of instruments that are
+    not are counted by the books and passed over. Slots of other kinds than TOP and DELTA carry the
+    row: bid = price, bid_qty = qty, ask = seq.
+    """
+    if venue < 0 or venue >= matrix[MAP_VENUES]:
+        return -1
+    words, instruments = state.map[_WORDS_AT], min(state.map[_INSTRUMENTS], matrix[MAP_INSTRUMENTS])
+    instruments = min(instruments, book_instruments(books))
+    k, changed, current = _take_changes(books, rows, n, words, instruments)
+    if k < n:
+        applied = k + book_apply(books, rows, k, n)
+        if applied < n:
+            i = np.int64(rows[applied]["instrument"])
+            publish_flags(matrix, venue, i, RESYNCING, 0, rows[applied]["ts_recv"])
+            return applied
+        changed = _take_rest(matrix, venue, rows, k, n, state, changed, current)
     while changed > 0:
         me = words + (changed - 1) * _BYTES
         _settle(matrix, venue, books, changed - 1, me, state)

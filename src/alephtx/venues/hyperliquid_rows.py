@@ -9,6 +9,7 @@ taken, because each is money.
 import re
 from collections.abc import Iterable
 from decimal import ROUND_HALF_EVEN, Decimal
+from operator import attrgetter
 
 from alephtx.core import words
 from alephtx.core.errors import ProtocolError, UnitError
@@ -18,11 +19,13 @@ from alephtx.core.ports import Batch, Control
 from alephtx.core.units import MAX_VALUE, MONEY_SCALE, parse_scaled
 from alephtx.venues import hyperliquid_wire as wire
 from alephtx.venues.hyperliquid_scan import TIME_MAX_MS
+from alephtx.venues.level_texts import put_levels
 
 MS = 1_000_000
 HOUR_NS = 3_600_000_000_000
 RATE_SCALE = 12
 _PLAIN = re.compile(r"-?[0-9]{1,20}(\.[0-9]{0,30})?")
+_COUNT = attrgetter("n")
 SIDES = {"B": words.BUY, "A": words.SELL}
 
 _STREAM_KINDS = {
@@ -114,15 +117,32 @@ class RowWriter:
         if sequence:
             self._event(out, ts, ts_recv, seq, seq, -1, i, words.SEQ, 0, clock)
         self._event(out, ts, ts_recv, seq, 0, 0, i, words.CLEAR, 0, clock)
-        for side, levels in zip((words.BUY, words.SELL), book.levels, strict=True):
+        first = out.event_count
+        scales = instrument.price_scale, instrument.qty_scale
+        flags = clock | words.SNAPSHOT
+        if all(min(map(_COUNT, levels), default=0) >= 0 for levels in book.levels):
+            shared = ts, ts_recv, seq, i, flags
+            out.event_count += put_levels(book.levels, scales, out.events, out.event_count, shared)
+        if out.event_count == first:
+            self._book_levels(book.levels, scales, out, (ts, ts_recv, seq), (i, flags))
+        out.events[out.event_count - 1]["flags"] |= words.LAST_IN_MESSAGE
+
+    def _book_levels(
+        self,
+        sides: tuple[list[wire.Level], list[wire.Level]],
+        scales: tuple[int, int],
+        out: Batch,
+        times: tuple[int, int, int],
+        rest: tuple[int, int],
+    ) -> None:
+        """Write levels one by one, so that one which cannot be is named."""
+        i, flags = rest
+        for side, levels in zip((words.BUY, words.SELL), sides, strict=True):
             for level in levels:
-                price = unsigned(level.px, instrument.price_scale)
-                qty = unsigned(level.sz, instrument.qty_scale)
+                price, qty = unsigned(level.px, scales[0]), unsigned(level.sz, scales[1])
                 if level.n < 0:
                     raise ProtocolError(f"{level.n} orders at a level", venue=wire.NAME)
-                flags = clock | words.SNAPSHOT
-                self._event(out, ts, ts_recv, seq, price, qty, i, words.DELTA, side, flags)
-        out.events[out.event_count - 1]["flags"] |= words.LAST_IN_MESSAGE
+                self._event(out, *times, price, qty, i, words.DELTA, side, flags)
 
     def bbo(self, bbo: wire.Bbo, ts_recv: int, out: Batch) -> None:
         """Write two TOP rows; an empty side is price 0, quantity 0."""
