@@ -90,6 +90,24 @@ def test_check_names_unknown_plugins_and_unwritable_folders(folder, capsys):
     assert "error    matrix: /proc cannot be written" in output or os.access("/proc", os.W_OK)
 
 
+def test_check_warns_of_more_threads_that_never_sleep_than_cores(folder, capsys, monkeypatch):
+    edited(
+        folder,
+        ('wait = "adaptive"', 'wait = "spin"'),
+        ('main_wait = "sleep"', 'main_wait = "spin"'),
+    )
+    for cores, state in ((4, "ok"), (2, "warning")):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda pid, cores=cores: set(range(cores)))
+        assert cli.main(["check"]) == cli.OK
+        (line,) = (
+            x for x in capsys.readouterr().out.splitlines() if " cores: " in x and "never" in x
+        )
+        assert line.startswith(
+            f"{state:<8} cores: never sleep: the engine's loop, the engine's main"
+        )
+        assert f"cores: {cores}" in line
+
+
 def test_check_of_a_strategy_file_names_its_mistake(folder, capsys):
     (folder / "mine.py").write_text("def on_event(:\n")
     edited(folder, ('use = "arbitrage"', 'use = "mine.py"'))

@@ -16,6 +16,7 @@ from alephtx.engine import placement
 CONFIG = """
 [node]
 wait = "{wait}"
+main_wait = "{main_wait}"
 [machine]
 {machine}
 [venues.binance_spot]
@@ -25,8 +26,9 @@ symbols = ["BTCUSDT"]
 """
 
 
-def config(machine: str, wait: str = "spin"):
-    return parse_config(CONFIG.format(machine=machine, wait=wait))
+def config(machine: str, wait: str = "spin", main_wait: str = "sleep", more: str = ""):
+    text = CONFIG.format(machine=machine, wait=wait, main_wait=main_wait)
+    return parse_config(text + more)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +38,10 @@ def config(machine: str, wait: str = "spin"):
         ("loop_cpu = 1\nkiller_cpu = 1", "machine.killer_cpu: 1 is the core of the engine's"),
         ("loop_cpu = 1\nfeeder_cpus = [0, 1]", "binance_usdm's feeder, and both spin"),
         ("feeder_cpus = [0]", "0 is the core of binance_spot's feeder and of binance_usdm's"),
+        (
+            "main_cpu = 1\nfeeder_cpus = [1, 0]",
+            "main thread and of binance_spot's feeder",
+        ),
         ('realtime = "try"', "a loop that spins on a core of its own"),
         ("loop_cpu = -1", "machine.loop_cpu: -1"),
         ("loop = 1", "unknown key; did you mean loop_cpu"),
@@ -45,7 +51,7 @@ def config(machine: str, wait: str = "spin"):
 )
 def test_config_that_would_starve_a_thread_is_refused_with_its_line(machine, said):
     with pytest.raises(ConfigError) as caught:
-        config(machine)
+        config(machine, main_wait="spin" if "main thread" in said else "sleep")
     assert said in str(caught.value)
     assert caught.value.findings[0].line > 0
 
@@ -53,6 +59,19 @@ def test_config_that_would_starve_a_thread_is_refused_with_its_line(machine, sai
 def test_cores_may_be_shared_by_threads_that_sleep():
     assert config("loop_cpu = 0\nmain_cpu = 0\nfeeder_cpus = [0]", "adaptive").machine.named == {0}
     assert config("loop_cpu = 2\nmain_cpu = 0\nfeeder_cpus = [0, 1]").machine.named == {0, 1, 2}
+
+
+def test_threads_that_never_sleep_are_counted_and_a_hosted_feeder_is_none():
+    assert config("", "adaptive").spinners == []
+    assert config("", "adaptive", "spin").spinners == ["the engine's main thread"]
+    assert config("", "spin", "spin").spinners == [
+        "the engine's loop", "the engine's main thread", "binance_spot's feeder",
+        "binance_usdm's feeder",
+    ]  # fmt: skip
+    hosted = config("feeder_cpus = [0]\nmain_cpu = 1", "spin", "spin", 'feeder = "engine"\n')
+    assert hosted.spinners[2:] == ["binance_spot's feeder"]
+    assert (hosted.fed_venues, hosted.hosted_venues) == (["binance_spot"], ["binance_usdm"])
+    assert parse_config(hosted.dump()).hosted_venues == ["binance_usdm"]
 
 
 def test_default_asks_for_nothing_and_pins_nothing():

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 
+import msgspec
 import pytest
 
 from alephtx.core.config_schema import Account, Config, MatrixConfig, Node, Risk, VenueConfig
@@ -75,6 +76,15 @@ async def test_plan_is_a_feeder_per_venue_one_engine_and_its_killer(crew):
     crew.trading = False
     assert [child.kind for child in s.Supervisor.plan(crew)] == ["feeder"]
     assert crew.mode == "feed"
+
+
+async def test_venue_fed_by_the_engine_has_a_feeder_of_its_own_only_where_there_is_no_engine(crew):
+    crew.open_matrix()
+    venues = {"alpha": VenueConfig(symbols=("BTCUSDT",), feeder="engine")}
+    crew.config = msgspec.structs.replace(crew.config, venues=venues)
+    assert [child.kind for child in s.Supervisor.plan(crew)] == ["engine", "killer"]
+    crew.trading = False
+    assert [child.name for child in s.Supervisor.plan(crew)] == ["feeder:alpha"]
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,7 @@ def check(path: str | Path) -> list[Line]:
         _looked_at(f"strategy {name}", partial(_strategy, config, name))
         for name in config.strategies
     ]
+    lines += _cores(config)
     lines.append(_folder("runs", Path(node.runs)))
     lines.append(_folder("matrix", Path(config.matrix.path).parent))
     return lines
@@ -132,6 +133,18 @@ def _strategy(config: Config, name: str) -> str:
     else:
         plugins.find("strategies", strategy.use, config.node.plugins)
     return f"{Path(strategy.use).name} on {', '.join(strategy.instruments)}"
+
+
+def _cores(config: Config) -> list[Line]:
+    """Warn where threads that never sleep would take each other's time."""
+    spinning, cores = config.spinners, len(os.sched_getaffinity(0))
+    if not spinning:
+        return []
+    said = f"never sleep: {', '.join(spinning)}; cores: {cores}"
+    if len(spinning) <= cores:
+        return [Line(OK, "cores", said)]
+    remedy = 'write node.wait = "adaptive" or node.main_wait = "sleep"'
+    return [Line(WARNING, "cores", f"{said}, so that they wait for each other; {remedy}")]
 
 
 def _folder(what: str, folder: Path) -> Line:

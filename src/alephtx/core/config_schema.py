@@ -40,9 +40,10 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     """[node]: this engine.
 
     engine: its number; no two engines that share an account have the same. runs: folder of
-    runs/<id>/. wait: how the engine waits for news. durability: when a journal record counts as
-    safe: stored, fdatasync every few ms, or fdatasync before each order. plugins: folder of
-    drop-ins.
+    runs/<id>/. wait: how the engine's loop and the feeders wait for news; main_wait: how the
+    engine's main thread does, which sends what the loop does not send itself. durability: when a
+    journal record counts as safe: stored, fdatasync every few ms, or fdatasync before each order.
+    plugins: folder of drop-ins.
     """
 
     name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$")] = "dev-1"
@@ -50,6 +51,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     mode: Mode = "paper"
     runs: Text = "runs"
     wait: Literal["adaptive", "spin", "sleep"] = "adaptive"
+    main_wait: Literal["sleep", "spin"] = "sleep"
     durability: Literal["process", "host", "order"] = "process"
     allow_mainnet: bool = False
     plugins: Annotated[str, Meta(max_length=255)] = ""
@@ -78,6 +80,8 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     symbols: the venue's own names. http, market, private and trade replace the environment's base
     addresses (the last three are WebSockets). record: keep every raw frame in the run's folder.
+    feeder: where its market data is received, in a process of its own or on the engine's main
+    thread; on the direct path the engine's loop does it.
     maker_fee_bps, taker_fee_bps: the account's fee tier, negative for a rebate; default the
     plugin's.
     """
@@ -89,6 +93,7 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True):
     private: Annotated[str, Meta(max_length=255)] = ""
     trade: Annotated[str, Meta(max_length=255)] = ""
     record: bool = False
+    feeder: Literal["process", "engine"] = "process"
     maker_fee_bps: Decimal | None = None
     taker_fee_bps: Decimal | None = None
 
@@ -203,6 +208,26 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         direct = [s for s in self.strategies.values() if s.path == "direct"]
         named = {self.venue_of(key) for strategy in direct for key in strategy.instruments}
         return [venue for venue in self.venues if venue in named]
+
+    @property
+    def hosted_venues(self) -> list[str]:
+        """Venues whose feeder runs on the main thread of the engine."""
+        hosted = [name for name, venue in self.venues.items() if venue.feeder == "engine"]
+        return [name for name in hosted if name not in self.direct_venues]
+
+    @property
+    def fed_venues(self) -> list[str]:
+        """Venues that have a feeder in a process of its own, where there is an engine."""
+        inside = {*self.direct_venues, *self.hosted_venues}
+        return [name for name in self.venues if name not in inside]
+
+    @property
+    def spinners(self) -> list[str]:
+        """The threads of a run with an engine that never sleep."""
+        spins = self.node.wait == "spin"
+        feeders = [f"{venue}'s feeder" for venue in self.fed_venues] if spins else []
+        main = ["the engine's main thread"] if self.node.main_wait == "spin" else []
+        return [*(["the engine's loop"] if spins else []), *main, *feeders]
 
     @property
     def loop_accounts(self) -> list[str]:

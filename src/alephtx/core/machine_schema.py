@@ -47,13 +47,16 @@ def check_machine(find: Callable[..., None], config: "Config") -> None:
         said = f'"{machine.realtime}" is for a loop that spins on a core of its own'
         remedy = 'write node.wait = "spin" and machine.loop_cpu, or realtime = "off"'
         find(("machine", "realtime"), said, remedy)
-    if not spins:
-        return
-    feeding = [venue for venue in config.venues if venue not in config.direct_venues]
     taken: dict[int, str] = {}
-    if machine.loop_cpu is not None:
+    if machine.loop_cpu is not None and spins:
         taken[machine.loop_cpu] = "the engine's loop"
-    for k, venue in enumerate(feeding):
+    for name, what in (("main_cpu", "the engine's main thread"), ("killer_cpu", "the killer")):
+        if (cpu := getattr(machine, name)) in taken:
+            said = f"{cpu} is the core of {taken[cpu]}, which never sleeps"
+            find(("machine", name), said, 'name another core, or write node.wait = "adaptive"')
+        elif cpu is not None and what in config.spinners:
+            taken[cpu] = what
+    for k, venue in enumerate(config.fed_venues if spins else ()):
         cpu = machine.feeder_cpu(k)
         if cpu in taken:
             said = f"{cpu} is the core of {taken[cpu]} and of {venue}'s feeder, and both spin"
@@ -61,7 +64,3 @@ def check_machine(find: Callable[..., None], config: "Config") -> None:
             find(("machine", "feeder_cpus"), said, remedy)
         elif cpu is not None:
             taken[cpu] = f"{venue}'s feeder"
-    for name in ("main_cpu", "killer_cpu"):
-        if machine.loop_cpu is not None and getattr(machine, name) == machine.loop_cpu:
-            said = f"{machine.loop_cpu} is the core of the engine's loop, which never sleeps"
-            find(("machine", name), said, 'name another core, or write node.wait = "adaptive"')

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alephtx.core.errors import ConfigError
-from alephtx.core.histogram import latency_path, map_histogram
 from alephtx.core.log import logger
 from alephtx.core.packed import pack_fields
 from alephtx.core.ports import Rows
@@ -18,11 +17,10 @@ from alephtx.engine import context as c
 from alephtx.engine.direct_turn import D_LANES, DIRECT_FIELDS, serve_links
 from alephtx.engine.entry import Entry
 from alephtx.engine.entry_out import D_ENTRIES, send_out
-from alephtx.engine.venues import load_venue
+from alephtx.engine.hosted import host_feeder
 from alephtx.engine.wire import AccountWire
 from alephtx.execution.gateway import Gateway
-from alephtx.feed.endpoints import endpoints_of
-from alephtx.feed.feeder import Feeder, FeederOptions
+from alephtx.feed.feeder import Feeder
 from alephtx.feed.lane import Lane
 from alephtx.net.wake import Wake
 
@@ -61,20 +59,7 @@ class Direct:
         return loop is not None and loop.is_alive()
 
     def _feeder(self, name: str) -> Feeder:
-        session = self._session
-        config, venue = session.config, load_venue(name)
-        codec = venue.bind(session.instruments, None, 0)
-        return Feeder(
-            codec,
-            session.matrix,
-            session.instruments.venues.index(name),
-            session.clock,
-            endpoints_of(venue, config.venues[name]),
-            source=session.random,
-            latency=map_histogram(latency_path(session.run_directory.path, name)),
-            options=FeederOptions(stale_ns=config.risk.stale_ms * 1_000_000),
-            lane=Lane(codec, self._alive, self.wake),
-        )
+        return host_feeder(self._session, name, lambda codec: Lane(codec, self._alive, self.wake))
 
     def enter(self, name: str, gateway: Gateway, wire: AccountWire) -> None:
         """Let an account's orders leave from the loop.

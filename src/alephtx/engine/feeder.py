@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> int:
 
 def _place(config: Config, venue: str) -> None:
     machine = config.machine
-    feeding = [name for name in config.venues if name not in config.direct_venues]
+    feeding = config.fed_venues
     cpu = machine.feeder_cpu(feeding.index(venue)) if venue in feeding else None
     place_process("feeder", cpu, lock=machine.lock_memory)
 

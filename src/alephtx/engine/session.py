@@ -28,6 +28,7 @@ from alephtx.engine.assemble import Engine, assemble
 from alephtx.engine.epoch import next_epoch
 from alephtx.engine.halts import Halts
 from alephtx.engine.host import Host
+from alephtx.engine.hosted import host_feeder
 from alephtx.engine.layers import Layers
 from alephtx.engine.ledger_watch import LedgerWatch
 from alephtx.engine.limit_commands import LimitDesk
@@ -149,6 +150,7 @@ class Session:
         self.watch.recover(self.python.watch(self._records()))
         self.pump = Pump(self)
         self.direct = self._open_direct()
+        self.feeders = [host_feeder(self, venue) for venue in config.hosted_venues]
         self.epoch = next_epoch(run.path.parent, config.node.engine, self.recovered.epoch + 1)
         self.ctx.control[c.X_NEXT_ORDER] = first_order_id(config.node.engine, self.epoch) + 1
         self._write(EPOCH, np.array([self.epoch], np.int64).tobytes())
@@ -224,8 +226,13 @@ class Session:
         self._join_market()
         self.loop_thread.start()
         self.placed |= place_loop(self.config, getattr(self.loop_thread, "native_id", None))
+        if self.config.node.main_wait == "spin":
+            self.ctx.addresses[c.A_WAKE] = 0  # nobody sleeps who would be woken
+            self.pump.spin()
         if self.direct is not None:
             self.direct.start()
+        for feeder in self.feeders:
+            self.spawn(feeder.run())
         self.spawn(self._housekeep())  # a venue that refuses a leftover's cancel may take seconds
         await self._clear_leftovers()
         await truth.agree(self.gateways)

@@ -159,10 +159,8 @@ class Supervisor:
         base, matrix = [sys.executable, "-m"], str(self.matrix.path)
         ours = str(os.getpid())
         children = []
-        inside = self.config.direct_venues if self.trading else []
-        for venue in self.config.venues:
-            if venue in inside:  # the engine's loop receives it itself
-                continue
+        # What is left is received by the engine itself, by its loop or on its main thread.
+        for venue in self.config.fed_venues if self.trading else self.config.venues:
             command = [*base, "alephtx.engine.feeder", run, venue, matrix, ours]
             children.append(Child(f"feeder:{venue}", "feeder", command, logs / f"{venue}.log"))
         if self.trading:

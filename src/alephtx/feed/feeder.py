@@ -197,6 +197,8 @@ class Feeder:
             await self.http.close()
             for i in self.outlet.instruments:
                 self.outlet.gap(i, stale=True)
+            if self._recorder is not None:
+                self._recorder.close()
             self._log.info("feeder_stopped", **self.report())
 
     def _spin(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -7,22 +7,25 @@ another error of the known kinds, 1 a bug (with its traceback in the log).
 import asyncio
 import ctypes
 import os
+import random
 import signal
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import uvloop
 
 from alephtx.core import garbage
 from alephtx.core import log as logs
-from alephtx.core.clock import MachineClock, seeded
+from alephtx.core.clock import Clock, MachineClock, seeded
 from alephtx.core.config_schema import Config
 from alephtx.core.errors import AlephError, ConfigError, PluginError
 from alephtx.core.histogram import latency_path, map_histogram
 from alephtx.core.plugins import find
-from alephtx.core.ports import Venue
+from alephtx.core.ports import Codec, Endpoints, Venue
 from alephtx.feed.endpoints import endpoints_of
 from alephtx.feed.feeder import Feeder, FeederOptions
+from alephtx.feed.lane import Lane
 from alephtx.feed.record import Recorder
 from alephtx.matrix.shm import Matrix
 
@@ -63,38 +66,61 @@ def run_feeder(
 async def _serve(
     config: Config, venue_name: str, matrix_path: Path, run_path: str | Path | None
 ) -> None:
+    matrix = Matrix.attach(matrix_path)
+    try:
+        feeder = make_feeder(
+            config, venue_name, matrix, MachineClock(matrix.clock_offset_ns), source=seeded(),
+            run_path=run_path, spin=config.node.wait == "spin",
+        )  # fmt: skip
+        await _run_until_stopped(feeder)
+    finally:
+        matrix.close()
+
+
+def make_feeder(
+    config: Config,
+    venue_name: str,
+    matrix: Matrix,
+    clock: Clock,
+    *,
+    source: random.Random,
+    run_path: str | Path | None,
+    spin: bool = False,
+    lane_of: Callable[[Codec], Lane] | None = None,
+) -> Feeder:
+    """Return a venue's feeder as a config asks for it; ConfigError, PluginError where it cannot be.
+
+    Raw frames are kept where the config says so, until its `run` ends. lane_of: see `Feeder`.
+    """
     section = config.venues.get(venue_name)
     if section is None:
         raise ConfigError(f"the config has no [venues.{venue_name}]")
     plugin = find("venues", venue_name, config.node.plugins or None)
     venue: Venue = plugin() if isinstance(plugin, type) else plugin
-    endpoints = endpoints_of(venue, section)
-    matrix = Matrix.attach(matrix_path)
+    endpoints, instruments = endpoints_of(venue, section), matrix.instruments
+    if venue_name not in instruments.venues:
+        raise ConfigError(f"the matrix holds no instrument of {venue_name}")
+    codec = venue.bind(instruments, None, 0)
     recorder: Recorder | None = None
+    if section.record and run_path is not None:
+        recorder = Recorder(Path(run_path) / "recordings", venue_name)
     try:
-        instruments = matrix.instruments
-        if venue_name not in instruments.venues:
-            raise ConfigError(f"the matrix holds no instrument of {venue_name}")
-        if section.record and run_path is not None:
-            recorder = Recorder(Path(run_path) / "recordings", venue_name)
-        feeder = Feeder(
-            venue.bind(instruments, None, 0),
+        return Feeder(
+            codec,
             matrix,
             instruments.venues.index(venue_name),
-            MachineClock(matrix.clock_offset_ns),
+            clock,
             endpoints,
-            source=seeded(),
+            source=source,
             record_to=recorder,
             latency=None if run_path is None else map_histogram(latency_path(run_path, venue_name)),
-            options=FeederOptions(
-                stale_ns=config.risk.stale_ms * 1_000_000, spin=config.node.wait == "spin"
-            ),
+            options=FeederOptions(stale_ns=config.risk.stale_ms * 1_000_000, spin=spin),
+            lane=lane_of(codec) if lane_of is not None else None,
         )
-        await _run_until_stopped(feeder)
-    finally:
+    except BaseException:
         if recorder is not None:
             recorder.close()
-        matrix.close()
+        raise
 
 
 async def _run_until_stopped(feeder: Feeder) -> None:
