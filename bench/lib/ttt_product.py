@@ -43,6 +43,7 @@ name = "bench"
 mode = "live"
 runs = "{folder}/runs"
 wait = "{wait}"
+main_wait = "{main_wait}"
 [matrix]
 path = "/dev/shm/aleph-ttt-{pid}"
 depth = 32
@@ -60,6 +61,7 @@ http = "http://127.0.0.1:{http}"
 market = "{scheme}:{hot}"
 private = "ws://127.0.0.1:{twin}"
 trade = "{scheme}:{hot}"
+{market}
 [accounts.main]
 venue = "{venue}"
 {key}
@@ -92,7 +94,8 @@ def config_of(given: dict[str, Any], folder: Path) -> str:
     symbol, instrument, key, qty, step = MARKETS[given["venue"]]
     return CONFIG.format(
         folder=folder, pid=os.getpid(), venue=given["venue"], wait=given["wait"],
-        symbol=symbol, instrument=instrument, key=key, qty=qty, step=step,
+        main_wait=given["main_wait"], market=given["market"], symbol=symbol,
+        instrument=instrument, key=key, qty=qty, step=step,
         hot=given["hot"], twin=given["twin"],
         http=given["hot"] if given["orders_by_http"] else given["twin"],
         scheme="wss://localhost" if given["tls"] else "ws://127.0.0.1",
@@ -112,14 +115,12 @@ def feed(run: RunDirectory, venue: str, matrix: Matrix, core: int) -> "subproces
         )  # fmt: skip
 
 
-async def place(session: Session, cores: dict[str, int], *, fifo: bool) -> None:
+async def place(session: Session, cores: dict[str, int]) -> None:
     """Pin the engine's two threads as soon as both run."""
     while session.loop_thread is None or session.loop_thread.native_id is None:
         await asyncio.sleep(0.01)
     os.sched_setaffinity(session.loop_thread.native_id, {cores["loop"]})
     os.sched_setaffinity(0, {cores["main"]})
-    if fifo:  # it sleeps; when it wakes, who spins beside it has to make way
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
 
 
 async def serve(given: dict[str, Any]) -> int:
@@ -137,7 +138,7 @@ async def serve(given: dict[str, Any]) -> int:
         Path(config.matrix.path), instruments, geometry, clock_offset_ns=clock.offset_ns
     )
     feeder = None
-    if given["venue"] not in config.direct_venues:  # as the supervisor has it
+    if given["venue"] in config.fed_venues:  # as the supervisor has it
         feeder = feed(run, given["venue"], matrix, given["cores"]["feeder"])
     session = Session(config, run, matrix, instruments)
     loop = asyncio.get_running_loop()
@@ -147,7 +148,7 @@ async def serve(given: dict[str, Any]) -> int:
         loop.call_soon_threadsafe(session.stop_asked.set)
 
     threading.Thread(target=wait, daemon=True).start()
-    placed = asyncio.ensure_future(place(session, given["cores"], fifo=given["fifo"]))
+    placed = asyncio.ensure_future(place(session, given["cores"]))
     try:
         return await session.run()
     finally:

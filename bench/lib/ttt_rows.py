@@ -1,6 +1,7 @@
 """The rows: what is measured, against what, and what the promise is.
 
-A row of the product is only a config: `account` and `strategy` are lines of those tables.
+A row of the product is only a config: `market`, `account` and `strategy` are lines of the tables of
+venue, account and strategy.
 """
 
 import os
@@ -18,9 +19,9 @@ class Row(NamedTuple):
     """One line of the table. against: the yardstick's name; ratio_max: what was promised.
 
     client: who answers. signature: one of the library's, measured beside the round on the same
-    core, is added. main_core: of the engine's main thread; fifo: in real time, so that whoever
-    spins beside it makes way. orders_by_http: the trade link is HTTP. needs: a module without which
-    the product has no such path. p99_us, median_us: promised too.
+    core, is added. main_core: of the engine's main thread; main_wait: how it waits.
+    orders_by_http: the trade link is HTTP. needs: a module without which the product
+    has no such path. p99_us, median_us: promised too.
     inside: no sockets, see `ttt_inside`.
     """
 
@@ -38,8 +39,9 @@ class Row(NamedTuple):
     wait: str = "spin"
     account: str = ""
     strategy: str = ""
+    market: str = ""
+    main_wait: str = "sleep"
     main_core: int = EXCHANGE_CORE
-    fifo: bool = False
     orders_by_http: bool = False
     needs: str = ""
 
@@ -59,6 +61,8 @@ ECHO_HYPER, ECHO_HYPER_KERNEL = HYPER + "echo + signature", HYPER + "echo + sign
 SPINS_US = 100.0
 BY_DIRECT = {"strategy": 'path = "direct"', "needs": "alephtx.engine.direct"}
 BY_LOOP = {"account": 'entry = "loop"', "needs": "alephtx.engine.direct"}
+ONE_THREAD = {"market": 'feeder = "engine"', "main_wait": "spin", "needs": "alephtx.engine.hosted"}
+"""Feeder and gateway share the engine's main thread, which spins: beside it only the loop does."""
 
 
 def _yardstick(name: str, **how: object) -> Row:
@@ -85,14 +89,14 @@ ROWS = (
     _product("direct, TLS", ECHO_TLS, 1.3, tls=True, **BY_DIRECT),
     _yardstick(ECHO_KERNEL, stamps="kernel"),
     _product("direct, kernel stamps", ECHO_KERNEL, 1.45, stamps="kernel", **BY_DIRECT),
-    _product("ring", ECHO_KERNEL, 1.7, stamps="kernel", main_core=CLIENT_CORE, **BY_LOOP),
-    _product("gateway", ECHO_KERNEL, 2.0, stamps="kernel", fifo=True),
+    _product("ring", ECHO_KERNEL, 1.7, stamps="kernel", **BY_LOOP),
+    _product("gateway", ECHO_KERNEL, 2.0, stamps="kernel", **ONE_THREAD),
     _yardstick(ECHO_HYPER, venue="hyperliquid", signature=True),
     _product(HYPER + "direct", ECHO_HYPER, 1.3, venue="hyperliquid", **BY_DIRECT),
     _yardstick(ECHO_HYPER_KERNEL, venue="hyperliquid", stamps="kernel", signature=True),
     _product(
         HYPER + "gateway", ECHO_HYPER_KERNEL, 0.0, venue="hyperliquid", stamps="kernel",
-        fifo=True,
+        **ONE_THREAD,
     ),
     Row("message to signed order, inside", "inside", median_us=2.0),
     Row("message to signed order, 1.6 KB", "inside", shape="real"),

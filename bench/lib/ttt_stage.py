@@ -142,7 +142,7 @@ class Stage:
             given["bytes"] = ORDER_BYTES[row.venue]
         elif row.client == "product":
             given |= {"wait": row.wait, "account": row.account, "strategy": row.strategy,
-                      "fifo": row.fifo,
+                      "market": row.market, "main_wait": row.main_wait,
                       "cores": {"feeder": EXCHANGE_CORE, "main": row.main_core,
                                 "loop": CLIENT_CORE}}  # fmt: skip
             if row.tls:
