@@ -3,6 +3,8 @@
 The gateway is the real one with a real codec; the wire keeps what was sent, and time is moved.
 """
 
+import asyncio
+
 import msgspec
 import numpy as np
 import pytest
@@ -12,10 +14,12 @@ from alephtx.core.clock import ManualClock
 from alephtx.core.errors import ConfigError
 from alephtx.core.identity import first_order_id
 from alephtx.core.records import INTENT
+from alephtx.core.secrets import Secret
 from alephtx.execution.gateway import Gateway
 from alephtx.execution.outbox import KEPT_FOR_CANCELS
 from alephtx.execution.staged import Staged, Writer
 from alephtx.net.buckets import Buckets
+from alephtx.signers.evm import EvmSigner
 from tests.execution.toy import ToyWire
 from tests.venues import binance_golden, hyperliquid_golden
 
@@ -54,9 +58,9 @@ class Wire(ToyWire):
 class Desk:
     """A gateway whose links are up. said: what told the ring; left: (op, order) that left."""
 
-    def __init__(self, venue, *, stages=True):
+    def __init__(self, venue, *, stages=True, codec=None):
         self.clock = ManualClock()
-        self.codec, self.instrument = codec_of(venue)
+        self.codec, self.instrument = (codec, 0) if codec is not None else codec_of(venue)
         self.plain = HYPER if venue == "hyperliquid" else PLACE
         self.wire = Wire(self.codec, self.clock)
         self.ring, self.failures, self.left = [], [], []
@@ -88,12 +92,13 @@ class Desk:
     def submit(self, *fields):
         self.gateway.submit(self.rows(*fields))
 
-    async def turns(self, condition, turns=20_000):
-        for _ in range(turns):
-            if condition():
-                return
+    async def turns(self, condition, seconds=20):
+        """Let the loop turn; how long an order may wait for its budget is the loop's own time."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        while not condition():
+            assert loop.time() < deadline, f"it never came to it: {self.ring}"
             await self.clock.sleep(0)
-        raise AssertionError(f"it never came to it: {self.ring}, {self.wire.sent}")
 
 
 def cancel(n):
@@ -286,6 +291,17 @@ async def test_amend_goes_its_way_and_a_cancel_does_not_overtake_it(usdm):
     await usdm.turns(lambda: len(usdm.left) == 3)
     assert [op for op, _ in usdm.left] == [words.PLACE, words.AMEND, words.CANCEL]
     await usdm.gateway.close()
+
+
+async def test_nonces_that_an_account_asks_for_are_prepared_and_used():
+    signer = EvmSigner(Secret(hyperliquid_golden.KEY), 6)
+    desk = Desk("hyperliquid", codec=hyperliquid_golden.codec(signer=signer))
+    await desk.gateway.start()
+    await desk.turns(lambda: signer.pool.ready == 6)
+    desk.submit({"n": 1}, {"n": 2, "side": -1})
+    desk.submit(cancel(1))
+    assert (len(desk.wire.sent), signer.pool.drawn, signer.pool.missed) == (2, 2, 0)
+    await desk.gateway.close()
 
 
 async def test_answer_to_what_left_at_once_settles_it(usdm):

@@ -426,6 +426,8 @@ class Gateway:
         while not self._closing:
             await self.clock.sleep(HOUSEKEEP_NS)
             self.inbox.sweep()
+            if self.outbox.writer is not None:
+                self.outbox.writer.prepare()
             now = self.clock.monotonic()
             auditing = self._audit_task is not None and not self._audit_task.done()
             # One that is asked for while another goes on is not answered by that.

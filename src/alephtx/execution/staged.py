@@ -38,6 +38,9 @@ W_DECLINED, W_UNPAID = 17, 18  # how many requests ended so
 ENTRY_WORDS = 32
 
 FRAME_MAX = 1 << 16
+FILL_MOST = 4
+"""Nonces prepared in one go, 0.1 to 0.4 ms each."""
+
 I1, I2, I3 = np.zeros(1, np.int64), np.zeros((1, 1), np.int64), np.zeros((1, 1, 1), np.int64)
 
 
@@ -133,6 +136,11 @@ class Writer:
         # Compiled or loaded now, not when the first order waits.
         self._framed = entry(framed, staged.packed, 0, 0, 0, 0, 0)
         staged.next_nonce(0, 0)
+
+    def prepare(self) -> None:
+        """Prepare nonces, where the account asks for any; again and again, off the hot path."""
+        if self.staged.pool is not None:
+            self.staged.pool.fill(FILL_MOST)
 
     def write(self, raw: bytes, op: int, now_ns: int, mono_ns: int) -> bytes:
         """Return the frame of rows of one op and instrument, paid for; b"": `encode` is to do it.
