@@ -5,12 +5,10 @@ cold one it compiles with a line of progress, so that no feeder or engine does i
 moves. `python -m alephtx.engine.warm PART..` compiles parts.
 """
 
-import asyncio
 import fcntl
 import gc
 import hashlib
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,7 +18,6 @@ from contextlib import contextmanager, suppress
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -196,7 +193,7 @@ def compile_hooks(config: Config) -> None:
         _reading(folder)
 
 
-def _instrument(venue: str, contract: int, symbol: str) -> Instrument:
+def plain_instrument(venue: str, contract: int, symbol: str) -> Instrument:
     return Instrument(
         key=f"{venue}:{symbol}", venue=venue, symbol=symbol, base="BTC", quote="USDT",
         settle="USDT", contract=contract, price_scale=2, qty_scale=3, tick_size=Decimal("0.01"),
@@ -222,8 +219,8 @@ def _config(folder: Path, strategies: dict[str, Strategy]) -> Config:
 
 
 def _pair() -> Instruments:
-    return Instruments([_instrument("alpha", words.LINEAR, "BTC-A"),
-                        _instrument("beta", words.LINEAR, "BTC-B")])  # fmt: skip
+    return Instruments([plain_instrument("alpha", words.LINEAR, "BTC-A"),
+                        plain_instrument("beta", words.LINEAR, "BTC-B")])  # fmt: skip
 
 
 def _step(folder: Path) -> None:
@@ -349,7 +346,9 @@ def _feed(folder: Path) -> None:
     from alephtx.matrix.writers import claim, name_hash
 
     symbols = {"binance_spot": "BTCUSDT", "hyperliquid": "BTC"}
-    table = Instruments([_instrument(v, words.LINEAR, symbol) for v, symbol in symbols.items()])
+    table = Instruments(
+        [plain_instrument(v, words.LINEAR, symbol) for v, symbol in symbols.items()]
+    )
     with _matrix(folder, table) as matrix:
         for venue, name in enumerate(table.venues):
             codec = load_venue(name).bind(table, None, 0)
@@ -358,72 +357,6 @@ def _feed(folder: Path) -> None:
             outlet = Outlet(matrix, codec.spec, venue, writer, MachineClock(), stage=stage)
             outlet.gap(venue, stale=True)
             codec.decode("market", FRAMES[name], 1, Batch(events=256, updates=4))
-
-
-def _direct(folder: Path) -> None:
-    """Compile what hears and sends without Python; it writes orders, too."""
-    from alephtx.core.nonce import next_nonces
-    from alephtx.core.stages import stage_address
-    from alephtx.engine.direct_turn import serve_links
-    from alephtx.engine.entry_out import send_out
-    from alephtx.feed.lane import lane_turn
-
-    for function in (serve_links, send_out, lane_turn):
-        stage_address(function)
-    next_nonces(np.zeros(1, np.int64).ctypes.data, 1, 1)
-    asyncio.run(_link())
-    _orders(folder)
-
-
-def _orders(folder: Path) -> None:
-    """Compile what writes and signs the orders of the venues that come with the package."""
-    from alephtx.core.clock import MachineClock
-    from alephtx.core.secrets import Secret
-    from alephtx.engine.venues import load_venue
-    from alephtx.execution.staged import Staged, Writer
-    from alephtx.net.buckets import Buckets
-    from alephtx.signers.evm import EvmSigner
-    from alephtx.signers.hmac_sha256 import HmacSigner
-
-    signers: dict[str, tuple[str, Any]] = {
-        "binance_spot": ("BTCUSDT", HmacSigner("warm", Secret("warm"))),
-        "hyperliquid": ("BTC", EvmSigner(Secret("11" * 32))),
-    }
-    for venue, (symbol, signer) in signers.items():
-        table = Instruments([_instrument(venue, words.LINEAR, symbol)])
-        codec: Any = load_venue(venue).bind(table, signer, 0)
-        Writer(Staged("warm", codec, Buckets(codec.spec.buckets, MachineClock())))
-
-
-async def _link() -> None:
-    """Do what the main thread does with a link and a venue's books that its loop has."""
-    from alephtx.core.clock import MachineClock
-    from alephtx.matrix.baton import Baton
-    from alephtx.net.bytes_ring import BytesRing
-    from alephtx.net.dial import Dialled
-    from alephtx.net.loop_link import LoopLink
-    from alephtx.net.wake import Wake
-
-    baton = Baton(lambda: False)
-    baton.run()
-    with baton:
-        baton.attended()
-    assert not baton.handed_over
-    ring = BytesRing(1 << 10)
-    ring.push(b"")
-    ring.pop()
-    wake = Wake()
-    for taken in (True, False):
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        theirs.close()
-        opened = Dialled(ours, None, b"", stamped=False)
-        link = LoopLink(opened, lambda frame, ts_recv: None, clock=MachineClock(), wake=wake)
-        link.send(b"")
-        if taken:
-            link.take()
-        await link.close()
-    wake.close()
 
 
 def _twins(folder: Path) -> None:
@@ -463,7 +396,7 @@ def _replay(folder: Path) -> None:
     """Run a market of one message."""
     from alephtx.engine.backtest import Backtest, Tape
 
-    table = Instruments([_instrument("alpha", words.LINEAR, "BTC-A")])
+    table = Instruments([plain_instrument("alpha", words.LINEAR, "BTC-A")])
     Backtest([_config(folder, {})], table, [Tape(_one_row())]).run()
 
 
@@ -489,11 +422,13 @@ def _say(name: str) -> None:
 
 def main(arguments: list[str]) -> int:
     """Compile parts, saying each kernel's name."""
+    from alephtx.engine.warm_direct import direct, orders
+
     kernel.listeners.append(_say)
     parts = {
         "step": _step, "main": _main, "strategies": _strategies, "feed": _feed, "twins": _twins,
         "market": _market, "arrivals": _arrivals, "replay": _replay, "reading": _reading,
-        "orders": _orders, "direct": _direct,
+        "orders": orders, "direct": direct,
     }  # fmt: skip
     for part in arguments:
         with tempfile.TemporaryDirectory(prefix="aleph-warm-") as folder:

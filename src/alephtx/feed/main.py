@@ -22,7 +22,7 @@ from alephtx.core.config_schema import Config
 from alephtx.core.errors import AlephError, ConfigError, PluginError
 from alephtx.core.histogram import latency_path, map_histogram
 from alephtx.core.plugins import find
-from alephtx.core.ports import Codec, Endpoints, Venue
+from alephtx.core.ports import Codec, Venue
 from alephtx.feed.endpoints import endpoints_of
 from alephtx.feed.feeder import Feeder, FeederOptions
 from alephtx.feed.lane import Lane
