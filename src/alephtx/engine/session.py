@@ -28,7 +28,6 @@ from alephtx.engine.assemble import Engine, assemble
 from alephtx.engine.epoch import next_epoch
 from alephtx.engine.halts import Halts
 from alephtx.engine.host import Host
-from alephtx.engine.hosted import host_feeder
 from alephtx.engine.layers import Layers
 from alephtx.engine.ledger_watch import LedgerWatch
 from alephtx.engine.limit_commands import LimitDesk
@@ -65,6 +64,7 @@ from alephtx.matrix.tops import top_read
 
 if TYPE_CHECKING:
     from alephtx.engine.direct import Direct
+    from alephtx.feed.feeder import Feeder
 
 log = logger("engine")
 
@@ -150,7 +150,7 @@ class Session:
         self.watch.recover(self.python.watch(self._records()))
         self.pump = Pump(self)
         self.direct = self._open_direct()
-        self.feeders = [host_feeder(self, venue) for venue in config.hosted_venues]
+        self.feeders = self._host_feeders()
         self.epoch = next_epoch(run.path.parent, config.node.engine, self.recovered.epoch + 1)
         self.ctx.control[c.X_NEXT_ORDER] = first_order_id(config.node.engine, self.epoch) + 1
         self._write(EPOCH, np.array([self.epoch], np.int64).tobytes())
@@ -168,6 +168,13 @@ class Session:
         from alephtx.engine.direct import Direct  # with the feeder's half, which others run
 
         return Direct(self)
+
+    def _host_feeders(self) -> "list[Feeder]":
+        if not self.config.hosted_venues:
+            return []
+        from alephtx.engine.hosted import host_feeder
+
+        return [host_feeder(self, venue) for venue in self.config.hosted_venues]
 
     def _records(self) -> Any:
         while found := self._journal_tail.poll(READ_MAX):

@@ -194,6 +194,7 @@ def compile_hooks(config: Config) -> None:
 
 
 def plain_instrument(venue: str, contract: int, symbol: str) -> Instrument:
+    """Return an instrument that kernels may be run on."""
     return Instrument(
         key=f"{venue}:{symbol}", venue=venue, symbol=symbol, base="BTC", quote="USDT",
         settle="USDT", contract=contract, price_scale=2, qty_scale=3, tick_size=Decimal("0.01"),

@@ -1,4 +1,4 @@
-"""What `warm` compiles for orders and for the direct path, apart: most runs need only some of it."""
+"""What `warm` compiles for orders and the direct path, apart: most runs need only some of it."""
 
 import asyncio
 import socket
