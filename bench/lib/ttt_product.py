@@ -115,12 +115,18 @@ def feed(run: RunDirectory, venue: str, matrix: Matrix, core: int) -> "subproces
         )  # fmt: skip
 
 
+def threads() -> list[int]:
+    """Return this process's threads: the main one, the pages', the journal's, asyncio's."""
+    return [int(thread.name) for thread in Path("/proc/self/task").iterdir()]
+
+
 async def place(session: Session, cores: dict[str, int]) -> None:
-    """Pin the engine's two threads as soon as both run."""
+    """Pin the loop, and every other thread of the engine, as soon as the loop runs."""
     while session.loop_thread is None or session.loop_thread.native_id is None:
         await asyncio.sleep(0.01)
+    for thread in threads():
+        os.sched_setaffinity(thread, {cores["main"]})
     os.sched_setaffinity(session.loop_thread.native_id, {cores["loop"]})
-    os.sched_setaffinity(0, {cores["main"]})
 
 
 async def serve(given: dict[str, Any]) -> int:
