@@ -62,6 +62,13 @@ def fetch_line(address: int) -> None:
     """Ask for the cache line at an address, which will soon be written; any address will do."""
 
 
+def fetch_far(address: int) -> None:
+    """Ask for the cache line at an address, to be read some time, into all but the nearest cache.
+
+    Any address will do.
+    """
+
+
 def wipe(address: int, size: int) -> None:
     """Overwrite bytes with zeros; the compiler may not leave it out, whoever reads them after."""
     ctypes.memset(int(address), 0, int(size))
@@ -84,4 +91,5 @@ if JIT:
     copy_bytes = Intrinsic(_code, "copy_bytes")  # type: ignore[assignment]
     move_bytes = Intrinsic(_code, "move_bytes")  # type: ignore[assignment]
     fetch_line = Intrinsic(_code, "fetch_line")  # type: ignore[assignment]
+    fetch_far = Intrinsic(_code, "fetch_far")  # type: ignore[assignment]
     wipe = Intrinsic(_code, "wipe")  # type: ignore[assignment]

@@ -54,17 +54,21 @@ def _copier(name: str):  # type: ignore[no-untyped-def]
     return copier
 
 
-def _fetch_line(typingctx, address):  # type: ignore[no-untyped-def]
-    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        pointer, word = _BYTE.as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), (pointer, word, word, word))
-        fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        place = builder.inttoptr(arguments[0], pointer)
-        # To write, to stay in all caches, data.
-        builder.call(fetch, (place, *[ir.Constant(word, value) for value in (1, 3, 1)]))
-        return context.get_dummy_value()
+def _fetcher(write: int, locality: int):  # type: ignore[no-untyped-def]
+    def fetch(typingctx, address):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            pointer, word = _BYTE.as_pointer(), ir.IntType(32)
+            kind = ir.FunctionType(ir.VoidType(), (pointer, word, word, word))
+            call = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+            place = builder.inttoptr(arguments[0], pointer)
+            data = 1
+            told = [ir.Constant(word, value) for value in (write, locality, data)]
+            builder.call(call, (place, *told))
+            return context.get_dummy_value()
 
-    return types.void(types.int64), codegen
+        return types.void(types.int64), codegen
+
+    return fetch
 
 
 def _wipe(typingctx, address, size):  # type: ignore[no-untyped-def]
@@ -89,5 +93,6 @@ store_word = intrinsic(_storer(64, big=False))
 store_big_word = intrinsic(_storer(64, big=True))
 copy_bytes = intrinsic(_copier("llvm.memcpy.p0.p0.i64"))
 move_bytes = intrinsic(_copier("llvm.memmove.p0.p0.i64"))
-fetch_line = intrinsic(_fetch_line)
+fetch_line = intrinsic(_fetcher(write=1, locality=3))
+fetch_far = intrinsic(_fetcher(write=0, locality=2))
 wipe = intrinsic(_wipe)

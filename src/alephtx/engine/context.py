@@ -150,6 +150,7 @@ A_ECHO, A_DENIAL, A_LEGS = 11, 12, 13
 A_LINKS, A_SEND, A_WAKE = 14, 15, 16  # see `direct`; A_WAKE: an eventfd of the main thread
 A_LAYERS, A_CANARY = 17, 18
 A_JUDGE = 19  # see `emit.judge`
+A_NEAR = 20  # what the loop keeps in the near cache, 0 = nothing; see `near`
 ADDRESS_WORDS = 32
 
 

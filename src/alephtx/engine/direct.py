@@ -22,6 +22,7 @@ from alephtx.engine.wire import AccountWire
 from alephtx.execution.gateway import Gateway
 from alephtx.feed.feeder import Feeder
 from alephtx.feed.lane import Lane
+from alephtx.net.loop_link import LoopLink
 from alephtx.net.wake import Wake
 
 if TYPE_CHECKING:
@@ -127,11 +128,17 @@ class Direct:
         self.halt()
         self.take_links()
 
+    @property
+    def links(self) -> list[LoopLink]:
+        """Return the connections that the loop may know."""
+        links = [link for entry in self.entries.values() for link in entry.links]
+        return links + [
+            link for feeder in self.feeders if feeder.lane for link in feeder.lane.links
+        ]
+
     def take_links(self) -> None:
         """Take the connections back from a loop that has ended."""
-        links = [link for entry in self.entries.values() for link in entry.links]
-        links += [link for feeder in self.feeders if feeder.lane for link in feeder.lane.links]
-        for link in links:
+        for link in self.links:
             link.take()
 
     def close(self) -> None:

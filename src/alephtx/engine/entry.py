@@ -43,6 +43,11 @@ class Entry:
         self.words[e.W_LINK] = made.address
         return made
 
+    @property
+    def near(self) -> tuple[object, ...]:
+        """Return what a request of ours touches, for `near.memory_of`."""
+        return self._staged.near
+
     def attend(self) -> None:
         """Take the answers that the loop left."""
         for link in self.links:

@@ -15,12 +15,14 @@ from typing import Any
 from alephtx.core.atomics import load_acquire, monotonic_ns, pause, store_release
 from alephtx.core.kernel import Int, kernel
 from alephtx.core.log import logger
+from alephtx.core.near import keep_near
 from alephtx.core.packed import FIELD_WORDS, field
 from alephtx.core.ports import Rows
 from alephtx.core.stages import call_stage
 from alephtx.core.syscalls import nap
 from alephtx.engine.context import (
     A_LINKS,
+    A_NEAR,
     A_WAKE,
     CONTROL_WORDS,
     F_ADDRESSES,
@@ -71,6 +73,7 @@ def spin(x: Rows, rounds: Int, offset_ns: Int) -> int:
     Returns R_JOURNAL, else R_BUSY when any round had something to do, else R_IDLE.
     """
     now, addresses, leave = field(x, F_NOW, I1), field(x, F_ADDRESSES, I1), _leave(x)
+    near = x[F_ADDRESSES * FIELD_WORDS] + 8 * A_NEAR
     idle = 0
     busy = R_IDLE
     while idle < rounds and load_acquire(leave) == 0:
@@ -88,6 +91,7 @@ def spin(x: Rows, rounds: Int, offset_ns: Int) -> int:
             busy = R_BUSY
         else:
             idle += 1
+            keep_near(near)
             pause()
     return busy
 

@@ -7,6 +7,7 @@ starts it again and the journal says where it was.
 
 import asyncio
 from collections.abc import Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,6 +21,7 @@ from alephtx.core.histogram import make_histogram
 from alephtx.core.identity import first_order_id
 from alephtx.core.instruments import Instruments
 from alephtx.core.log import logger
+from alephtx.core.near import Near
 from alephtx.core.records import INTENT
 from alephtx.engine import accounts, leg_guard, truth
 from alephtx.engine import context as c
@@ -32,6 +34,7 @@ from alephtx.engine.layers import Layers
 from alephtx.engine.ledger_watch import LedgerWatch
 from alephtx.engine.limit_commands import LimitDesk
 from alephtx.engine.loop import Loop
+from alephtx.engine.near import spans_of
 from alephtx.engine.opening import opening_of, take_up
 from alephtx.engine.placement import place_loop
 from alephtx.engine.pump import Pump
@@ -103,6 +106,7 @@ class Session:
         self._loop_asked = False
         self.halts = Halts(self)
         self.placed = dict(self.host.placed)
+        self._near: Near | None = None
         self._journal_tail: Any = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -238,6 +242,8 @@ class Session:
             self.pump.spin()
         if self.direct is not None:
             self.direct.start()
+        if self.host.measure and self.config.node.wait == "spin":
+            self._near = Near(self.ctx.addresses.ctypes.data + 8 * c.A_NEAR)
         for feeder in self.feeders:
             self.spawn(feeder.run())
         self.spawn(self._housekeep())  # a venue that refuses a leftover's cancel may take seconds
@@ -398,6 +404,8 @@ class Session:
                 self.direct.look_after()
             self.halts.obey()
             self.swaps.poll()
+            if self._near is not None:
+                self._near.look(self.clock.monotonic(), partial(spans_of, self))
             now = self.clock.monotonic()
             if now >= next_status:
                 next_status = now + self.host.status_ns

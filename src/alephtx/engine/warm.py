@@ -49,7 +49,7 @@ DIRECT: Shares = (("direct",),)
 def shares_of(config: Config) -> Shares:
     """Return what a run of this config compiles before it begins, in two processes' parts."""
     first, second = ["step", "main"], ["feed"]
-    direct = bool(config.direct_venues or config.loop_accounts)
+    direct = bool(config.direct_venues or config.loop_accounts or config.node.wait == "spin")
     if direct:
         second.append("direct")  # much of it is the feeders'; it has what writes orders
     second.append("strategies")
@@ -261,6 +261,7 @@ def _step(folder: Path) -> None:
 def _main(folder: Path) -> None:
     """Call what the processes of a run call from Python: their live ones load it without Numba."""
     from alephtx.core.clock import MachineClock
+    from alephtx.core.near import show
     from alephtx.core.ports import Bucket
     from alephtx.core.records import TOP_ROW
     from alephtx.matrix import writers
@@ -281,6 +282,8 @@ def _main(folder: Path) -> None:
     wake = Wake()
     wake.taken()
     wake.close()
+    word = np.zeros(1, np.int64)
+    show(word.ctypes.data, 0)
     _journal(folder)
 
 

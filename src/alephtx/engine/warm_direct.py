@@ -18,9 +18,11 @@ def direct(folder: Path) -> None:
     from alephtx.engine.direct_turn import serve_links
     from alephtx.engine.entry_out import send_out
     from alephtx.feed.lane import lane_turn
+    from alephtx.feed.spinner import Spinner
 
     for function in (serve_links, send_out, lane_turn):
         stage_address(function)
+    Spinner().stop()
     next_nonces(np.zeros(1, np.int64).ctypes.data, 1, 1)
     asyncio.run(_link())
     orders(folder)

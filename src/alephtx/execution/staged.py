@@ -87,8 +87,8 @@ class Staged:
     """One account's stages for one thread, and what they need: words, costs, budgets.
 
     ConfigError where the venue, or the signer, has none. packed: an entry for `framed`; its arrays
-    live as long as this does. orders: the stages. pool: the signer's prepared nonces, None where it
-    has none.
+    live as long as this does. orders: the stages. near: what a request touches. pool: the signer's
+    prepared nonces, None where it has none.
     """
 
     def __init__(self, name: str, codec: Any, buckets: Buckets) -> None:
@@ -114,6 +114,7 @@ class Staged:
         )
         assert len(self.packed) == ENTRY_FIELDS * FIELD_WORDS
         self._nonces = nonce_address(orders)
+        self.near = (self.words, self.packed, orders.write, orders.seal, self._signing, self._kept)
 
     def next_nonce(self, least: int, n: int) -> int:
         """Return the first of n numbers, at least `least`, that nobody has used."""

@@ -27,6 +27,7 @@ from alephtx.feed.endpoints import endpoints_of
 from alephtx.feed.feeder import Feeder, FeederOptions
 from alephtx.feed.lane import Lane
 from alephtx.feed.record import Recorder
+from alephtx.feed.spinner import Spinner
 from alephtx.matrix.shm import Matrix
 
 OK, BUG, UNUSABLE, FAILED = 0, 1, 2, 3
@@ -67,14 +68,25 @@ async def _serve(
     config: Config, venue_name: str, matrix_path: Path, run_path: str | Path | None
 ) -> None:
     matrix = Matrix.attach(matrix_path)
+    spinner = _spinner_of(config, venue_name)
     try:
         feeder = make_feeder(
             config, venue_name, matrix, MachineClock(matrix.clock_offset_ns), source=seeded(),
             run_path=run_path, spin=config.node.wait == "spin",
+            lane_of=None if spinner is None else spinner.lane_of,
         )  # fmt: skip
-        await _run_until_stopped(feeder)
+        await _run_until_stopped(feeder, spinner if feeder.lane is not None else None)
     finally:
+        if spinner is not None:
+            spinner.stop()
         matrix.close()
+
+
+def _spinner_of(config: Config, venue: str) -> Spinner | None:
+    """Return what receives in compiled code, where the feeder is to spin and records nothing."""
+    section = config.venues.get(venue)
+    spins = config.node.wait == "spin" and section is not None and not section.record
+    return Spinner() if spins else None
 
 
 def make_feeder(
@@ -86,11 +98,12 @@ def make_feeder(
     source: random.Random,
     run_path: str | Path | None,
     spin: bool = False,
-    lane_of: Callable[[Codec], Lane] | None = None,
+    lane_of: Callable[[Codec], Lane | None] | None = None,
 ) -> Feeder:
     """Return a venue's feeder as a config asks for it; ConfigError, PluginError where it cannot be.
 
-    Raw frames are kept where the config says so, until its `run` ends. lane_of: see `Feeder`.
+    Raw frames are kept where the config says so, until its `run` ends. lane_of: makes the lane of
+    `Feeder`; where there is one, whoever serves it spins.
     """
     section = config.venues.get(venue_name)
     if section is None:
@@ -101,6 +114,8 @@ def make_feeder(
     if venue_name not in instruments.venues:
         raise ConfigError(f"the matrix holds no instrument of {venue_name}")
     codec = venue.bind(instruments, None, 0)
+    lane = lane_of(codec) if lane_of is not None else None
+    options = FeederOptions(stale_ns=config.risk.stale_ms * 1_000_000, spin=spin and lane is None)
     recorder: Recorder | None = None
     if section.record and run_path is not None:
         recorder = Recorder(Path(run_path) / "recordings", venue_name)
@@ -114,8 +129,8 @@ def make_feeder(
             source=source,
             record_to=recorder,
             latency=None if run_path is None else map_histogram(latency_path(run_path, venue_name)),
-            options=FeederOptions(stale_ns=config.risk.stale_ms * 1_000_000, spin=spin),
-            lane=lane_of(codec) if lane_of is not None else None,
+            options=options,
+            lane=lane,
         )
     except BaseException:
         if recorder is not None:
@@ -123,7 +138,7 @@ def make_feeder(
         raise
 
 
-async def _run_until_stopped(feeder: Feeder) -> None:
+async def _run_until_stopped(feeder: Feeder, spinner: Spinner | None) -> None:
     """Run the feeder until a signal or the parent's end; errors of the feeder are raised."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -135,6 +150,9 @@ async def _run_until_stopped(feeder: Feeder) -> None:
         asyncio.create_task(_watch_parent(feeder)),
         asyncio.create_task(_keep_house(feeder)),
     ]
+    if spinner is not None:
+        spinner.start(feeder)
+        tasks.append(asyncio.create_task(spinner.watch()))
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:

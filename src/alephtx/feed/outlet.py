@@ -105,6 +105,12 @@ class Outlet:
         """Describe our arrays to the kernel."""
         return pack_outlet(self.map, self._words, self._stage, self._books, self.state, self.intake)
 
+    @property
+    def near(self) -> tuple[Any, ...]:
+        """Return what a frame touches of ours, for a loop that keeps it in its cache."""
+        stage = () if self._stage is None else (self._stage,)
+        return (*stage, self._words, self.packed, self._books, self.state, self.intake)
+
     def frame_in(self, link: int, frame: bytes, ts_recv: int) -> int:
         """Scan a frame and take it in: one call; -1 where it is for the codec's `decode`.
 

@@ -41,6 +41,7 @@ from alephtx.net.websocket import (
 MESSAGE_MAX = 1 << 20
 QUEUE_MAX = 1 << 18
 BACKLOG_MAX = 1 << 17
+NEAR = 4096
 ATTEND_MAX = 512
 """Messages delivered in one go, so that the main thread's other work comes in between."""
 
@@ -116,6 +117,12 @@ class LoopLink:
     def last_ns(self) -> int:
         """Return the monotonic time when bytes last came."""
         return int(self._words[w.LAST_NS])
+
+    @property
+    def near(self) -> list[tuple[int, int]]:
+        """Return address and bytes of what a message or an order of usual size touches."""
+        words = self._words
+        return [(self.address, words.nbytes), (int(words[w.RX]), NEAR), (int(words[w.TX]), NEAR)]
 
     @property
     def messages(self) -> int:
