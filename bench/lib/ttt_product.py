@@ -44,6 +44,7 @@ mode = "live"
 runs = "{folder}/runs"
 wait = "{wait}"
 main_wait = "{main_wait}"
+feeder_wait = "{feeder_wait}"
 [matrix]
 path = "/dev/shm/aleph-ttt-{pid}"
 depth = 32
@@ -94,7 +95,7 @@ def config_of(given: dict[str, Any], folder: Path) -> str:
     symbol, instrument, key, qty, step = MARKETS[given["venue"]]
     return CONFIG.format(
         folder=folder, pid=os.getpid(), venue=given["venue"], wait=given["wait"],
-        main_wait=given["main_wait"], market=given["market"], symbol=symbol,
+        main_wait=given["main_wait"], feeder_wait=given["feeder_wait"], market=given["market"], symbol=symbol,
         instrument=instrument, key=key, qty=qty, step=step,
         hot=given["hot"], twin=given["twin"],
         http=given["hot"] if given["orders_by_http"] else given["twin"],

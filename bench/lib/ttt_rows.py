@@ -41,6 +41,7 @@ class Row(NamedTuple):
     strategy: str = ""
     market: str = ""
     main_wait: str = "sleep"
+    feeder_wait: str = "as wait"
     main_core: int = EXCHANGE_CORE
     orders_by_http: bool = False
     needs: str = ""

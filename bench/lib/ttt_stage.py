@@ -143,6 +143,7 @@ class Stage:
         elif row.client == "product":
             given |= {"wait": row.wait, "account": row.account, "strategy": row.strategy,
                       "market": row.market, "main_wait": row.main_wait,
+                      "feeder_wait": row.feeder_wait,
                       "cores": {"feeder": EXCHANGE_CORE, "main": row.main_core,
                                 "loop": CLIENT_CORE}}  # fmt: skip
             if row.tls:

@@ -41,7 +41,8 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
 
     engine: its number; no two engines that share an account have the same. runs: folder of
     runs/<id>/. wait: how the engine's loop and the feeders wait for news; main_wait: how the
-    engine's main thread does, which sends what the loop does not send itself. durability: when a
+    engine's main thread does, which sends what the loop does not send itself; feeder_wait: how
+    feeders do, else: sleep and spin both receive in compiled code. durability: when a
     journal record counts as safe: stored, fdatasync every few ms, or fdatasync before each order.
     plugins: folder of drop-ins.
     """
@@ -52,6 +53,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     runs: Text = "runs"
     wait: Literal["adaptive", "spin", "sleep"] = "adaptive"
     main_wait: Literal["sleep", "spin"] = "sleep"
+    feeder_wait: Literal["as wait", "sleep", "spin"] = "as wait"
     durability: Literal["process", "host", "order"] = "process"
     allow_mainnet: bool = False
     plugins: Annotated[str, Meta(max_length=255)] = ""
@@ -222,10 +224,18 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return [name for name in self.venues if name not in inside]
 
     @property
+    def feeders_wait(self) -> str:
+        """How feeders of their own process wait: "spin", "sleep" (compiled), or "asyncio"."""
+        if self.node.feeder_wait != "as wait":
+            return self.node.feeder_wait
+        return "spin" if self.node.wait == "spin" else "asyncio"
+
+    @property
     def spinners(self) -> list[str]:
         """The threads of a run with an engine that never sleep."""
         spins = self.node.wait == "spin"
-        feeders = [f"{venue}'s feeder" for venue in self.fed_venues] if spins else []
+        fed = self.fed_venues if self.feeders_wait == "spin" else []
+        feeders = [f"{venue}'s feeder" for venue in fed]
         main = ["the engine's main thread"] if self.node.main_wait == "spin" else []
         return [*(["the engine's loop"] if spins else []), *main, *feeders]
 

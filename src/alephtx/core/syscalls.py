@@ -12,6 +12,7 @@ known when this file is imported, because kept code is linked without asking any
 import ctypes
 import errno
 import os
+import select
 import socket
 import struct
 import sys
@@ -42,6 +43,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 for _name in ("recv", "send", "recvmsg"):
     getattr(_libc, _name).restype = ctypes.c_ssize_t
 
+READABLE = select.POLLIN << 32
+"""With a file descriptor, one word of what `poll` takes: who waits for something to read."""
+
 
 # -- sockets -------------------------------------------------------------------------------------
 
@@ -65,6 +69,15 @@ def send(fd: int, address: int, size: int) -> int:
 def recvmsg(fd: int, header: int) -> int:
     """Read into what a msghdr at an address describes; as `recv`."""
     return _told(_libc.recvmsg(int(fd), ctypes.c_void_p(int(header)), FLAGS))
+
+
+def poll(address: int, count: int, timeout_ms: int) -> int:
+    """Sleep until one of so many descriptors is ready, at most so long; words: see READABLE.
+
+    Returns how many are, or -errno. A signal ends it early.
+    """
+    where = ctypes.c_void_p(int(address))
+    return _told(_libc.poll(where, ctypes.c_ulong(int(count)), int(timeout_ms)))
 
 
 def write_word(fd: int, value: int) -> int:
@@ -118,6 +131,11 @@ def _tls_library() -> TlsLibrary | None:
     crypto.ERR_peek_error.restype = ctypes.c_ulong
     crypto.ERR_clear_error.restype = None
     return TlsLibrary(ssl, crypto)
+
+
+def has_tls() -> bool:
+    """Tell whether compiled code can speak TLS on this system."""
+    return _tls_library() is not None
 
 
 def tls_library() -> TlsLibrary:
@@ -191,6 +209,7 @@ if JIT:
     recv = Intrinsic(_code, "recv")  # type: ignore[assignment]
     send = Intrinsic(_code, "send")  # type: ignore[assignment]
     recvmsg = Intrinsic(_code, "recvmsg")  # type: ignore[assignment]
+    poll = Intrinsic(_code, "poll")  # type: ignore[assignment]
     write_word = Intrinsic(_code, "write_word")  # type: ignore[assignment]
     realtime_ns = Intrinsic(_code, "realtime_ns")  # type: ignore[assignment]
     nap = Intrinsic(_code, "nap")  # type: ignore[assignment]

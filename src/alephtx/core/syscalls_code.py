@@ -60,6 +60,15 @@ def _recvmsg(typingctx, fd, header):  # type: ignore[no-untyped-def]
     return _int64(_int64, _int64), codegen
 
 
+def _poll(typingctx, address, count, timeout_ms):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        given = (arguments[0], arguments[1], _half(builder, arguments[2]))
+        result = builder.sext(_call(builder, "poll", _HALF, given), _WORD)
+        return _or_errno(builder, result)
+
+    return _int64(_int64, _int64, _int64), codegen
+
+
 def _write_word(typingctx, fd, value):  # type: ignore[no-untyped-def]
     def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         slot = cgutils.alloca_once(builder, _WORD)  # in the entry block: docs/decisions/0009
@@ -143,6 +152,7 @@ def _errno_now(typingctx):  # type: ignore[no-untyped-def]
 recv = intrinsic(_transfer("recv"))
 send = intrinsic(_transfer("send"))
 recvmsg = intrinsic(_recvmsg)
+poll = intrinsic(_poll)
 write_word = intrinsic(_write_word)
 realtime_ns = intrinsic(_realtime_ns)
 nap = intrinsic(_nap)

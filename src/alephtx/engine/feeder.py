@@ -2,12 +2,13 @@
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 from alephtx.core import log
 from alephtx.core.config import Config, load_config
 from alephtx.core.kernel import prefer_stored
-from alephtx.engine.placement import place_process
+from alephtx.engine.placement import place_process, place_receiver
 from alephtx.engine.rundir import RunDirectory
 from alephtx.feed.main import run_feeder
 
@@ -22,7 +23,8 @@ def main(arguments: list[str]) -> int:
         log.logger("feeder").warning("supervisor_gone_before_the_start")
         return 0
     _place(config, arguments[1])
-    return run_feeder(config, arguments[1], arguments[2], run.path)
+    placed = partial(place_receiver, config)
+    return run_feeder(config, arguments[1], arguments[2], run.path, placed)
 
 
 def _place(config: Config, venue: str) -> None:

@@ -75,6 +75,16 @@ def place_loop(config: Config, native_id: int | None) -> dict[str, str]:
     return {"loop": told}
 
 
+def place_receiver(config: Config, native_id: int) -> None:
+    """Let a feeder's receiving thread that sleeps between messages go before the others.
+
+    One that spins would keep everybody else off its core.
+    """
+    if config.machine.realtime != "off" and config.feeders_wait == "sleep":
+        told = _raise_priority(native_id, config.machine.realtime)
+        log.info("receiver_placed", receiver=told)
+
+
 def _process_cores() -> set[int]:
     """Return every core the process could use, whatever it was pinned to since."""
     return set(range(os.cpu_count() or 1))

@@ -49,11 +49,12 @@ DIRECT: Shares = (("direct",),)
 def shares_of(config: Config) -> Shares:
     """Return what a run of this config compiles before it begins, in two processes' parts."""
     first, second = ["step", "main"], ["feed"]
-    direct = bool(config.direct_venues or config.loop_accounts or config.node.wait == "spin")
-    if direct:
+    direct = bool(config.direct_venues or config.loop_accounts)
+    compiled = direct or config.feeders_wait != "asyncio"
+    if compiled:
         second.append("direct")  # much of it is the feeders'; it has what writes orders
     second.append("strategies")
-    if config.node.mode == "live" and config.accounts and not direct:
+    if config.node.mode == "live" and config.accounts and not compiled:
         second.append("orders")
     if config.node.mode == "paper":
         (first if direct else second).append("twins")

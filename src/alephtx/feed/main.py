@@ -23,6 +23,7 @@ from alephtx.core.errors import AlephError, ConfigError, PluginError
 from alephtx.core.histogram import latency_path, map_histogram
 from alephtx.core.plugins import find
 from alephtx.core.ports import Codec, Venue
+from alephtx.core.syscalls import has_tls
 from alephtx.feed.endpoints import endpoints_of
 from alephtx.feed.feeder import Feeder, FeederOptions
 from alephtx.feed.lane import Lane
@@ -35,20 +36,28 @@ PARENT_POLL_NS = 250_000_000
 _PR_SET_PDEATHSIG = 1
 
 
+Placed = Callable[[int], object]
+
+
 def run_feeder(
-    config: Config, venue_name: str, matrix_path: str | Path, run_path: str | Path | None = None
+    config: Config,
+    venue_name: str,
+    matrix_path: str | Path,
+    run_path: str | Path | None = None,
+    placed: Placed | None = None,
 ) -> int:
     """Feed one venue into an existing matrix until told to stop; return the exit code.
 
     run_path: the run's directory; raw frames go to its `recordings` where the config says record,
-    the latency histogram to its `latency`.
+    the latency histogram to its `latency`. placed: called with the number of the thread that
+    receives, where there is one.
     """
     _die_with_parent()
     log = logs.logger("feed", venue=venue_name)
     try:
         uvloop_runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
         with uvloop_runner as runner:
-            runner.run(_serve(config, venue_name, Path(matrix_path), run_path))
+            runner.run(_serve(config, venue_name, Path(matrix_path), run_path, placed))
     except KeyboardInterrupt:  # Ctrl-C while kernels were being compiled
         return OK
     except (ConfigError, PluginError) as error:
@@ -65,16 +74,24 @@ def run_feeder(
 
 
 async def _serve(
-    config: Config, venue_name: str, matrix_path: Path, run_path: str | Path | None
+    config: Config,
+    venue_name: str,
+    matrix_path: Path,
+    run_path: str | Path | None,
+    placed: Placed | None,
 ) -> None:
     matrix = Matrix.attach(matrix_path)
     spinner = _spinner_of(config, venue_name)
     try:
         feeder = make_feeder(
             config, venue_name, matrix, MachineClock(matrix.clock_offset_ns), source=seeded(),
-            run_path=run_path, spin=config.node.wait == "spin",
+            run_path=run_path, spin=config.feeders_wait == "spin",
             lane_of=None if spinner is None else spinner.lane_of,
         )  # fmt: skip
+        if spinner is not None and feeder.lane is not None:
+            number = spinner.start(feeder)
+            if placed is not None:
+                placed(number)
         await _run_until_stopped(feeder, spinner if feeder.lane is not None else None)
     finally:
         if spinner is not None:
@@ -83,10 +100,11 @@ async def _serve(
 
 
 def _spinner_of(config: Config, venue: str) -> Spinner | None:
-    """Return what receives in compiled code, where the feeder is to spin and records nothing."""
-    section = config.venues.get(venue)
-    spins = config.node.wait == "spin" and section is not None and not section.record
-    return Spinner() if spins else None
+    """Return what receives in compiled code, where that is asked for and possible."""
+    section, wait = config.venues.get(venue), config.feeders_wait
+    if wait == "asyncio" or section is None or section.record or not has_tls():
+        return None
+    return Spinner(sleeps=wait == "sleep")
 
 
 def make_feeder(
@@ -151,7 +169,6 @@ async def _run_until_stopped(feeder: Feeder, spinner: Spinner | None) -> None:
         asyncio.create_task(_keep_house(feeder)),
     ]
     if spinner is not None:
-        spinner.start(feeder)
         tasks.append(asyncio.create_task(spinner.watch()))
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""A feeder that never sleeps: a compiled thread receives and publishes; asyncio does what is rare.
+"""A feeder in compiled code: a thread receives and publishes; asyncio does what is rare.
 
 As in the engine's direct path (`lane`), but in the feeder's own process: what the engine sees is
 the matrix, whoever wrote it.
@@ -10,18 +10,25 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from alephtx.core.atomics import load_acquire, pause, store_release
+from alephtx.core.atomics import load_acquire, pause, store_relaxed, store_release
 from alephtx.core.kernel import Int, entry, kernel
 from alephtx.core.near import Near, Span, code_spans, keep_near, memory_of
-from alephtx.core.packed import rows_at
+from alephtx.core.packed import field, rows_at
 from alephtx.core.ports import Codec, Rows
 from alephtx.core.stages import call_stage
+from alephtx.core.syscalls import READABLE, poll
 from alephtx.feed.feeder import Feeder
-from alephtx.feed.lane import Lane
+from alephtx.feed.lane import L_LINKS, RARELY, Lane
+from alephtx.net import link_words as w
 from alephtx.net.wake import Wake
 
-W_LEAVE, W_NEAR, W_STAGE, W_LANE, W_LANE_WORDS = 0, 1, 2, 3, 4
+W_LEAVE, W_NEAR, W_STAGE, W_LANE, W_LANE_WORDS, W_SLEEPS, W_POLLED = range(7)
 WORDS = 16
+POLLED_MAX = 256
+"""Links that a sleeping thread waits for; of the others it hears when it looks again."""
+
+SLEEP_MS = 1
+"""After it the thread looks whether Python asks for the lane, or opened a link."""
 JOIN_S = 5.0
 _I1 = np.zeros(1, np.int64)
 
@@ -31,13 +38,33 @@ def drive_lane(words: Int) -> int:
     """Make turns of a lane until asked to leave; words: the address of a spinner's."""
     own = rows_at(words, WORDS, _I1)
     lane = rows_at(own[W_LANE], own[W_LANE_WORDS], _I1)
-    turns = 0
+    turns = idle = 0
     while load_acquire(words + 8 * W_LEAVE) == 0:
         turns += 1
-        if call_stage(own[W_STAGE], lane, 0, 0) == 0:
+        if call_stage(own[W_STAGE], lane, 0, 0) != 0:
+            idle = 0
+            continue
+        idle += 1
+        if own[W_SLEEPS] == 0:
             keep_near(words + 8 * W_NEAR)
             pause()
+        elif idle > RARELY:  # all links have been looked at
+            _sleep(field(lane, L_LINKS, _I1), own[W_POLLED])
+            idle = 0
     return turns
+
+
+@kernel
+def _sleep(links: Rows, polled: Int) -> None:
+    """Sleep until a link has something to read, or a moment."""
+    count = 0
+    for k in range(len(links)):
+        link = links[k]
+        if link != 0 and load_acquire(link + 8 * w.STATE) == w.LIVE and count < POLLED_MAX:
+            words = rows_at(link, w.LINK_WORDS, w.WORDS)
+            store_relaxed(polled + 8 * count, words[w.FD] | READABLE)
+            count += 1
+    poll(polled, count, SLEEP_MS)
 
 
 @kernel
@@ -47,11 +74,16 @@ def ask_to_leave(words: Int, asked: Int) -> None:
 
 
 class Spinner:
-    """The thread of one feeder. Everything here but the thread's own loop runs on asyncio's."""
+    """The thread of one feeder. Everything here but the thread's own loop runs on asyncio's.
 
-    def __init__(self) -> None:
+    sleeps: it waits in the system for bytes, and its core is free meanwhile.
+    """
+
+    def __init__(self, *, sleeps: bool = False) -> None:
         self.wake = Wake()
+        self._polled = np.zeros(POLLED_MAX, np.int64)
         self._memory: Rows = np.zeros(WORDS, np.int64)
+        self._memory[W_SLEEPS], self._memory[W_POLLED] = sleeps, self._polled.ctypes.data
         self._words: int = self._memory.ctypes.data
         self._near = Near(self._words + 8 * W_NEAR)
         self._drive = entry(drive_lane, 0)
@@ -68,8 +100,11 @@ class Spinner:
     def _run(self) -> None:
         self._drive(self._words)
 
-    def start(self, feeder: Feeder) -> None:
-        """Begin to receive for a feeder whose lane is ours; its `run` opens the links."""
+    def start(self, feeder: Feeder) -> int:
+        """Begin to receive for a feeder whose lane is ours; its `run` opens the links.
+
+        Returns the thread's number for the system.
+        """
         lane = feeder.lane
         assert lane is not None
         self._feeder = feeder
@@ -81,6 +116,8 @@ class Spinner:
         loop.add_reader(self.wake.fd, self._attend)
         self._thread.start()
         lane.baton.run()
+        assert self._thread.native_id is not None
+        return self._thread.native_id
 
     def _attend(self) -> None:
         self.wake.taken()
