@@ -45,6 +45,7 @@ runs = "{folder}/runs"
 wait = "{wait}"
 main_wait = "{main_wait}"
 feeder_wait = "{feeder_wait}"
+{machine}
 [matrix]
 path = "/dev/shm/aleph-ttt-{pid}"
 depth = 32
@@ -80,6 +81,14 @@ apart = {apart}
 {strategy_lines}
 """
 
+MACHINE = """\
+[machine]
+loop_cpu = {loop}
+feeder_cpus = [{feeder}]
+realtime = "try"
+"""
+"""Where feeder and main thread share a core, the former goes first; the loop has its own anyway."""
+
 
 def unlimited(name: str) -> None:
     """Take the venue's rate budgets out of the way."""
@@ -95,8 +104,9 @@ def config_of(given: dict[str, Any], folder: Path) -> str:
     symbol, instrument, key, qty, step = MARKETS[given["venue"]]
     return CONFIG.format(
         folder=folder, pid=os.getpid(), venue=given["venue"], wait=given["wait"],
-        main_wait=given["main_wait"], feeder_wait=given["feeder_wait"], market=given["market"], symbol=symbol,
-        instrument=instrument, key=key, qty=qty, step=step,
+        main_wait=given["main_wait"], feeder_wait=given["feeder_wait"], market=given["market"],
+        symbol=symbol, instrument=instrument, key=key, qty=qty, step=step,
+        machine=MACHINE.format(**given["cores"]) if given["feeder_wait"] == "sleep" else "",
         hot=given["hot"], twin=given["twin"],
         http=given["hot"] if given["orders_by_http"] else given["twin"],
         scheme="wss://localhost" if given["tls"] else "ws://127.0.0.1",
@@ -128,6 +138,8 @@ async def place(session: Session, cores: dict[str, int]) -> None:
     for thread in threads():
         os.sched_setaffinity(thread, {cores["main"]})
     os.sched_setaffinity(session.loop_thread.native_id, {cores["loop"]})
+    # One that spins with real-time priority is stopped for 50 ms a second by most systems.
+    os.sched_setscheduler(session.loop_thread.native_id, os.SCHED_OTHER, os.sched_param(0))
 
 
 async def serve(given: dict[str, Any]) -> int:

@@ -56,11 +56,13 @@ def check_machine(find: Callable[..., None], config: "Config") -> None:
             find(("machine", name), said, 'name another core, or write node.wait = "adaptive"')
         elif cpu is not None and what in config.spinners:
             taken[cpu] = what
-    for k, venue in enumerate(config.fed_venues if spins else ()):
+    feeders_spin = config.feeders_wait == "spin"
+    for k, venue in enumerate(config.fed_venues):
         cpu = machine.feeder_cpu(k)
         if cpu in taken:
-            said = f"{cpu} is the core of {taken[cpu]} and of {venue}'s feeder, and both spin"
+            why = "and both spin" if feeders_spin else "and that one never sleeps"
+            said = f"{cpu} is the core of {taken[cpu]} and of {venue}'s feeder, {why}"
             remedy = 'name a core a feeder, or write node.wait = "adaptive"'
             find(("machine", "feeder_cpus"), said, remedy)
-        elif cpu is not None:
+        elif cpu is not None and feeders_spin:
             taken[cpu] = f"{venue}'s feeder"
