@@ -9,6 +9,7 @@ from alephtx.core import memory
 from alephtx.core.kernel import kernel
 from alephtx.core.memory import (
     copy_bytes,
+    fetch_far,
     fetch_line,
     load_big_half,
     load_big_word,
@@ -56,6 +57,7 @@ def move(target, source, n):
 @kernel
 def ask(address):
     fetch_line(address)
+    fetch_far(address)
     return load_byte(address) if address != 0 else -1
 
 

@@ -13,6 +13,7 @@ from alephtx.core.errors import ConfigError
 from alephtx.core.kernel import kernel
 from alephtx.core.syscalls import (
     nap,
+    poll,
     realtime_ns,
     recv,
     recv_stamped,
@@ -48,6 +49,11 @@ def wall():
 def doze(duration_ns):
     nap(duration_ns)
     return 1
+
+
+@kernel
+def wait_for(address, count, timeout_ms):
+    return poll(address, count, timeout_ms)
 
 
 def test_nap_lasts_as_long_as_it_says_at_the_least():
@@ -160,3 +166,15 @@ def test_missing_tls_library_names_the_way_out(monkeypatch):
     syscalls._make_known()  # nothing to link with is no reason not to start
     monkeypatch.undo()
     syscalls._make_known()
+
+
+def test_poll_sleeps_until_there_is_something_to_read_and_no_longer(pair):
+    ours, theirs = pair
+    words = np.array([ours.fileno() | syscalls.READABLE], np.int64)
+    begun = time.monotonic()
+    assert wait_for(words.ctypes.data, 1, 20) == 0
+    assert time.monotonic() - begun >= 0.019
+    theirs.send(b"x")
+    assert wait_for(words.ctypes.data, 1, 10_000) == 1
+    assert wait_for(words.ctypes.data, 0, 1) == 0
+    assert time.monotonic() - begun < 5

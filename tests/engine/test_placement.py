@@ -42,6 +42,7 @@ def config(machine: str, wait: str = "spin", main_wait: str = "sleep", more: str
             "main_cpu = 1\nfeeder_cpus = [1, 0]",
             "main thread and of binance_spot's feeder",
         ),
+        ("loop_cpu = 0\nfeeder_cpus = [0]", "binance_spot's feeder, and both spin"),
         ('realtime = "try"', "a loop that spins on a core of its own"),
         ("loop_cpu = -1", "machine.loop_cpu: -1"),
         ("loop = 1", "unknown key; did you mean loop_cpu"),
@@ -54,6 +55,49 @@ def test_config_that_would_starve_a_thread_is_refused_with_its_line(machine, sai
         config(machine, main_wait="spin" if "main thread" in said else "sleep")
     assert said in str(caught.value)
     assert caught.value.findings[0].line > 0
+
+
+def test_a_feeder_that_sleeps_may_share_a_core_but_not_the_loops():
+    sleeps = '[node]\nwait = "spin"\nfeeder_wait = "sleep"'
+    shared = CONFIG.replace('[node]\nwait = "{wait}"', sleeps)
+    told = shared.format(main_wait="spin", machine="loop_cpu = 1\nmain_cpu = 0\nfeeder_cpus = [0]")
+    with pytest.raises(ConfigError, match="0 is the core of the engine's main thread and of"):
+        parse_config(told)
+    told = shared.format(main_wait="sleep", machine="loop_cpu = 1\nfeeder_cpus = [0]")
+    made = parse_config(told)
+    assert made.feeders_wait == "sleep"
+    assert made.spinners == ["the engine's loop"]
+    told = shared.format(main_wait="sleep", machine="loop_cpu = 1\nfeeder_cpus = [1]")
+    with pytest.raises(ConfigError, match="and that one never sleeps"):
+        parse_config(told)
+
+
+@pytest.mark.parametrize(
+    ("wait", "feeder_wait", "then"),
+    [
+        ("adaptive", "as wait", "asyncio"), ("spin", "as wait", "spin"),
+        ("sleep", "spin", "spin"), ("spin", "sleep", "sleep"),
+    ],
+)  # fmt: skip
+def test_feeders_wait_as_the_loop_does_unless_told(wait, feeder_wait, then):
+    text = f'[node]\nwait = "{wait}"\nfeeder_wait = "{feeder_wait}"\n'
+    assert (
+        parse_config(text + '[venues.binance_spot]\nsymbols = ["BTCUSDT"]\n').feeders_wait == then
+    )
+
+
+def test_only_a_receiver_that_sleeps_goes_before_the_others(monkeypatch):
+    raised = []
+    monkeypatch.setattr(placement, "_raise_priority", lambda *given: raised.append(given) or "")
+    machine = 'loop_cpu = 1\nrealtime = "try"'
+    for wait in ("sleep", "spin"):
+        text = CONFIG.format(
+            wait='spin"\nfeeder_wait = "' + wait, main_wait="sleep", machine=machine
+        )
+        placement.place_receiver(parse_config(text), 7)
+    assert raised == [(7, "try")]
+    placement.place_receiver(config("loop_cpu = 1"), 7)
+    assert raised == [(7, "try")]
 
 
 def test_cores_may_be_shared_by_threads_that_sleep():

@@ -80,7 +80,7 @@ class Feeder:
     """Feeds one venue into the matrix until cancelled.
 
     venue: index of the venue in the matrix. source: randomness for jitter. record_to: where raw
-    frames are kept. latency: the histogram to count wire to matrix in. lane: how the engine's loop
+    frames are kept. latency: the histogram to count wire to matrix in. lane: how a compiled loop
     receives the links' messages, where that is not done here. `run` raises only what is our own
     fault.
     """
@@ -410,8 +410,13 @@ class Feeder:
         for runner in self.links:
             for name, value in msgspec.structs.asdict(runner.counts).items():
                 links[f"link_{name}"] = links.get(f"link_{name}", 0) + value
+        counts = msgspec.structs.asdict(self.counts)
+        if self.lane is not None:
+            counts["frames"] += self.lane.frames
+            counts["bytes_in"] += self.lane.bytes_in
+            counts["events"] += self.lane.events
         return {
-            **msgspec.structs.asdict(self.counts),
+            **counts,
             **self.outlet.counters(),
             **links,
             "snapshots": self.resyncs.snapshots,
