@@ -196,6 +196,11 @@ def _filler() -> Callable[..., int]:
     return entry(_fill, b"", np.zeros(1, EVENT), *([0] * 13))
 
 
+def prepare() -> None:
+    """Compile the kernel, or load it, before a frame waits for it."""
+    _filler()
+
+
 def put_book(
     out: Batch, terms: Terms, sides: tuple[list[Any], list[Any]], ts_event: int, ts_recv: int,
     seq: int, price: int = 0, qty: int = 0,
