@@ -123,6 +123,42 @@ def test_book_equals_dict_book_whatever_comes(messages):
             assert book_qty(books, 1, side, price) == qty
 
 
+ROWS = st.lists(
+    st.tuples(
+        # Mostly of one instrument and side, so that what does not belong is in the midst of a run.
+        st.sampled_from([1] * 6 + [0, 2, (1 << 32) - 1]),
+        st.sampled_from([DELTA] * 5 + [TRADE, TRADE, CLEAR]),
+        st.sampled_from([BUY] * 6 + [SELL, SELL, 0, 2, -128]),
+        st.sampled_from([1000, 1001, 1002, 1003, -5, PRICE_LIMIT + 1]),
+        st.sampled_from([0, 1, 2, 3, -1]),
+        st.sampled_from([0, 1, (1 << 16) - 1]),  # flags are nothing to a book
+    ),
+    max_size=40,
+)
+
+
+@pytest.mark.kernel
+@settings(max_examples=3 * EXAMPLES, deadline=None)
+@given(drawn=ROWS)
+def test_rows_of_all_kinds_and_instruments_go_where_they_belong(drawn):
+    books, models, bad = make_books(2), (DictBook(), DictBook()), 0
+    rows = np.zeros(len(drawn), EVENT)
+    for row, (i, kind, side, price, qty, flags) in zip(rows, drawn, strict=True):
+        row["instrument"], row["kind"], row["side"], row["flags"] = i, kind, side, flags
+        row["price"], row["qty"] = price, qty
+        sound = abs(side) == 1 and price <= PRICE_LIMIT and qty >= 0
+        if kind == TRADE:
+            continue
+        if i > 1 or (kind == DELTA and not sound):
+            bad += 1
+        else:
+            models[i].apply(kind, side, price, qty)
+    assert book_apply(books, rows, 0, len(rows)) == len(rows)
+    assert book_bad_rows(books) == bad
+    for i, model in enumerate(models):
+        assert_same(books, model, i=i)
+
+
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 1 << 30), spread=st.sampled_from([60, 3000, 40_000, 10**6, 10**12]))
 def test_book_of_many_levels_equals_dict_book(seed, spread):

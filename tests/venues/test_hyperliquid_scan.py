@@ -249,6 +249,21 @@ def test_hash_table_finds_each_of_many_coins():
     assert scan_market(compact(bbo(None, None, coin="C300")), state, rows, 0, NOW) == SYMBOL
 
 
+@pytest.mark.parametrize("n", [-1, -(10**30)])
+@pytest.mark.parametrize("kind", ["l2Book", "bbo"])
+def test_fewer_than_no_orders_at_a_level_are_refused(kind, n):
+    for sides in ([level(n=n)], [level("105056")]), ([level()], [level(), level("105056", n=n)]):
+        frame = compact(book(*sides))
+        if kind == "bbo":
+            data = {"coin": "BTC", "time": TIME, "bbo": [side[-1] for side in sides]}
+            frame = compact({"channel": "bbo", "data": data})
+        SLOW.clear()
+        assert CODEC.decode_slow("market", frame, NOW, SLOW) == -1
+        assert SLOW.event_count == 0
+        assert [control.kind for control in SLOW.controls] == ["error"]
+        assert CODEC.decode("market", frame, NOW, SLOW) == -1
+
+
 NUMBERS = st.one_of(
     st.decimals(0, 10**8, places=6, allow_nan=False).map(lambda d: format(d, "f")),
     st.integers(0, 10**13).map(str),

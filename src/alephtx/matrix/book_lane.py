@@ -35,6 +35,10 @@ Rows = np.ndarray[Any, Any]
 WINDOW = 32768
 PRICE_LIMIT = 1 << 61
 
+# Where in an EVENT row they are; behind the instrument come kind, side and flags, all in one word.
+_PRICE, _QTY, _INSTRUMENT = 24, 32, 40
+_NO_FLAGS = (1 << 48) - 1
+
 _ABOVE = WINDOW // 4  # ticks kept free above the touch when the window moves
 _TOUCH = WINDOW - _ABOVE - 1
 _WORDS = WINDOW // 32
@@ -171,23 +175,27 @@ def _move(lane: Int, touch: Int) -> None:
 def lane_run(
     lane: Int, side: Int, rows: Rows, k: Int, n: Int, i: Int, worst: Int
 ) -> tuple[int, int]:
-    """Set the levels of rows[k:n] while they are DELTAs of instrument i and this side.
+    """Set the levels of rows[k:n], EVENT, while they are DELTAs of instrument i and this side.
 
     Ends also before a row that cannot be, and where RESERVE chunks are not free for one that needs
     some. Returns the index of that row, and 1 if the key of one before it was `worst` or better.
     """
     base, best, near = get(lane + BASE), get(lane + BEST), 0
+    # By address, and instrument, kind and side in one look: as fields of rows[k] they are half of
+    # what a level takes. An offset that is the best one is rare, a quantity of zero is not: asked
+    # in the other order, the processor guesses wrong for one level in five.
+    at, step = np.int64(rows.ctypes.data) + k * rows.strides[0], rows.strides[0]
+    told = i | DELTA << 32 | (side & 0xFF) << 40
     while k < n:
-        row = rows[k]
-        if np.int64(row["kind"]) != DELTA or np.int64(row["instrument"]) != i:
+        price, qty = get(at + _PRICE), get(at + _QTY)
+        if (get(at + _INSTRUMENT) ^ told) & _NO_FLAGS != 0:
             break
-        price: Int = row["price"]
-        qty: Int = row["qty"]
-        if price > PRICE_LIMIT or price < -PRICE_LIMIT or qty < 0 or np.int64(row["side"]) != side:
+        if price > PRICE_LIMIT or price < -PRICE_LIMIT or qty < 0:
             break
+        at += step
         key = side * price
         offset = key - base
-        if offset < 0 or offset >= WINDOW or (qty == 0 and offset == best):
+        if offset < 0 or offset >= WINDOW or (offset == best and qty == 0):
             put(lane + BEST, best)
             if _set_apart(lane, key, qty) == 0:
                 break

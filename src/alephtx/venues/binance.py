@@ -65,6 +65,7 @@ from alephtx.venues.binance_queries import (
 )
 from alephtx.venues.binance_scan import make_scan_state, scan_market
 from alephtx.venues.binance_wire import UNREADABLE, Head, put_market, read_head
+from alephtx.venues.level_texts import prepare
 
 STREAMS_IN_URL = 60  # beyond it the list travels in SUBSCRIBE frames
 STREAMS_PER_LINK = 600
@@ -395,6 +396,7 @@ class BinanceCodec:
 
     def market_stage(self) -> Stage:
         """Return a scanner of market frames for one loop; see `ports`."""
+        prepare()  # for what the scanner declines
         return market_stage(self.instruments, self.spec.name)
 
     def order_stages(self) -> OrderStages | None:

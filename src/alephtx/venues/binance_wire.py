@@ -2,7 +2,8 @@
 
 Takes what `binance_scan` declines (other shapes, unknown fields, rare frames) and is its oracle in
 the tests: where both read a frame, their rows are equal. Unknown fields are ignored, wrong types
-are a ProtocolError. Numbers go from text to integers without a float. Cost: 10 us, 1 us a level.
+are a ProtocolError. Numbers go from text to integers without a float. Plain levels are read by one
+call of a kernel (`level_texts`), others one by one, 1 us each.
 """
 
 from typing import Annotated, Any
@@ -16,6 +17,7 @@ from alephtx.core.instruments import Instruments
 from alephtx.core.ports import Batch
 from alephtx.core.units import parse_scaled
 from alephtx.venues.binance_scan import TIME_MAX_MS
+from alephtx.venues.level_texts import NO_ROW, Terms, put_book
 
 FUNDING_SCALE = 12
 MS = 1_000_000
@@ -220,22 +222,36 @@ def _stamp(event: int | UnsetType, transaction: int | UnsetType) -> int | UnsetT
     return transaction if transaction is not UNSET else event
 
 
-def _put_depth(body: bytes | Raw, symbols: Symbols, ts_recv: int, out: Batch) -> None:
-    depth = _depth.decode(body)
-    index, price_scale, qty_scale = symbols.need(depth.s)
-    writer = EventWriter(out, index, _stamp(depth.E, depth.T), ts_recv)
-    previous = -1 if depth.pu is UNSET else depth.pu
-    writer.put(words.SEQ, price=depth.U, qty=previous, seq=depth.u)
-    for side, levels in ((words.BUY, depth.b), (words.SELL, depth.a)):
+def _put_levels(
+    writer: EventWriter, sides: tuple[list[Level], list[Level]], scales: tuple[int, int],
+    seq: int, flags: int,
+) -> None:  # fmt: skip
+    """Write levels one by one, so that one which cannot be raises; the last ends its message."""
+    for side, levels in zip((words.BUY, words.SELL), sides, strict=True):
         for price, qty in levels:
             writer.put(
                 words.DELTA,
-                price=positive(price, price_scale),
-                qty=truncated(qty, qty_scale),
+                price=positive(price, scales[0]),
+                qty=truncated(qty, scales[1]),
                 side=side,
-                seq=depth.u,
+                seq=seq,
+                flags=flags,
             )
     writer.last()
+
+
+def _put_depth(body: bytes | Raw, symbols: Symbols, ts_recv: int, out: Batch) -> None:
+    depth = _depth.decode(body)
+    index, price_scale, qty_scale = symbols.need(depth.s)
+    stamp, sides = _stamp(depth.E, depth.T), (depth.b, depth.a)
+    clock, ts = (0, 0) if stamp is UNSET else (words.EXCHANGE_CLOCK, stamp * MS)
+    previous = -1 if depth.pu is UNSET else depth.pu
+    terms = Terms(index, price_scale, qty_scale, 1, clock, NO_ROW, clock)
+    if put_book(out, terms, sides, ts, ts_recv, depth.u, depth.U, previous):
+        return
+    writer = EventWriter(out, index, stamp, ts_recv)
+    writer.put(words.SEQ, price=depth.U, qty=previous, seq=depth.u)
+    _put_levels(writer, sides, (price_scale, qty_scale), depth.u, 0)
 
 
 def _put_ticker(body: bytes | Raw, symbols: Symbols, ts_recv: int, out: Batch) -> None:
@@ -307,22 +323,18 @@ def put_snapshot(body: bytes, instrument: tuple[int, int, int], out: Batch) -> N
     """Append CLEAR and the levels of a REST depth answer; ts_recv is the caller's to fill in."""
     book = _snapshot.decode(body)
     index, price_scale, qty_scale = instrument
-    before = out.event_count
-    writer = EventWriter(out, index, _stamp(book.E, book.T), 0)
-    seq = book.last_update_id
+    stamp, sides = _stamp(book.E, book.T), (book.bids, book.asks)
+    clock, ts = (0, 0) if stamp is UNSET else (words.EXCHANGE_CLOCK, stamp * MS)
+    flags = clock | words.SNAPSHOT
+    before, seq = out.event_count, book.last_update_id
+    if put_book(
+        out, Terms(index, price_scale, qty_scale, 1, NO_ROW, flags, flags), sides, ts, 0, seq
+    ):
+        return
+    writer = EventWriter(out, index, stamp, 0)
     try:
         writer.put(words.CLEAR, seq=seq, flags=words.SNAPSHOT)
-        for side, levels in ((words.BUY, book.bids), (words.SELL, book.asks)):
-            for price, qty in levels:
-                writer.put(
-                    words.DELTA,
-                    price=positive(price, price_scale),
-                    qty=truncated(qty, qty_scale),
-                    side=side,
-                    seq=seq,
-                    flags=words.SNAPSHOT,
-                )
+        _put_levels(writer, sides, (price_scale, qty_scale), seq, words.SNAPSHOT)
     except Exception:
         out.event_count = before
         raise
-    writer.last()

@@ -50,6 +50,7 @@ from alephtx.venues.hyperliquid_orders import OrderWriter
 from alephtx.venues.hyperliquid_replies import ReplyReader
 from alephtx.venues.hyperliquid_rows import MS, RowWriter
 from alephtx.venues.hyperliquid_scan import make_scan_state, scan_market
+from alephtx.venues.level_texts import prepare
 
 MARKET_CHANNELS = ("l2Book", "bbo", "trades", "activeAssetCtx")
 USER_CHANNELS = ("orderUpdates", "userFills", "userFundings", "userEvents")
@@ -300,6 +301,7 @@ class HyperliquidCodec:
 
     def market_stage(self) -> Stage:
         """Return a scanner of market frames for one loop; see `ports`."""
+        prepare()  # for what the scanner declines
         return market_stage(self.instruments)
 
     def order_stages(self) -> OrderStages | None:

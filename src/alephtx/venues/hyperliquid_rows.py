@@ -9,7 +9,6 @@ taken, because each is money.
 import re
 from collections.abc import Iterable
 from decimal import ROUND_HALF_EVEN, Decimal
-from operator import attrgetter
 
 from alephtx.core import words
 from alephtx.core.errors import ProtocolError, UnitError
@@ -19,13 +18,12 @@ from alephtx.core.ports import Batch, Control
 from alephtx.core.units import MAX_VALUE, MONEY_SCALE, parse_scaled
 from alephtx.venues import hyperliquid_wire as wire
 from alephtx.venues.hyperliquid_scan import TIME_MAX_MS
-from alephtx.venues.level_texts import put_levels
+from alephtx.venues.level_texts import NO_ROW, Terms, put_book
 
 MS = 1_000_000
 HOUR_NS = 3_600_000_000_000
 RATE_SCALE = 12
 _PLAIN = re.compile(r"-?[0-9]{1,20}(\.[0-9]{0,30})?")
-_COUNT = attrgetter("n")
 SIDES = {"B": words.BUY, "A": words.SELL}
 
 _STREAM_KINDS = {
@@ -88,6 +86,7 @@ class RowWriter:
     def __init__(self, instruments: Instruments, account: int) -> None:
         self.instruments = instruments
         self.account = account
+        self._terms: dict[str, tuple[int, Terms, Terms]] = {}
 
     def _find(self, coin: str) -> tuple[int, Instrument]:
         index = self.instruments.find(wire.NAME, coin)
@@ -112,37 +111,30 @@ class RowWriter:
 
     def book(self, book: wire.Book, ts_recv: int, out: Batch, *, sequence: bool = True) -> None:
         """Write SEQ (unless it is a snapshot's answer), CLEAR and a DELTA row per level."""
-        i, instrument = self._find(book.coin)
-        ts, seq, clock = time_ns(book.time), book.time, words.EXCHANGE_CLOCK
+        seq, (i, joined, asked) = book.time, self._terms_of(book.coin)
+        ts, terms = time_ns(seq), joined if sequence else asked
+        if put_book(out, terms, book.levels, ts, ts_recv, seq, seq, -1):
+            return
+        # One by one, so that a level which cannot be is named.
         if sequence:
-            self._event(out, ts, ts_recv, seq, seq, -1, i, words.SEQ, 0, clock)
-        self._event(out, ts, ts_recv, seq, 0, 0, i, words.CLEAR, 0, clock)
-        first = out.event_count
-        scales = instrument.price_scale, instrument.qty_scale
-        flags = clock | words.SNAPSHOT
-        if all(min(map(_COUNT, levels), default=0) >= 0 for levels in book.levels):
-            shared = ts, ts_recv, seq, i, flags
-            out.event_count += put_levels(book.levels, scales, out.events, out.event_count, shared)
-        if out.event_count == first:
-            self._book_levels(book.levels, scales, out, (ts, ts_recv, seq), (i, flags))
+            self._event(out, ts, ts_recv, seq, seq, -1, i, words.SEQ, 0, terms.seq_flags)
+        self._event(out, ts, ts_recv, seq, 0, 0, i, words.CLEAR, 0, terms.clear_flags)
+        for side, levels in zip((words.BUY, words.SELL), book.levels, strict=True):
+            for level in levels:
+                price = unsigned(level.px, terms.price_scale)
+                qty = unsigned(level.sz, terms.qty_scale)
+                self._event(out, ts, ts_recv, seq, price, qty, i, words.DELTA, side, terms.flags)
         out.events[out.event_count - 1]["flags"] |= words.LAST_IN_MESSAGE
 
-    def _book_levels(
-        self,
-        sides: tuple[list[wire.Level], list[wire.Level]],
-        scales: tuple[int, int],
-        out: Batch,
-        times: tuple[int, int, int],
-        rest: tuple[int, int],
-    ) -> None:
-        """Write levels one by one, so that one which cannot be is named."""
-        i, flags = rest
-        for side, levels in zip((words.BUY, words.SELL), sides, strict=True):
-            for level in levels:
-                price, qty = unsigned(level.px, scales[0]), unsigned(level.sz, scales[1])
-                if level.n < 0:
-                    raise ProtocolError(f"{level.n} orders at a level", venue=wire.NAME)
-                self._event(out, *times, price, qty, i, words.DELTA, side, flags)
+    def _terms_of(self, coin: str) -> tuple[int, Terms, Terms]:
+        """Return a coin's instrument and the terms of its books: pushed ones, and answers."""
+        known = self._terms.get(coin)
+        if known is None:
+            i, instrument = self._find(coin)
+            clock, scales = words.EXCHANGE_CLOCK, (instrument.price_scale, instrument.qty_scale)
+            pushed = Terms(i, *scales, 0, clock, clock, clock | words.SNAPSHOT)
+            known = self._terms[coin] = i, pushed, pushed._replace(seq_flags=NO_ROW)
+        return known
 
     def bbo(self, bbo: wire.Bbo, ts_recv: int, out: Batch) -> None:
         """Write two TOP rows; an empty side is price 0, quantity 0."""
@@ -151,8 +143,6 @@ class RowWriter:
         for side, level in zip((words.BUY, words.SELL), bbo.bbo, strict=True):
             price = unsigned(level.px, instrument.price_scale) if level else 0
             qty = unsigned(level.sz, instrument.qty_scale) if level else 0
-            if level and level.n < 0:
-                raise ProtocolError(f"{level.n} orders at a level", venue=wire.NAME)
             flags = words.EXCHANGE_CLOCK | (words.LAST_IN_MESSAGE if side == words.SELL else 0)
             self._event(out, ts, ts_recv, bbo.time, price, qty, i, words.TOP, side, flags)
 

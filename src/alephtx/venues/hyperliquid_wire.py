@@ -4,7 +4,7 @@ Source: the venue's API pages (websocket subscriptions, info and exchange endpoi
 responses) and hyperliquid-python-sdk 0.24.0. Unknown fields are ignored, unknown channels an error.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -26,12 +26,12 @@ BAD_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes that are not the JSON asked for."""
 
 
-class Level(msgspec.Struct):
-    """A price level: price, size, number of orders."""
+class Level(msgspec.Struct, gc=False):
+    """A price level: price, size, number of orders. Not tracked: forty a message, and no cycle."""
 
     px: str
     sz: str
-    n: int
+    n: Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Book(msgspec.Struct):
