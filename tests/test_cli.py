@@ -167,6 +167,61 @@ path = "direct"
     assert said in capsys.readouterr().out
 
 
+SLOW = """
+from tests.feed.toy_venue import ToyCodec, spec
+
+class Slow:
+    spec = spec(None)
+    request = parse_instruments = None
+
+    def bind(self, instruments, signer, account):
+        return ToyCodec(None, instruments)
+
+PLUGIN = Slow
+"""
+SLOW_TABLES = """
+[venues.slow]
+symbols = ["X"]
+environment = "twin"
+[accounts.slow]
+venue = "slow"
+key = "twin"
+secret = "twin"
+[strategies.mm]
+use = "market_maker"
+instruments = ["slow:X-USD"]
+accounts = ["slow"]
+path = "direct"
+"""
+
+
+def test_check_says_that_a_direct_strategys_venue_cannot_be_received_by_the_loop(folder, capsys):
+    """Its engine would say it, at its start and not before."""
+    (folder / "plugins" / "venues").mkdir(parents=True)
+    (folder / "plugins" / "venues" / "slow.py").write_text(SLOW)
+    path = folder / "config.toml"
+    path.write_text(path.read_text() + SLOW_TABLES)
+    edited(folder, ("[node]\n", '[node]\nplugins = "plugins"\n'))
+    capsys.readouterr()
+    assert cli.main(["check"]) == cli.CONFIG
+    said = "venue slow: slow has no compiled market stage, which the direct path needs. "
+    assert f'error    {said}set path = "split" for mm\n' in capsys.readouterr().out
+    edited(folder, ('path = "direct"', 'path = "split"'))
+    assert cli.main(["check"]) == cli.OK
+    assert "ok       venue slow: twin, 1 symbol\n" in capsys.readouterr().out
+
+
+def test_check_warns_of_a_feeder_that_the_loop_stands_in_for(folder, capsys):
+    edited(folder, ('feeder = "process" ', 'feeder = "engine" '))
+    capsys.readouterr()
+    assert cli.main(["check"]) == cli.OK
+    assert "no effect" not in capsys.readouterr().out
+    edited(folder, ('use = "arbitrage"', 'use = "arbitrage"\npath = "direct"'))
+    assert cli.main(["check"]) == cli.OK
+    said = 'venue binance_spot: feeder = "engine" has no effect: the loop receives it, for arb;'
+    assert f"warning  {said}" in capsys.readouterr().out
+
+
 def test_check_of_a_loop_account_that_cannot_be_bound_says_why(folder, capsys):
     edited(folder, ('secret = "twin"               # at', 'entry = "loop"\nsecret = "twin" #'),
            ("binance_spot", "binance_spto"))  # fmt: skip

@@ -12,7 +12,7 @@ from alephtx.engine.halts import CANCEL_EVERY_NS, Halts
 from alephtx.matrix.layout import Geometry
 from alephtx.matrix.shm import Matrix
 from alephtx.matrix.writers import halt_set
-from tests.engine.bench import instrument
+from tests.engine.bench import Bench, instrument
 
 
 @pytest.fixture
@@ -75,3 +75,86 @@ def test_journal_that_failed_is_an_alarm_once(session):
     (alarm,) = session.alarms
     assert alarm.startswith("no new orders: ")
     assert alarm.endswith("No space left on device")
+
+
+@pytest.fixture
+def engine(tmp_path):
+    """A step, and a main thread that looks only when a test says so."""
+    bench = Bench(tmp_path)
+    done = []
+    session = SimpleNamespace(
+        matrix=bench.matrix, clock=ManualClock(), gateways=[], ctx=bench.ctx, done=done,
+        command=lambda kind: (done.append(kind), bench.command(kind)), alarms=[],
+        cancel_everything=lambda: done.append("cancel"), journal=SimpleNamespace(failure=""),
+        bench=bench,
+    )  # fmt: skip
+    yield session
+    bench.close()
+
+
+def blink(bench, word=2):
+    """Set the halt word, let the loop obey it, and lift it."""
+    halt_set(bench.matrix.map, word)
+    bench.step()
+    halt_set(bench.matrix.map, 0)
+
+
+@pytest.mark.kernel
+def test_halt_that_is_lifted_between_two_looks_cancels_and_is_lifted(engine):
+    halts, bench = Halts(engine), engine.bench
+    halts.obey()
+    blink(bench)
+    assert bench.ctx.control[c.X_HALTED] == 1
+    halts.obey()
+    assert engine.done == [c.COMMAND_RESUME, "cancel"]
+    bench.step()
+    assert (bench.ctx.control[c.X_HALTED], halts.halted()) == (0, False)
+    halts.obey()
+    assert len(engine.done) == 2, "it is lifted once"
+    blink(bench)  # within the second after the cancels, which is no reason to cancel nothing
+    halts.obey()
+    assert engine.done[2:] == [c.COMMAND_RESUME, "cancel"]
+
+
+@pytest.mark.kernel
+def test_halt_set_before_the_last_one_is_resumed_is_obeyed_and_lifted_in_its_turn(engine):
+    """Even when the main thread sees neither of the two."""
+    halts, bench = Halts(engine), engine.bench
+    halts.obey()
+    blink(bench)
+    halts.obey()  # asks to resume
+    blink(bench)  # before the loop hears of it; the loop's step finds both
+    assert bench.ctx.control[c.X_HALTED] == 1, "a halt stood when it was asked to resume"
+    halts.obey()
+    bench.step()
+    assert bench.ctx.control[c.X_HALTED] == 0
+    halts.obey()
+    assert engine.done.count(c.COMMAND_RESUME) == 2
+
+
+@pytest.mark.kernel
+def test_halt_that_stands_is_resumed_once_when_it_goes(engine):
+    halts, bench = Halts(engine), engine.bench
+    halt_set(bench.matrix.map, 2)
+    bench.step()
+    for _ in range(3):
+        halts.obey()
+        bench.step()
+    assert engine.done == ["cancel"]
+    halt_set(bench.matrix.map, 0)
+    for _ in range(3):
+        halts.obey()
+        bench.step()
+    assert engine.done == ["cancel", c.COMMAND_RESUME]
+    assert bench.ctx.control[c.X_HALTED] == 0
+
+
+@pytest.mark.kernel
+def test_halt_of_the_engines_own_outlives_a_killers_that_came_and_went(engine):
+    halts, bench = Halts(engine), engine.bench
+    bench.command(c.COMMAND_HALT)
+    bench.step()
+    blink(bench)
+    halts.obey()
+    bench.step()
+    assert (engine.done, bench.ctx.control[c.X_HALTED]) == (["cancel"], 1)

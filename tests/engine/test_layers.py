@@ -21,12 +21,14 @@ from alephtx.core.histogram import (
     hist_bucket,
     summary,
 )
+from alephtx.core.kernel import JIT
 from alephtx.core.layers import STAGE_DECIDE, STAGE_ORDER, STAGE_SEND, STAGE_STRATEGY
 from alephtx.core.packed import field
 from alephtx.core.records import INTENT
 from alephtx.core.stages import stage_address
 from alephtx.engine import context as c
 from alephtx.engine import layers as made_of
+from alephtx.engine import stopwatch
 from alephtx.engine.layers import PENDING_MAX, Layers
 from alephtx.engine.swap_canary import Beside
 from alephtx.matrix.journal import INTENT as INTENT_RECORD
@@ -160,6 +162,26 @@ def test_one_call_in_sixteen_is_timed_whatever_its_rhythm(make):
     timed, calls = bench.told(STAGE_STRATEGY)["count"], int(bench.state["calls"])
     assert calls == 1_600
     assert calls / 32 < timed < calls / 8
+
+
+@pytest.mark.kernel
+@pytest.mark.skipif(JIT, reason="what compiled code reads cannot be counted")
+def test_clock_is_read_once_for_what_passed_and_not_for_what_the_gate_denied(make, monkeypatch):
+    """A reading is three quarters of what measuring an order costs."""
+    bench, readings = make(), []
+    monkeypatch.setattr(stopwatch, "monotonic_ns", lambda: readings.append(1) or SECOND)
+    rows = bench.ctx.intents[:3]
+    rows["verdict"], rows["ts_input"], rows["ts_sent"] = words.DENY_HALTED, NOW, 0
+    for note in (stopwatch.note_decided, stopwatch.note_left):
+        note(bench.packed, 0, 3)
+        assert readings == []
+        rows["verdict"][1:], rows["ts_sent"] = words.PASS, 1
+        note(bench.packed, 0, 3)
+        assert readings == [1]
+        rows["ts_sent"] = 0  # by the gateway, which counts its own
+        readings.clear()
+    stopwatch.note_left(bench.packed, 0, 3)
+    assert readings == []
 
 
 class Floor:

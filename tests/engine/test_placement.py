@@ -1,17 +1,21 @@
 """Threads go where [machine] says; what the system refuses is said, and stops nothing."""
 
+import io
 import os
 import resource
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import pytest
 
+from alephtx.core import log
 from alephtx.core.config import parse_config
 from alephtx.core.config_schema import MachineConfig
 from alephtx.core.errors import ConfigError
 from alephtx.engine import placement
+from alephtx.engine.hosted import host_feeders
 
 CONFIG = """
 [node]
@@ -116,6 +120,32 @@ def test_threads_that_never_sleep_are_counted_and_a_hosted_feeder_is_none():
     assert hosted.spinners[2:] == ["binance_spot's feeder"]
     assert (hosted.fed_venues, hosted.hosted_venues) == (["binance_spot"], ["binance_usdm"])
     assert parse_config(hosted.dump()).hosted_venues == ["binance_usdm"]
+
+
+DIRECT = """feeder = "engine"
+[accounts.a]
+venue = "binance_usdm"
+secret = "twin"
+[strategies.mm]
+use = "market_maker"
+instruments = ["binance_usdm:BTC-USDT-PERP"]
+accounts = ["a"]
+path = "direct"
+"""
+
+
+def test_feeder_that_the_loop_stands_in_for_is_told_when_the_engine_starts():
+    made = config("", more=DIRECT)
+    assert (made.hosted_venues, made.outdone_venues) == ([], ["binance_usdm"])
+    stream = io.StringIO()
+    log.configure(stream=stream)
+    try:
+        assert host_feeders(SimpleNamespace(config=made)) == []
+    finally:
+        log.configure()
+    said = "feeder_not_hosted part=engine venue=binance_usdm received_by=loop strategies=mm"
+    assert said in stream.getvalue()
+    assert config("", more='feeder = "engine"\n').outdone_venues == []
 
 
 def test_default_asks_for_nothing_and_pins_nothing():

@@ -100,8 +100,11 @@ class Starts:
         self._twin.wait(10)
         self._kept.cleanup()
 
-    def start(self, path: str) -> Start:
-        """Start one engine whose strategy is on this path; return when it has stepped once."""
+    def start(self, path: str, lives: int = 1) -> Start:
+        """Start one engine whose strategy is on this path; return when it has stepped once.
+
+        lives: of one run; the last is told. Each but the last ends as one that was killed.
+        """
         self._number += 1
         folder = self._folder / str(self._number)
         folder.mkdir()
@@ -116,7 +119,8 @@ class Starts:
         with Matrix.create(
             folder / "matrix", instruments, geometry, clock_offset_ns=clock.offset_ns
         ) as matrix:
-            told, begun = self._first_step(run, matrix)
+            for _ in range(lives):
+                told, begun = self._first_step(run, matrix)
             matrix.unlink()
         return Start((told["ns"] - begun) / 1e9, told["processor_s"], frozenset(told["modules"]))
 

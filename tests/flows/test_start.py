@@ -29,3 +29,7 @@ def test_machine_code_comes_without_its_compiler_and_no_other_room_is_imported(
     assert not second.modules.intersection((*COMPILER, *OTHERS, *absent))
     assert not first.modules.intersection(COMPILER), "`alephtx warm` left something to compile"
     assert 0 < second.processor < second.wall + 10
+
+
+def test_start_after_a_kill_has_nothing_to_compile_either(starts):
+    assert not starts.start("split", lives=2).modules.intersection((*COMPILER, *OTHERS))

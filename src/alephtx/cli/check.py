@@ -54,6 +54,7 @@ def check(path: str | Path) -> list[Line]:
     node = config.node
     lines = [Line(OK, "config", f"{path}: node {node.name}, engine {node.engine}, {node.mode}")]
     lines += [_looked_at(f"venue {name}", partial(_venue, config, name)) for name in config.venues]
+    lines += [_outdone(config, name) for name in config.outdone_venues]
     lines += [_account(config, name) for name in config.accounts]
     lines += [
         _looked_at(f"strategy {name}", partial(_strategy, config, name))
@@ -74,7 +75,8 @@ def _looked_at(what: str, look: Callable[[], str]) -> Line:
 
 def _venue(config: Config, name: str) -> str:
     venue = config.venues[name]
-    spec = plugins.find("venues", name, config.node.plugins).spec
+    plugin = plugins.find("venues", name, config.node.plugins)
+    spec = plugin.spec
     if venue.environment not in spec.endpoints and venue.environment != "twin":
         known = ", ".join(sorted(spec.endpoints))
         raise ConfigError(f"it has no {venue.environment}", remedy=f"known: {known}")
@@ -85,8 +87,21 @@ def _venue(config: Config, name: str) -> str:
             hosts = {urlsplit(getattr(real, other)).hostname for other in URL_SCHEMES}
             if host in hosts:
                 raise ConfigError(f'{field} is mainnet, but environment = "{venue.environment}"')
+    if strategies := config.direct_on(name):
+        codec = (plugin() if isinstance(plugin, type) else plugin).bind(Instruments(), None, 0)
+        if not hasattr(codec, "market_stage"):  # the engine ends of it when it starts
+            raise ConfigError(
+                f"{name} has no compiled market stage, which the direct path needs",
+                remedy=f'set path = "split" for {", ".join(strategies)}',
+            )
     symbols = f"{len(venue.symbols)} symbol{'s' if len(venue.symbols) > 1 else ''}"
     return f"{venue.environment}, {symbols}{', recorded' if venue.record else ''}"
+
+
+def _outdone(config: Config, name: str) -> Line:
+    strategies = ", ".join(config.direct_on(name))
+    said = f'feeder = "engine" has no effect: the loop receives it, for {strategies}; remove it'
+    return Line(WARNING, f"venue {name}", f'{said}, or write path = "split"')
 
 
 def _account(config: Config, name: str) -> Line:

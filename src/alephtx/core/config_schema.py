@@ -211,11 +211,27 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         named = {self.venue_of(key) for strategy in direct for key in strategy.instruments}
         return [venue for venue in self.venues if venue in named]
 
+    def direct_on(self, venue: str) -> list[str]:
+        """Return the direct strategies that want a venue's market data."""
+        return [
+            name
+            for name, strategy in self.strategies.items()
+            if strategy.path == "direct" and venue in map(self.venue_of, strategy.instruments)
+        ]
+
     @property
     def hosted_venues(self) -> list[str]:
         """Venues whose feeder runs on the main thread of the engine."""
-        hosted = [name for name, venue in self.venues.items() if venue.feeder == "engine"]
-        return [name for name in hosted if name not in self.direct_venues]
+        return [name for name in self._for_main if name not in self.direct_venues]
+
+    @property
+    def outdone_venues(self) -> list[str]:
+        """Venues whose `feeder = "engine"` has no effect, since the loop receives them itself."""
+        return [name for name in self._for_main if name in self.direct_venues]
+
+    @property
+    def _for_main(self) -> list[str]:
+        return [name for name, venue in self.venues.items() if venue.feeder == "engine"]
 
     @property
     def fed_venues(self) -> list[str]:

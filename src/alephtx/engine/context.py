@@ -45,6 +45,7 @@ X_NEXT_ORDER, X_HALTED, X_REASON, X_UPDATE_COUNT, X_COMMAND_COUNT, X_JOURNAL_FUL
 X_INPUTS_FULL, X_INPUT_SEQ, X_STOPPING, X_UPDATE_STRATEGY = 6, 7, 8, 9
 X_LANES_OPEN, X_GUARDING, X_DIRTY = 10, 11, 12  # X_DIRTY: rows of intents to wipe
 X_MEASURE = 13  # 1 = stages may read the clock to measure themselves; 0 in a simulated world
+X_HALTS = 14  # halts by the halt word that the step obeyed by itself; see `Halts.obey`
 X_BEATS_AT = 30  # monotonic ns of the last look at the feeders' beats
 CONTROL_WORDS = 32
 

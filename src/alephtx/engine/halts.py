@@ -29,6 +29,7 @@ class Halts:
         self._session = session
         # Read before the loop runs: a halt that is lifted while the engine starts was one, too.
         self._word, self._cancel_again = int(halt_read(session.matrix.map)), 0
+        self._obeyed = 0  # as of X_HALTS
         self._journal_told = False
 
     def halted(self) -> bool:
@@ -45,20 +46,26 @@ class Halts:
         """Cancel what is open while halted; go on when a person lifts it.
 
         Cancels are repeated: one that overtook its order on the way to the venue found nothing.
+        A halt that came and went between two looks is known by the loop's count of those it obeyed.
+        It is read before the word: one that is counted and does not stand now was lifted.
         """
         session = self._session
+        obeyed = int(session.ctx.control[c.X_HALTS])
         word = int(halt_read(session.matrix.map))
         if session.journal.failure and not self._journal_told:
             self._journal_told = True
             session.alarms.append(f"no new orders: the journal failed: {session.journal.failure}")
-        if self._word and not word:
+        unseen = obeyed != self._obeyed and not self._word and not word
+        if unseen:
+            log.warning("engine_was_halted", why="a halt was set and lifted within a moment")
+        if unseen or (self._word and not word):
             log.warning("halt_lifted", word=self._word)
             session.command(c.COMMAND_RESUME)
             truth.lift(session.gateways)
         if word and not self._word:
             log.warning("engine_halted", word=word)
-        self._word = word
+        self._word, self._obeyed = word, obeyed
         now = session.clock.monotonic()
-        if session.ctx.control[c.X_HALTED] and now >= self._cancel_again:
+        if unseen or (session.ctx.control[c.X_HALTED] and now >= self._cancel_again):
             self._cancel_again = now + CANCEL_EVERY_NS
             session.cancel_everything()

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from alephtx.core.log import logger
 from alephtx.core.ports import Codec
 from alephtx.feed.feeder import Feeder
 from alephtx.feed.lane import Lane
@@ -10,6 +11,16 @@ from alephtx.feed.main import make_feeder
 
 if TYPE_CHECKING:
     from alephtx.engine.session import Session
+
+log = logger("engine")
+
+
+def host_feeders(session: "Session") -> list[Feeder]:
+    """Return the feeders that the config wants here; says which of those the loop does instead."""
+    for venue in session.config.outdone_venues:
+        strategies = ",".join(session.config.direct_on(venue))
+        log.warning("feeder_not_hosted", venue=venue, received_by="loop", strategies=strategies)
+    return [host_feeder(session, venue) for venue in session.config.hosted_venues]
 
 
 def host_feeder(

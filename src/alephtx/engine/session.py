@@ -174,11 +174,11 @@ class Session:
         return Direct(self)
 
     def _host_feeders(self) -> "list[Feeder]":
-        if not self.config.hosted_venues:
+        if not self.config.hosted_venues and not self.config.outdone_venues:
             return []
-        from alephtx.engine.hosted import host_feeder
+        from alephtx.engine.hosted import host_feeders
 
-        return [host_feeder(self, venue) for venue in self.config.hosted_venues]
+        return host_feeders(self)
 
     def _records(self) -> Any:
         while found := self._journal_tail.poll(READ_MAX):

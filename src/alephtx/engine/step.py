@@ -104,6 +104,7 @@ from alephtx.engine.context import (
     X_COMMAND_COUNT,
     X_DIRTY,
     X_HALTED,
+    X_HALTS,
     X_INPUT_SEQ,
     X_LANES_OPEN,
     X_REASON,
@@ -354,6 +355,16 @@ def check_beats(x: Rows) -> int:
 
 
 @kernel
+def _resume(control: Rows, matrix: Rows) -> None:
+    """Trade again, unless a halt stands; that one counts as obeyed, since its lift resumes too."""
+    if halt_read(matrix) == 0:
+        control[X_HALTED] = 0
+        return
+    control[X_HALTED] = 1
+    control[X_HALTS] += 1
+
+
+@kernel
 def _drain_commands(x: Rows) -> int:
     """Obey commands from the main thread, and take the intents of uncompiled strategies."""
     addresses = field(x, F_ADDRESSES, I1)
@@ -372,7 +383,7 @@ def _drain_commands(x: Rows) -> int:
         if kind == COMMAND_HALT:
             control[X_HALTED] = 1
         elif kind == COMMAND_RESUME:
-            control[X_HALTED] = 1 if halt_read(field(x, F_MAP, I1)) != 0 else 0
+            _resume(control, field(x, F_MAP, I1))
         elif kind == COMMAND_ENABLE:
             strategies[argument, S_ENABLED] = 1
             rearm_lanes(field(x, F_LANES, I3)[argument], now[0])
@@ -462,8 +473,9 @@ def step(x: Rows, budget: Int) -> int:
     if room_left(x) == 0:
         return R_JOURNAL
     control[X_REASON] = R_IDLE
-    if halt_read(matrix) != 0:
+    if halt_read(matrix) != 0 and control[X_HALTED] == 0:
         control[X_HALTED] = 1
+        control[X_HALTS] += 1
     done = _drain_commands(x) if _commands_wait(x) else 0
     if _updates_wait(x):
         done += _drain_updates(x, budget)

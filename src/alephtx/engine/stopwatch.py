@@ -7,6 +7,8 @@ processes only; a simulated world's time does not pass inside a step. Compiled.
 The book is two arrays behind the address A_LAYERS, 0 = nobody keeps one. One writer: the loop.
 """
 
+import numpy as np
+
 from alephtx.core.atomics import monotonic_ns
 from alephtx.core.histogram import hist_add
 from alephtx.core.kernel import Int, inline_kernel, kernel
@@ -86,17 +88,20 @@ def note_decided(x: Rows, s: Int, n: Int) -> None:
     """Count how long n intents took until now; those that passed, each from its cause.
 
     On their way out rows get that moment as their ts_intent, and those without a receive stamp get
-    their cause's. What the journal holds stays: the round's time, and market data's stamps.
+    their cause's. What the journal holds stays: the round's time, and market data's stamps. The
+    clock, three quarters of what this costs, is read once, and not at all where nothing passed.
     """
     now, intents = field(x, F_NOW, I1), field(x, F_INTENTS, INTENTS)
     if field(x, F_ADDRESSES, I1)[A_LAYERS] == 0:
         return
     book = rows_at(field(x, F_ADDRESSES, I1)[A_LAYERS], BOOK_SIZE, I1)
     words = field(book, BOOK_WORDS, I2)[s]
-    decided = monotonic_ns() + now[0] - now[3]
+    decided: Int = np.int64(0)
     for k in range(n):
         if intents[k]["verdict"] != PASS:
             continue
+        if decided == 0:
+            decided = monotonic_ns() + now[0] - now[3]
         intents[k]["ts_intent"] = decided
         if intents[k]["ts_input"] == 0:
             intents[k]["ts_input"] = words[W_CAUSE]
@@ -113,13 +118,15 @@ def note_left(x: Rows, s: Int, n: Int) -> None:
     Until now, when the kernel has their bytes: `ts_sent` is of the moment before.
     """
     now, intents = field(x, F_NOW, I1), field(x, F_INTENTS, INTENTS)
-    left = monotonic_ns() + now[0] - now[3]
     if field(x, F_ADDRESSES, I1)[A_LAYERS] == 0:
         return
     book = rows_at(field(x, F_ADDRESSES, I1)[A_LAYERS], BOOK_SIZE, I1)
     budget = field(x, F_STRATEGIES, I2)[s, S_BUDGET_NS]
+    left: Int = np.int64(0)
     for k in range(n):
         if intents[k]["ts_sent"] != 0 and intents[k]["verdict"] == PASS:
+            if left == 0:
+                left = monotonic_ns() + now[0] - now[3]
             count_order(
                 field(book, BOOK_HISTOGRAMS, I3)[s], field(book, BOOK_WORDS, I2)[s],
                 intents[k]["ts_input"], intents[k]["ts_intent"], left, budget,

@@ -285,7 +285,18 @@ def _main(folder: Path) -> None:
     wake.close()
     word = np.zeros(1, np.int64)
     show(word.ctypes.data, 0)
-    _journal(folder)
+    _walk_torn(_journal(folder))
+
+
+def _walk_torn(place: Path) -> None:
+    """Look at a journal as a start does whose predecessor was killed in the middle of a record."""
+    from alephtx.matrix.journal_read import list_segments, read_header, walk_segment
+
+    path = list_segments(place)[-1]
+    with path.open("ab") as file:
+        file.write(bytes(248) + b"torn, or ")
+    walk = walk_segment(path, read_header(path), repair=True)
+    assert walk.torn_bytes
 
 
 def _journal(folder: Path, intents: Rows | None = None) -> Path:
