@@ -2,8 +2,7 @@
 
 Nonces are prepared (`nonce_pool`, opt-in), and every signature takes one. They are made before the
 first message and orders are checked after the last: in a run other threads do that, on cores of
-their own, and a curve's arithmetic between two messages would leave the caches to it. Arguments and
-answer are those of `ttt_inside`; at most NONCES messages.
+their own. Arguments and answer are those of `ttt_inside`; at most NONCES messages.
 """
 
 import os

@@ -10,7 +10,15 @@ from Crypto.Hash import keccak as theirs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alephtx.core.keccak import CONSTANTS, RATE, keccak_256
+from alephtx.core.keccak import (
+    CONSTANTS,
+    RATE,
+    STATE_BYTES,
+    keccak_256,
+    keccak_padded,
+    padded,
+    permute,
+)
 from alephtx.core.kernel import JIT, kernel
 
 pytestmark = pytest.mark.kernel
@@ -45,6 +53,39 @@ def test_digest_of_anything_equals_the_librarys(message):
     assert digest(message) == expected(message)
 
 
+@kernel
+def run_padded(state, last, out):
+    return keccak_padded(state, 0, 0, last, out)
+
+
+@pytest.mark.parametrize("head", [0, 34, 64, RATE - 33])
+def test_message_that_lies_padded_already_has_the_librarys_digest(head):
+    """The rest is written behind its head, as a kernel does: here of a digest's 32 bytes."""
+    message = bytes(k * 7 % 253 for k in range(head + 32))
+    block = np.frombuffer(padded(message[:head], 32), np.uint8).copy()
+    assert not block[head : head + 32].any()
+    block[head : head + 32] = np.frombuffer(message[head:], np.uint8)
+    state, out = np.full(STATE_BYTES, 0xEE, np.uint8), np.zeros(32, np.uint8)
+    run_padded(state.ctypes.data, block.ctypes.data, out.ctypes.data)
+    assert out.tobytes() == expected(message)
+
+
+@kernel
+def run_permute(state):
+    permute(state)
+    return 0
+
+
+def test_permutation_touches_the_state_and_nothing_behind_it():
+    """Rows of five words are kept in vectors of eight."""
+    memory = np.zeros(STATE_BYTES + 128, np.uint8)
+    memory[STATE_BYTES:] = 0xEE
+    run_permute(memory.ctypes.data)
+    assert int(memory[:8].view(np.uint64)[0]) == 0xF1258F7940E1DDE7  # of the reference's zero state
+    assert int(memory[192:200].view(np.uint64)[0]) == 0xEAF1FF7B5CECA249
+    assert (memory[STATE_BYTES:] == 0xEE).all()
+
+
 SCRIPT = """
 import numpy as np
 from alephtx.core.keccak import keccak_256
@@ -63,7 +104,7 @@ print(out.tobytes().hex())
 
 @pytest.mark.skipif(not JIT, reason="needs the compiler")
 def test_processor_without_wide_registers_gets_words_and_the_same_digest():
-    """Lanes are vectors where that is quicker; what the other machines get runs nowhere else."""
+    """Rows are vectors where that is quicker; what the other machines get runs nowhere else."""
     environment = {**os.environ, "NUMBA_CPU_NAME": "generic"}
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT], capture_output=True, text=True, env=environment, check=False

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alephtx.core.secrets import Secret
-from alephtx.signers.hmac_sha256 import REFUSED, HmacSigner
+from alephtx.signers.hmac_sha256 import _AFTER, REFUSED, HmacSigner
 from tests.signers.staged import enter
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "binance"
@@ -43,6 +43,28 @@ def test_stage_any_key_and_payloads_in_a_row_equals_sign(key, payloads):
     stage = signer.stage()
     for payload in payloads:
         assert enter(stage, payload) == signer.sign(payload)
+
+
+def test_stage_payloads_that_begin_alike_or_not_in_any_turn_equal_sign():
+    """A stage remembers the state after the last first block; zeros are what its memory has."""
+    signer = HmacSigner("key", Secret("secret"))
+    stage = signer.stage()
+    zeros, key, near = bytes(64), b"apiKey=" + b"k" * 57, b"apiKey=" + b"k" * 56 + b"l"
+    for first in (zeros, key, key, near, key, zeros, near[1:], near):
+        for rest in (b"", b"&side=BUY", bytes(130)):
+            assert enter(stage, first + rest) == signer.sign(first + rest)
+
+
+def test_stage_first_block_like_the_last_ones_is_not_hashed_again():
+    """Seen by a remembered state that is spoilt: only what begins alike is signed by it."""
+    signer = HmacSigner("key", Secret("secret"))
+    stage = signer.stage()
+    alike, other = bytes(range(64)), bytes(range(1, 65))
+    assert enter(stage, alike) == signer.sign(alike)
+    stage.owners[0].words[_AFTER // 8] ^= 1
+    assert enter(stage, alike + b"more") != signer.sign(alike + b"more")
+    assert enter(stage, alike[:63]) == signer.sign(alike[:63])
+    assert enter(stage, other) == signer.sign(other)
 
 
 def test_stage_of_closed_signer_refuses_and_its_memory_is_zero():

@@ -1,6 +1,6 @@
 """Keccak-256, the hash of Ethereum's world (not SHA3-256), over memory at an address.
 
-The permutation is written out round by round: 0.35 us for each 136 bytes begun.
+Costs 0.35 us for each 136 bytes begun.
 Source: the Keccak reference, version 3.0, section 1; padding 0x01 as before the standard of 2015.
 """
 
@@ -85,8 +85,6 @@ def keccak_256(state: Int, data: Int, size: Int, out: Int) -> int:
     The last block is padded behind the state and takes the others' way, so that the permutation,
     which is long, stands here once.
     """
-    stay_apart()
-    wipe(state, STATE_BYTES)
     last = state + STATE_BYTES
     whole = size // RATE
     rest = size - whole * RATE
@@ -94,6 +92,14 @@ def keccak_256(state: Int, data: Int, size: Int, out: Int) -> int:
     copy_bytes(last, data + whole * RATE, rest)
     store_byte(last + rest, 0x01)
     store_byte(last + RATE - 1, load_byte(last + RATE - 1) | 0x80)
+    return keccak_padded(state, data, whole, last, out)
+
+
+@kernel
+def keccak_padded(state: Int, data: Int, whole: Int, last: Int, out: Int) -> int:
+    """Write the hash of whole blocks and a last one that is padded already; see `padded`."""
+    stay_apart()
+    wipe(state, STATE_BYTES)
     for block in range(whole + 1):
         source = data + block * RATE if block < whole else last
         for k in range(0, RATE, 8):
@@ -101,3 +107,16 @@ def keccak_256(state: Int, data: Int, size: Int, out: Int) -> int:
         permute(state)
     copy_bytes(out, state, 32)
     return 0
+
+
+def padded(head: bytes, rest: int) -> bytes:
+    """Return the last block of a message that ends with a head and so many bytes more, zeros yet.
+
+    For a kernel that writes them there: such a message is hashed where it lies.
+    """
+    size = len(head) + rest
+    assert size < RATE
+    block = bytearray(head.ljust(RATE, b"\0"))
+    block[size] |= 0x01
+    block[RATE - 1] |= 0x80
+    return bytes(block)

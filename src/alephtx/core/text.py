@@ -20,6 +20,9 @@ Rows = np.ndarray[Any, Any]
 BLOCK = 32
 """Bytes copied at a time, and so the slack behind texts and buffers."""
 
+HEX_BLOCK = 16
+"""Bytes written as hex digits at a time."""
+
 BYTES = np.zeros(1, np.uint8)
 """Sample of the memory that is written to."""
 
@@ -41,6 +44,16 @@ def copy_block(to: int, source: int) -> None:
     ctypes.memmove(int(to), int(source), BLOCK)
 
 
+def hex_block(to: int, source: int) -> None:
+    """Write HEX_BLOCK bytes at an address as hex digits."""
+    ctypes.memmove(int(to), ctypes.string_at(int(source), HEX_BLOCK).hex().encode(), 2 * HEX_BLOCK)
+
+
+def hex_word(to: int, value: int) -> None:
+    """Write a 64-bit word as 16 hex digits."""
+    ctypes.memmove(int(to), f"{int(value) & (1 << 64) - 1:016x}".encode(), 16)
+
+
 def _code() -> Any:
     from alephtx.core import text_code
 
@@ -49,6 +62,8 @@ def _code() -> Any:
 
 if JIT:
     copy_block = Intrinsic(_code, "copy_block")  # type: ignore[assignment]
+    hex_block = Intrinsic(_code, "hex_block")  # type: ignore[assignment]
+    hex_word = Intrinsic(_code, "hex_word")  # type: ignore[assignment]
 
 
 @kernel
@@ -167,7 +182,10 @@ def put_order_text(at: Int, order_id: Int) -> int:
 def put_hex(at: Int, source: Int, n: Int) -> int:
     """Write n bytes at an address as 2n lower-case hex digits."""
     out, seen = rows_at(at, 2 * n, BYTES), rows_at(source, n, BYTES)
-    for k in range(n):
+    blocks = n // HEX_BLOCK
+    for k in range(blocks):
+        hex_block(at + 2 * HEX_BLOCK * k, source + HEX_BLOCK * k)
+    for k in range(blocks * HEX_BLOCK, n):
         pair = np.int64(seen[k]) * 2
         out[2 * k] = _HEX[pair]
         out[2 * k + 1] = _HEX[pair + 1]
@@ -177,11 +195,7 @@ def put_hex(at: Int, source: Int, n: Int) -> int:
 @kernel
 def put_hex_word(at: Int, value: Int) -> int:
     """Write a 64-bit word as 16 lower-case hex digits."""
-    out = rows_at(at, 16, BYTES)
-    for k in range(8):
-        pair = ((value >> (56 - 8 * k)) & 255) * 2
-        out[2 * k] = _HEX[pair]
-        out[2 * k + 1] = _HEX[pair + 1]
+    hex_word(at, value)
     return at + 16
 
 

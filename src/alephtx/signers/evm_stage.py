@@ -12,7 +12,7 @@ from coincurve._libsecp256k1 import ffi, lib
 from coincurve.context import GLOBAL_CONTEXT
 
 from alephtx.core.foreign import call_foreign
-from alephtx.core.keccak import keccak_256
+from alephtx.core.keccak import keccak_256, keccak_padded, padded
 from alephtx.core.kernel import Int, kernel
 from alephtx.core.memory import copy_bytes, load_byte, load_word, store_byte
 from alephtx.core.packed import field, pack_fields
@@ -30,7 +30,7 @@ SIZE = 65
 # Words of a stage's field 0, then bytes of the same memory.
 _SIGNATURE, _OPEN, _HOME, _POOL, _CONTEXT, _SIGN, _SPLIT = range(7)
 _KEY, _DIGEST, _RAW, _RECOVERY, _RESULT = 64, 96, 128, 200, 208
-_AGENT, _EXCHANGE, _SPONGE, _END = 280, 376, 448, 784
+_AGENT, _EXCHANGE, _SPONGE, _END = 280, 416, 552, 888
 _WORDS = np.zeros(1, np.int64)
 
 AGENT_HEAD, EXCHANGE_HEAD = 64, 34
@@ -47,7 +47,8 @@ def make_stage(
     """Return a stage for one thread and the memory that is wiped when its signer is closed."""
     memory = PrivateMemory(_END // 8)
     words, raw = memory.words, memory.words.view(np.uint8)
-    parts = ((_KEY, key), (_AGENT, agent_head), (_EXCHANGE, exchange_head))
+    agent, exchange = padded(agent_head, 32), padded(exchange_head, 32)
+    parts = ((_KEY, key), (_AGENT, agent), (_EXCHANGE, exchange))
     for at, part in parts:
         raw[at : at + len(part)] = np.frombuffer(part, np.uint8)
     words[_SIGNATURE], words[_HOME] = memory.address + _RESULT, memory.address
@@ -74,8 +75,9 @@ def sign_agent(state: Rows, payload: int, size: int) -> int:
 def hash_agent(home: Int, payload: Int, size: Int) -> int:
     """Write the EIP-712 digest of the Agent that stands for a payload."""
     keccak_256(home + _SPONGE, payload, size, home + _AGENT + AGENT_HEAD)
-    keccak_256(home + _SPONGE, home + _AGENT, AGENT_HEAD + 32, home + _EXCHANGE + EXCHANGE_HEAD)
-    keccak_256(home + _SPONGE, home + _EXCHANGE, EXCHANGE_HEAD + 32, home + _DIGEST)
+    sponge, exchange = home + _SPONGE, home + _EXCHANGE
+    keccak_padded(sponge, 0, 0, home + _AGENT, exchange + EXCHANGE_HEAD)
+    keccak_padded(sponge, 0, 0, exchange, home + _DIGEST)
     return 0
 
 

@@ -3,6 +3,8 @@
 A signature costs about 1.6 us in Python, of which half is the call, and 0.2 us in a kernel. The key
 schedule is prepared once, so the secret text itself is not kept: of it remain the two states that
 SHA-256 has after the padded key, which forge signatures as the key would and are kept like one.
+Payloads of one kind begin alike (Binance's with the API key): a stage remembers the first block of
+the last one and the state after it, which is one of five blocks less to hash.
 """
 
 import hashlib
@@ -12,7 +14,7 @@ import numpy as np
 
 from alephtx.core.errors import ConfigError
 from alephtx.core.kernel import Int, kernel
-from alephtx.core.memory import copy_bytes
+from alephtx.core.memory import copy_bytes, load_word
 from alephtx.core.packed import field, pack_fields
 from alephtx.core.ports import Rows, Stage
 from alephtx.core.private_memory import PrivateMemory
@@ -34,9 +36,11 @@ SIZE = 64
 """Bytes of a signature."""
 
 # Words of a stage's field 0; from _INNER on in bytes: the two states, one to work in, room for the
-# payload's end, the digits, and the outer block: the inner digest, and its padding from the start.
+# payload's end, the digits, and the outer block: the inner digest, and its padding from the start;
+# then the first block of the last payload that had one, and the state after it.
 _SIGNATURE, _OPEN, _HOME = 0, 1, 2
-_INNER, _OUTER, _STATE, _SCRATCH, _HEX, _BLOCK, _END = 64, 96, 128, 192, 320, 384, 448
+_INNER, _OUTER, _STATE, _SCRATCH, _HEX, _BLOCK = 64, 96, 128, 192, 320, 384
+_FIRST, _AFTER, _END = 448, 512, 544
 _LENGTH_OUTER = (BLOCK_256 + 32) * 8
 _WORDS = np.zeros(1, np.int64)
 
@@ -72,7 +76,8 @@ class HmacSigner:
         assert self._mac is not None, "the signer is closed"
         memory = PrivateMemory(_END // 8)
         words = memory.words
-        words[_INNER // 8 : _STATE // 8] = self._mids.words
+        words[_INNER // 8 : _STATE // 8] = self._mids.words[:8]
+        words[_AFTER // 8 :] = self._mids.words[8:]  # after a block of zeros, as it stands there
         words[_SIGNATURE], words[_HOME] = memory.address + _HEX, memory.address
         words[_BLOCK // 8 + 4] = 0x80
         words[_BLOCK // 8 + 7] = int.from_bytes(_LENGTH_OUTER.to_bytes(8), "little", signed=True)
@@ -94,13 +99,16 @@ class HmacSigner:
 
 
 def _midstates(key: bytes) -> PrivateMemory:
-    """Return what SHA-256 knows after the key's inner and outer block; RFC 2104."""
+    """Return what SHA-256 knows after the key's inner and outer block; RFC 2104.
+
+    Then what it knows after the inner block and one of zeros.
+    """
     short = hashlib.sha256(key).digest() if len(key) > BLOCK_256 else key
-    memory = PrivateMemory(8)
+    memory = PrivateMemory(12)
     raw = memory.words.view(np.uint8)
-    for half, pad in ((0, 0x36), (32, 0x5C)):
-        block = bytes(byte ^ pad for byte in short.ljust(BLOCK_256, b"\0"))
-        raw[half : half + 32] = np.frombuffer(take_blocks_256(START_256, block), np.uint8)
+    for at, pad, more in ((0, 0x36, b""), (32, 0x5C, b""), (64, 0x36, bytes(BLOCK_256))):
+        block = bytes(byte ^ pad for byte in short.ljust(BLOCK_256, b"\0")) + more
+        raw[at : at + 32] = np.frombuffer(take_blocks_256(START_256, block), np.uint8)
     return memory
 
 
@@ -121,10 +129,38 @@ def mac_hex(home: Int, payload: Int, size: Int) -> int:
     Whole blocks are hashed where they lie, only what is left over is copied.
     """
     at, block = home + _STATE, home + _BLOCK
-    copy_bytes(at, home + _INNER, 32)
-    finish_256(at, payload, size, BLOCK_256, home + _SCRATCH)
+    if size < BLOCK_256:
+        copy_bytes(at, home + _INNER, 32)
+        finish_256(at, payload, size, BLOCK_256, home + _SCRATCH)
+    else:
+        if _differs(home + _FIRST, payload):
+            _begin(home, payload)
+        copy_bytes(at, home + _AFTER, 32)
+        rest = size - BLOCK_256
+        finish_256(at, payload + BLOCK_256, rest, 2 * BLOCK_256, home + _SCRATCH)
     digest_256(at, block)
     copy_bytes(at, home + _OUTER, 32)
     hash_blocks_256(at, block, 1, block, 0)
     digest_hex_256(at, home + _HEX)
+    return 0
+
+
+@kernel
+def _differs(one: Int, other: Int) -> int:
+    """Return 1 where two blocks are not the same.
+
+    Word by word: the payload was written just now, and a load that spans several stores waits.
+    """
+    for k in range(0, BLOCK_256, 8):
+        if load_word(one + k) != load_word(other + k):
+            return 1
+    return 0
+
+
+@kernel
+def _begin(home: Int, payload: Int) -> int:
+    """Remember a payload's first block, and the state after it."""
+    copy_bytes(home + _FIRST, payload, BLOCK_256)
+    copy_bytes(home + _AFTER, home + _INNER, 32)
+    hash_blocks_256(home + _AFTER, payload, 1, payload, 0)
     return 0
