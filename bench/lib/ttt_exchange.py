@@ -332,7 +332,7 @@ def hold_core(core: int) -> None:
     """
     os.sched_setaffinity(0, {core})
     try:
-        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(2))
+        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
     except PermissionError:
         sys.stderr.write("the exchange runs without priority: expect a longer tail\n")
 

@@ -99,9 +99,9 @@ def test_only_a_receiver_that_sleeps_goes_before_the_others(monkeypatch):
             wait='spin"\nfeeder_wait = "' + wait, main_wait="sleep", machine=machine
         )
         placement.place_receiver(parse_config(text), 7)
-    assert raised == [(7, "try")]
+    assert raised == [(7, "try", placement.RECEIVER)]
     placement.place_receiver(config("loop_cpu = 1"), 7)
-    assert raised == [(7, "try")]
+    assert raised == [(7, "try", placement.RECEIVER)]
 
 
 def test_cores_may_be_shared_by_threads_that_sleep():

@@ -19,6 +19,9 @@ log = logger("placement")
 PRIORITY = 1
 """Of SCHED_FIFO: the lowest is above every ordinary thread, and below the kernel's own."""
 
+RECEIVER = PRIORITY + 1
+"""A thread that sleeps until bytes come goes before one that only waits for what it brings."""
+
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 _CAP_IPC_LOCK = 14
 
@@ -81,7 +84,7 @@ def place_receiver(config: Config, native_id: int) -> None:
     One that spins would keep everybody else off its core.
     """
     if config.machine.realtime != "off" and config.feeders_wait == "sleep":
-        told = _raise_priority(native_id, config.machine.realtime)
+        told = _raise_priority(native_id, config.machine.realtime, RECEIVER)
         log.info("receiver_placed", receiver=told)
 
 
@@ -99,18 +102,18 @@ def _pin(thread: int, cpu: int) -> str:
     return f"cpu {cpu}"
 
 
-def _raise_priority(thread: int, asked: str) -> str:
+def _raise_priority(thread: int, asked: str, priority: int = PRIORITY) -> str:
     try:
-        os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(PRIORITY))
+        os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(priority))
     except OSError as error:
-        remedy = "setcap cap_sys_nice=ep on Python, or `ulimit -r 1` for the user"
+        remedy = "setcap cap_sys_nice=ep on Python, or `ulimit -r 2` for the user"
         if asked == "require":
             raise ConfigError(
                 f'machine.realtime = "require": {error.strerror}', remedy=remedy
             ) from None
         log.warning("no_realtime", error=str(error), remedy=remedy)
         return "ordinary priority"
-    return f"SCHED_FIFO {PRIORITY}"
+    return f"SCHED_FIFO {priority}"
 
 
 def lock_memory() -> str:
