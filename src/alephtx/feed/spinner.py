@@ -12,6 +12,7 @@ import numpy as np
 
 from alephtx.core.atomics import load_acquire, pause, store_relaxed, store_release
 from alephtx.core.kernel import Int, entry, kernel
+from alephtx.core.log import logger
 from alephtx.core.near import Near, Span, code_spans, keep_near, memory_of
 from alephtx.core.packed import field, rows_at
 from alephtx.core.ports import Codec, Rows
@@ -158,4 +159,6 @@ class Spinner:
             asyncio.get_running_loop().remove_reader(self.wake.fd)
             for link in lane.links:
                 link.take()
+            assert self._feeder is not None
+            logger("feed", venue=self._feeder.name).info("thread_stopped", **lane.told())
         self.wake.close()
