@@ -124,11 +124,12 @@ class Spinner:
         self.wake.taken()
         assert self._feeder is not None
         assert self._failed is not None
+        if self._failed.done():  # half done, it would give the lane back to the thread
+            return
         try:
             self._feeder.attend()
         except Exception as error:  # noqa: BLE001 - asyncio would log it and go on
-            if not self._failed.done():
-                self._failed.set_exception(error)
+            self._failed.set_exception(error)
 
     async def watch(self) -> None:
         """Keep what the thread needs in its cache; raises what `attend` did, else never ends."""
