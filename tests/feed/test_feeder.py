@@ -1,13 +1,14 @@
 """The feeder against a server that loses, doubles, reorders, stalls, lies and comes back."""
 
 import asyncio
+import json
 import random
 from contextlib import suppress
 from itertools import pairwise
 
 import pytest
 
-from alephtx.core.ports import JoinRule
+from alephtx.core.ports import Batch, JoinRule
 from alephtx.core.words import CLEAR, CROSSED, GAP, RESYNCING, STALE, TRADE
 from alephtx.matrix import writers
 from tests.feed.scene import MS, QUICK, scene
@@ -64,6 +65,32 @@ async def test_deltas_that_came_during_the_snapshot_are_joined(tmp_path, rule):
                 world.venue.may_answer.set()
         await world.live()
         assert world.feeder.counts.gaps == 0
+
+
+async def test_delta_that_a_loop_left_to_us_is_held_before_the_snapshot_joins(tmp_path):
+    async with scene(tmp_path, SPOT) as world:
+        feeder, left = world.feeder, []
+
+        def settle():
+            for message in left:
+                batch, ts = Batch(), feeder.clock.now()
+                feeder.codec.decode("market", json.dumps(message).encode(), ts, batch)
+                feeder.resyncs.hold(0, batch.events[: batch.event_count])
+            left.clear()
+
+        feeder.resyncs._settle = settle
+        world.venue.may_answer.clear()
+        await until(lambda: world.venue.heard)
+        await world.venue.send(world.venue.change("AAA", [(97, 2)]))
+        await until(lambda: world.venue.snapshots)
+        world.venue.stale.append(world.venue.picture("AAA"))
+        left.append(world.venue.change("AAA", [(96, 3)]))
+        world.venue.may_answer.set()
+        await world.live()
+        await world.venue.send(world.venue.change("AAA", [(95, 1)]))
+        await world.live()
+        assert feeder.counts.gaps == 0
+        assert world.venue.snapshots == 1
 
 
 @pytest.mark.parametrize("rule", RULES)

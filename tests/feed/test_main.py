@@ -67,6 +67,11 @@ class World(Scene):
             f'symbols = ["AAA"]\nhttp = "{http}"\nmarket = "{market}"\nrecord = true\n'
         )
 
+    def change_config(self, before, after):
+        text = self.config.read_text()
+        assert before in text
+        self.config.write_text(text.replace(before, after))
+
     async def start(self, *arguments, code=CHILD):
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         child = await asyncio.create_subprocess_exec(
@@ -148,15 +153,33 @@ async def test_orphan_ends_itself(tmp_path):
         orphan = int(await parent.stdout.readline())
         await live(world)
         parent.kill()
-        await until(lambda: not Path(f"/proc/{orphan}").exists() or _is_zombie(orphan), seconds=10)
+        await until(lambda: ended(orphan), seconds=10)
         assert world.flags() & STALE
 
 
-def _is_zombie(pid):
+def ended(pid):
+    """Tell whether a process is over, whoever has to take note of it."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
         return True
+
+
+@pytest.mark.parametrize("wait", ['wait = "spin"', 'feeder_wait = "sleep"'])
+async def test_venue_without_a_scanner_is_fed_by_asyncio_whatever_waits(tmp_path, wait):
+    async with world_in(tmp_path) as world:
+        world.change_config("[node]\n", f"[node]\n{wait}\n")
+        world.change_config("record = true", "record = false")
+        child = await world.feed()
+        await live(world)
+        await world.venue.send(world.venue.change("AAA", [(98, 2)]))
+        await until(lambda: world.levels() == world.expected())  # flagged: the toy's clock is off
+        child.send_signal(signal.SIGTERM)
+        _, said = await child.communicate()
+        assert child.returncode == OK
+        assert world.flags() & STALE
+        assert b"thread_stopped" not in said
+        assert b"Traceback" not in said
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,7 @@ class Feeder:
             backoff_cap_ns=self.options.backoff_cap_ns,
             first_delta_ns=self.options.first_delta_ns,
             record=self._record_snapshot,
+            settle=self.attend if lane is not None else None,
         )
         self.clock_watch = ClockWatch(
             codec, self._fetch, clock,

@@ -60,7 +60,7 @@ class Outlet:
         self.rule = int(spec.join)
         self.instruments = matrix.instruments.of_venue(spec.name)
         self._alone = baton is None
-        self._baton: AbstractContextManager[Any] = baton or nullcontext()
+        self.baton: AbstractContextManager[Any] = baton or nullcontext()
         self.writer = -1  # no beat before the records are healed
         self._clock = clock
         self.offset_ns = clock.now() - clock.monotonic()
@@ -97,7 +97,7 @@ class Outlet:
 
     @books.setter
     def books(self, books: Books) -> None:
-        with self._baton:
+        with self.baton:
             self._books = books
             self.packed[:] = self._pack()  # in its place: a lane has its address
 
@@ -121,7 +121,7 @@ class Outlet:
         place, size = id(frame) + BYTES_AT, len(frame)
         if self._alone:
             return int(self._take(self.packed, link, now, place, size, ts_recv, 0, 0))
-        with self._baton:
+        with self.baton:
             return int(self._take(self.packed, link, now, place, size, ts_recv, 0, 0))
 
     @property
@@ -138,7 +138,7 @@ class Outlet:
         if rows is not self._rows:
             self._rows, self._rows_at = rows, int(rows.ctypes.data)
         now, at = self._clock.monotonic(), self._rows_at
-        with self._baton:
+        with self.baton:
             count = self._take(self.packed, link, now, 0, 0, 0, at, n)
             return self.left_over(count, link, rows, n) if count else []
 
@@ -157,7 +157,7 @@ class Outlet:
     def publish(self, rows: Rows) -> None:
         """Publish one message's rows past the join; the books grow until it fits."""
         n = len(rows)
-        with self._baton:
+        with self.baton:
             while publish(self.map, self.venue, self.books, rows, n, self.state) < n:
                 self.books = grow_books(self.books)
 
@@ -166,7 +166,7 @@ class Outlet:
         row = self._row[0]
         row["instrument"], row["kind"], row["flags"] = i, GAP, LAST_IN_MESSAGE
         row["ts_recv"] = self._clock.now()
-        with self._baton:
+        with self.baton:
             self.publish(self._row)
             join_reset(self.intake.states, i)
             self.intake.link_of[i] = -1
@@ -176,7 +176,7 @@ class Outlet:
 
     def forget_link(self, link: int) -> None:
         """Forget how old a link's last message was: what stood in its queue is gone."""
-        with self._baton:
+        with self.baton:
             self.intake.made_ns[link] = 0
 
     def seed(self, i: int, rows: Rows, last_update_id: int, age_ns: int = 0) -> None:
@@ -186,7 +186,7 @@ class Outlet:
         """
         late = int(age_ns > self.intake.terms[columns.STALE_AFTER])
         raised, cleared = (STALE, 0) if late else (0, STALE)
-        with self._baton:
+        with self.baton:
             set_late(self.state, i, late)
             self.publish(rows)
             join_snapshot(self.intake.states, i, last_update_id)
@@ -196,13 +196,13 @@ class Outlet:
 
     def measured(self, ahead_ns: int, error_ns: int) -> None:
         """Take in by how much the venue's clock is ahead of ours, and how wrong that may be."""
-        with self._baton:
+        with self.baton:
             self.intake.terms[columns.VENUE_AHEAD] = ahead_ns
             self.intake.terms[columns.AHEAD_ERROR] = error_ns
 
     def look_after(self, crossed_max_ns: int) -> list[int]:
         """Beat and flag the silent; return the instruments whose book stays crossed."""
-        with self._baton:
+        with self.baton:
             count = look_after(
                 self.map, self.venue, self.writer, self.offset_ns, self._clock.monotonic(),
                 self.intake, self._indices, crossed_max_ns, self._top, self._out,

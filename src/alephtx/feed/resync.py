@@ -62,8 +62,9 @@ class Held:
 class Resyncs:
     """The instruments of one venue that have no book, and the tasks that bring them back.
 
-    record: called with every snapshot that was used: (ts_recv, body, instrument). crash: an error
-    that no venue can cause; the feeder looks at it and ends.
+    record: called with every snapshot that was used: (ts_recv, body, instrument). settle: has what
+    a compiled loop left to Python done, see `_seed`. crash: an error that no venue can cause; the
+    feeder looks at it and ends.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Resyncs:
         backoff_cap_ns: int = 30 * SECOND,
         first_delta_ns: int = FIRST_DELTA_NS,
         record: Callable[[int, bytes, int], None] | None = None,
+        settle: Callable[[], None] | None = None,
     ) -> None:
         self._codec = codec
         self._outlet = outlet
@@ -89,6 +91,7 @@ class Resyncs:
         self._bounds = backoff_base_ns, backoff_cap_ns
         self._first_delta_ns = first_delta_ns
         self._record = record
+        self._settle = settle
         self._held: dict[int, Held] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._slots = asyncio.Semaphore(PARALLEL)
@@ -225,7 +228,17 @@ class Resyncs:
         return rows
 
     def _seed(self, i: int, held: Held, rows: Rows, last_update_id: int, age_ns: int) -> bool:
-        """Show the snapshot and the held deltas if they join; else keep what may join the next."""
+        """Show the snapshot and the held deltas if they join; else keep what may join the next.
+
+        A loop that receives must not come between: a delta that it has left to us and that is not
+        held yet would be missing, one that it takes in before those held are would come too early.
+        """
+        with self._outlet.baton:
+            if self._settle is not None:
+                self._settle()
+            return self._joined(i, held, rows, last_update_id, age_ns)
+
+    def _joined(self, i: int, held: Held, rows: Rows, last_update_id: int, age_ns: int) -> bool:
         trial = make_states(1)
         join_snapshot(trial, 0, last_update_id)
         for number, message in enumerate(held.messages):

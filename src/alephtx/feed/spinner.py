@@ -12,6 +12,7 @@ import numpy as np
 
 from alephtx.core.atomics import load_acquire, pause, store_relaxed, store_release
 from alephtx.core.kernel import Int, entry, kernel
+from alephtx.core.log import logger
 from alephtx.core.near import Near, Span, code_spans, keep_near, memory_of
 from alephtx.core.packed import field, rows_at
 from alephtx.core.ports import Codec, Rows
@@ -123,11 +124,12 @@ class Spinner:
         self.wake.taken()
         assert self._feeder is not None
         assert self._failed is not None
+        if self._failed.done():  # half done, it would give the lane back to the thread
+            return
         try:
             self._feeder.attend()
         except Exception as error:  # noqa: BLE001 - asyncio would log it and go on
-            if not self._failed.done():
-                self._failed.set_exception(error)
+            self._failed.set_exception(error)
 
     async def watch(self) -> None:
         """Keep what the thread needs in its cache; raises what `attend` did, else never ends."""
@@ -158,4 +160,6 @@ class Spinner:
             asyncio.get_running_loop().remove_reader(self.wake.fd)
             for link in lane.links:
                 link.take()
+            assert self._feeder is not None
+            logger("feed", venue=self._feeder.name).info("thread_stopped", **lane.told())
         self.wake.close()
