@@ -5,9 +5,10 @@ from decimal import Decimal
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from msgspec import structs
 
 from alephtx.core.clock import ManualClock
-from alephtx.core.config_schema import Account, Config, Risk, VenueConfig
+from alephtx.core.config_schema import Account, Config, Node, Risk, VenueConfig
 from alephtx.core.errors import ConfigError, PluginError, TransportError, VenueError
 from alephtx.core.instruments import Instruments
 from alephtx.core.ports import What
@@ -37,6 +38,31 @@ async def test_rules_are_fetched_and_take_the_accounts_fee_tier():
     assert rules.key == "binance_usdm:BTC-USDT-PERP"
     assert rules.maker_fee == Decimal("-0.00005")
     assert rules.tick_size > 0
+
+
+DROPPED = """
+import msgspec
+from alephtx.venues.binance_usdm import BinanceUsdm
+
+class PLUGIN(BinanceUsdm):
+    spec = msgspec.structs.replace(BinanceUsdm.spec, name="dropped_in")
+"""
+
+
+async def test_venue_that_was_dropped_into_the_plugins_folder_trades_as_those_of_the_package(
+    tmp_path,
+):
+    (tmp_path / "venues").mkdir()
+    (tmp_path / "venues" / "dropped_in.py").write_text(DROPPED)
+    async with serving("binance_usdm") as served:
+        plain = config(served.ports["binance_usdm"], venue="dropped_in")
+        with pytest.raises(PluginError, match="dropped_in"):
+            await fetch_instruments(plain, ManualClock())
+        own = structs.replace(plain, node=Node(plugins=str(tmp_path)))
+        table = await fetch_instruments(own, ManualClock())
+    codec, endpoints = bind_account(own, own.accounts["a"], 0, table)
+    assert codec.spec.name == "dropped_in"
+    assert endpoints.http.endswith(str(served.ports["binance_usdm"]))
 
 
 async def test_symbol_that_the_venue_does_not_list_is_named():

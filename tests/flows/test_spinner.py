@@ -56,6 +56,18 @@ def broken(self, i):
     raise RuntimeError("a fault of ours")
 Feeder._restart = broken
 """
+KEPT_BACK = """
+import time
+from alephtx.feed.spinner import Spinner
+from alephtx.net.loop_link import LoopLink
+async def close(self, *given, **named):
+    pass
+stop = Spinner.stop
+def late(self):
+    time.sleep(0.5)
+    stop(self)
+LoopLink.close, Spinner.stop = close, late
+"""
 KEPT = 5000
 
 
@@ -269,6 +281,13 @@ async def test_fault_of_ours_ends_the_process_instead_of_leaving_it_deaf(compile
         for words in (b"feeder_crashed", b"in attend", b"a fault of ours"):
             assert words in said, said.decode()
         assert world.all_stale(), said.decode()
+
+
+async def test_link_that_the_thread_kept_brings_nothing_after_the_last_flag(compiled, tmp_path):
+    async with world_of(tmp_path, HYPERLIQUID, SPIN) as world:
+        child = await world.start(KEPT_BACK + CHILD)
+        await world.live()
+        await world.end(child)
 
 
 async def test_what_is_recorded_is_received_by_asyncio(compiled, tmp_path):

@@ -25,9 +25,12 @@ ATTEMPTS = 5
 
 
 @cache
-def load_venue(name: str) -> Venue:
-    """Return the venue plugin of a name; looked for once, it keeps no state."""
-    plugin = find("venues", name)
+def load_venue(name: str, plugins: str = "") -> Venue:
+    """Return the venue plugin of a name; looked for once, it keeps no state.
+
+    plugins: the config's folder of drop-ins, `node.plugins`.
+    """
+    plugin = find("venues", name, plugins or None)
     venue: Venue = plugin() if isinstance(plugin, type) else plugin
     return venue
 
@@ -46,7 +49,10 @@ async def fetch_instruments(config: Config, clock: Clock) -> Instruments:
     """Ask every venue for the rules of the configured symbols; the table is in config order."""
     table = Instruments()
     found = await asyncio.gather(
-        *(_fetch(name, section, clock) for name, section in config.venues.items())
+        *(
+            _fetch(load_venue(name, config.node.plugins), section, clock)
+            for name, section in config.venues.items()
+        )
     )
     for instruments in found:
         for instrument in instruments:
@@ -54,8 +60,8 @@ async def fetch_instruments(config: Config, clock: Clock) -> Instruments:
     return table
 
 
-async def _fetch(name: str, section: VenueConfig, clock: Clock) -> list[Instrument]:
-    venue = load_venue(name)
+async def _fetch(venue: Venue, section: VenueConfig, clock: Clock) -> list[Instrument]:
+    name = venue.spec.name
     endpoints = endpoints_of(venue, section)
     client = HttpClient(endpoints.http, venue=name)
     try:
@@ -124,7 +130,7 @@ def make_signer(venue: Venue, account: Account) -> Signer:
 
 def bind_codec(config: Config, account: Account, index: int, instruments: Instruments) -> Codec:
     """Return the signing codec of an account."""
-    venue = load_venue(account.venue)
+    venue = load_venue(account.venue, config.node.plugins)
     signer = make_signer(venue, account)
     if venue.spec.signer == "evm":  # what is signed says which network it is for
         bind: Any = venue.bind
@@ -140,4 +146,4 @@ def bind_account(
     """Return the signing codec of an account and the addresses it talks to."""
     section = config.venues[account.venue]
     codec = bind_codec(config, account, index, instruments)
-    return codec, endpoints_of(load_venue(account.venue), section)
+    return codec, endpoints_of(load_venue(account.venue, config.node.plugins), section)

@@ -196,6 +196,8 @@ class Feeder:
             self.options = msgspec.structs.replace(self.options, spin=False)
             await self.resyncs.close()
             await self.http.close()
+            if self.lane is not None:  # a link that was not given back may still bring something
+                self.lane.baton.halt()
             for i in self.outlet.instruments:
                 self.outlet.gap(i, stale=True)
             if self._recorder is not None:

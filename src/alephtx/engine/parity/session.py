@@ -22,7 +22,7 @@ from alephtx.core.config import load_config
 from alephtx.core.config_schema import Config
 from alephtx.core.errors import AlephError, JournalError, SimulationError
 from alephtx.core.instruments import Instruments
-from alephtx.core.ports import Rows
+from alephtx.core.ports import Rows, Venue
 from alephtx.core.records import EVENT, INTENT, UPDATE
 from alephtx.engine.context import RING_COMMAND
 from alephtx.engine.ingest import SNAPSHOT_MARK, VenueDecoder
@@ -97,7 +97,10 @@ def read_session(run: RunDirectory) -> Session:
     )  # fmt: skip
     traded = session.traded
     for i, instrument in enumerate(instruments):
-        rows = _tape(run, instruments, i, ended, notes) if i in traded else np.zeros(0, EVENT)
+        rows = np.zeros(0, EVENT)
+        if i in traded:
+            venue = load_venue(instrument.venue, config.node.plugins)
+            rows = _tape(run, venue, instruments, i, ended, notes)
         if mode == "paper" or config.venues[instrument.venue].environment == "twin":
             rows = _as_heard(rows)
         session.tapes.append(rows)
@@ -178,7 +181,12 @@ def recordings_of(run: RunDirectory, venue: str, symbol: str) -> list[Path]:
 
 
 def _tape(
-    run: RunDirectory, instruments: Instruments, i: int, ended: int, notes: list[str]
+    run: RunDirectory,
+    venue: Venue,
+    instruments: Instruments,
+    i: int,
+    ended: int,
+    notes: list[str],
 ) -> Rows:
     """Return the EVENT rows that a feeder heard of an instrument until the strategies' end."""
     instrument = instruments[i]
@@ -192,7 +200,7 @@ def _tape(
     snapshots = sum(frame.startswith(SNAPSHOT_MARK) for _, frame in _frames(files, ended, notes))
     damaged: dict[str, int] = defaultdict(int)
     reading = Reading(files[0])
-    codec = load_venue(instrument.venue).bind(Instruments([instrument]), None, 0)
+    codec = venue.bind(Instruments([instrument]), None, 0)
     decoder, arranger, parts = VenueDecoder(codec, reading, snapshots), Arranger(), list[Rows]()
 
     def drain(stream: Any) -> None:
