@@ -8,7 +8,7 @@ import pytest
 
 from alephtx.core import near
 from alephtx.core.kernel import kernel
-from alephtx.core.near import LINE, LINES, N_AT, N_SPANS, Near, code_spans, memory_of, merged
+from alephtx.core.near import LINE, LINES, N_AT, N_SPANS, Near, code_spans, memory_of, merged, room
 from alephtx.core.ports import Stage
 
 pytestmark = pytest.mark.kernel
@@ -43,6 +43,20 @@ def test_no_more_is_kept_than_a_cache_holds_and_the_first_come_first():
     kept = merged([(1 << 30, 4096), (0, 1 << 40), (1 << 20, 64)])
     assert kept[-1] == (1 << 30, 4096)
     assert sum(size for _, size in kept) == near.TOTAL_MAX
+
+
+@pytest.mark.parametrize(
+    ("size", "most"),
+    [("2048K\n", 1 << 20), ("512K\n", 1 << 18), ("4M\n", 1 << 20), ("odd\n", 1 << 18)],
+)
+def test_no_more_than_half_of_a_cores_own_cache_is_kept(tmp_path, size, most):
+    for n, (level, told) in enumerate((("1", "48K\n"), ("2", size), ("3", "300M\n"))):
+        index = tmp_path / f"index{n}"
+        index.mkdir()
+        (index / "level").write_text(f"{level}\n")
+        (index / "size").write_text(told)
+    assert room(tmp_path) == most
+    assert room(tmp_path / "none") == 1 << 18
 
 
 def test_each_line_is_asked_for_once_and_then_the_first_again():

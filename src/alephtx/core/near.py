@@ -27,7 +27,10 @@ ARRAY_MAX = 1 << 16
 """Bytes of an array that are kept, from its beginning: a table for thousands of instruments would
 push the rest out."""
 TOTAL_MAX = 1 << 20
-"""Bytes that are kept; half of a usual core's own cache, and smaller ones keep what fits."""
+"""Bytes that are kept, but no more than half of a core's own cache, see `room`."""
+
+CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+UNKNOWN_CACHE = 1 << 19
 
 LOOK_NS = 2_000_000_000
 
@@ -68,7 +71,7 @@ class Near:
     """A list of spans that a loop keeps, whose address is in its `place`; for one other thread."""
 
     def __init__(self, place: int) -> None:
-        self._place, self._due_ns = place, 0
+        self._place, self._due_ns, self._most = place, 0, room()
         self._spans: list[Span] = []
         self._lists: list[Rows] = []
 
@@ -85,7 +88,7 @@ class Near:
 
     def keep(self, spans: Iterable[Span]) -> None:
         """Let the loop keep these from its next round on."""
-        wanted = merged(spans)
+        wanted = merged(spans, self._most)
         if wanted == self._spans:
             return
         made = np.zeros(N_SPANS + 2 * len(wanted), np.int64)
@@ -100,9 +103,24 @@ class Near:
         show(self._place, made.ctypes.data if wanted else 0)
 
 
-def merged(spans: Iterable[Span]) -> list[Span]:
-    """Return the first TOTAL_MAX bytes of spans as whole lines, each once, by address."""
-    lines, left = [], TOTAL_MAX
+def room(caches: Path = CACHES) -> int:
+    """Return how many bytes may be kept on this machine: half of a second-level cache.
+
+    More would push each other out.
+    """
+    for level in caches.glob("index*/level"):
+        size = level.with_name("size")
+        if level.read_text().strip() == "2" and size.exists():
+            text = size.read_text().strip()  # "2048K"
+            number, unit = text.rstrip("KM"), {"K": 10, "M": 20}.get(text[-1:], 0)
+            if number.isdigit():
+                return min(TOTAL_MAX, (int(number) << unit) // 2)
+    return UNKNOWN_CACHE // 2
+
+
+def merged(spans: Iterable[Span], most: int = TOTAL_MAX) -> list[Span]:
+    """Return the first so many bytes of spans as whole lines, each once, by address."""
+    lines, left = [], most
     for at, size in spans:
         begin, end = at // LINE * LINE, -(-(at + min(size, left)) // LINE) * LINE
         if size > 0 and left > 0:
