@@ -15,6 +15,8 @@ from alephtx.core.packed import FIELD_WORDS, pack_fields
 from alephtx.core.stages import stage_address
 from alephtx.core.syscalls import READABLE
 from alephtx.feed import spinner as s
+from alephtx.feed.lane import W_BATON
+from alephtx.matrix.baton import Baton
 from alephtx.net import link_words as w
 
 pytestmark = pytest.mark.kernel
@@ -35,6 +37,10 @@ class Thread:
     def __init__(self, *, sleeps=False, busy=False):
         self.links = np.zeros(1, np.int64)
         words = np.zeros(4, np.int64)
+        self.baton = Baton(lambda: True)
+        words[W_BATON] = self.baton.address
+        self.baton.run()
+        self.words_of_lane = words
         self.lane = np.concatenate([pack_fields([words, self.links]), np.zeros(4, np.int64)])
         self.counts = self.lane[FIELD_WORDS * 2 :]
         self.counts[BUSY] = busy
@@ -118,3 +124,34 @@ def test_asleep_it_waits_for_bytes_of_its_open_links_or_a_moment():
         os.close(reads)
         os.close(writes)
     assert thread.near_at() == FIRST
+
+
+def test_bytes_that_only_python_may_take_do_not_wake_it():
+    """Else, with a priority above Python's, it would keep Python from ever taking them."""
+    reads, writes = os.pipe()
+    os.write(writes, b"x")
+    link = np.zeros(w.LINK_WORDS, np.int64)
+    link[w.FD], link[w.STATE] = reads, w.LIVE
+    thread, slept = Thread(sleeps=True), 0.1
+    most = 2 * (s.RARELY + 1) * slept * 1000 / s.SLEEP_MS
+
+    def turns():
+        thread.turned(s.RARELY + 2)
+        begin = thread.counts[TURNS]
+        time.sleep(slept)
+        return thread.counts[TURNS] - begin
+
+    try:
+        thread.links[0] = link.ctypes.data
+        assert turns() > most  # ours: here nobody reads it
+        for word in (w.PAUSED, w.HELD):
+            link[word] = 1
+            assert turns() < most
+            link[word] = 0
+        with thread.baton:
+            assert turns() < most
+        assert turns() > most
+    finally:
+        thread.leave()
+        os.close(reads)
+        os.close(writes)

@@ -14,12 +14,13 @@ from alephtx.core.atomics import load_acquire, pause, store_relaxed, store_relea
 from alephtx.core.kernel import Int, entry, kernel
 from alephtx.core.log import logger
 from alephtx.core.near import Near, Span, code_spans, keep_near, memory_of
-from alephtx.core.packed import field, rows_at
+from alephtx.core.packed import FIELD_WORDS, field, rows_at
 from alephtx.core.ports import Codec, Rows
 from alephtx.core.stages import call_stage
 from alephtx.core.syscalls import READABLE, poll
 from alephtx.feed.feeder import Feeder
-from alephtx.feed.lane import L_LINKS, RARELY, Lane
+from alephtx.feed.lane import L_LINKS, L_WORDS, RARELY, W_BATON, Lane
+from alephtx.matrix.baton import baton_mine
 from alephtx.net import link_words as w
 from alephtx.net.wake import Wake
 
@@ -50,21 +51,29 @@ def drive_lane(words: Int) -> int:
             keep_near(words + 8 * W_NEAR)
             pause()
         elif idle > RARELY:  # all links have been looked at
-            _sleep(field(lane, L_LINKS, _I1), own[W_POLLED])
+            _sleep(lane, own[W_POLLED])
             idle = 0
     return turns
 
 
 @kernel
-def _sleep(links: Rows, polled: Int) -> None:
-    """Sleep until a link has something to read, or a moment."""
+def _sleep(lane: Rows, polled: Int) -> None:
+    """Sleep until a link has something for us to read, or a moment.
+
+    While Python has the lane, or a link's messages, bytes that wait are no news: to come back for
+    them at once would, with a priority above its, never let it finish.
+    """
     count = 0
-    for k in range(len(links)):
-        link = links[k]
-        if link != 0 and load_acquire(link + 8 * w.STATE) == w.LIVE and count < POLLED_MAX:
+    if baton_mine(field(lane, L_WORDS, _I1)[W_BATON]) != 0:
+        links = field(lane, L_LINKS, _I1)
+        for k in range(min(len(links), POLLED_MAX)):
+            link = load_acquire(lane[L_LINKS * FIELD_WORDS] + 8 * k)
+            if link == 0 or load_acquire(link + 8 * w.STATE) != w.LIVE:
+                continue
             words = rows_at(link, w.LINK_WORDS, w.WORDS)
-            store_relaxed(polled + 8 * count, words[w.FD] | READABLE)
-            count += 1
+            if words[w.HELD] == 0 and load_acquire(link + 8 * w.PAUSED) == 0:
+                store_relaxed(polled + 8 * count, words[w.FD] | READABLE)
+                count += 1
     poll(polled, count, SLEEP_MS)
 
 
