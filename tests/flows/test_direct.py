@@ -45,7 +45,7 @@ def test_hyperliquid_is_heard_and_posted_to_by_the_loop(warm, tmp_path):
     made = direct(River(tmp_path, twins, makers=("hyperliquid",), coins=()))
     try:
         life = made.start()
-        life.trading(15, 2)
+        life.trading(15, 2, reached=10)
         entry = life.read("status.json")["direct"]["entries"]["hyper"]
         code, summary = life.end()
         prove(life.run, twins, summary, orders=10, fills=2)

@@ -7,6 +7,7 @@ what is compiled and where it is kept.
 import fcntl
 import gc
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -79,6 +80,38 @@ def _uncollected() -> Iterator[None]:
     finally:
         if running:
             gc.enable()
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C end a compilation wherever it comes, as KeyboardInterrupt.
+
+    Where LLVM calls back into Python it is raised in a ctypes callback, which drops it; what Numba
+    then says is that code is missing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before, dropped = sys.unraisablehook, False
+
+    def note(said: Any) -> None:
+        nonlocal dropped
+        if said.exc_type is KeyboardInterrupt:
+            dropped = True
+        else:
+            before(said)
+
+    sys.unraisablehook = note
+    try:
+        yield
+    except Exception as error:
+        if dropped:
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        sys.unraisablehook = before
+    if dropped:
+        raise KeyboardInterrupt
 
 
 def _announce(name: str) -> None:
@@ -168,7 +201,7 @@ def _compile_once(dispatcher: Any, directory: Path, name: str, leave: Leave | No
     def compile_locked(signature: Any) -> Any:
         arguments, _ = sigutils.normalize_signature(signature)
         known = len(overloads)
-        with _locked(directory), _uncollected():
+        with _locked(directory), _uncollected(), interruptible():
             result = original(tuple(map(_widened, arguments)))
         if leave is not None and len(overloads) > known:  # machine code, which a callee has none of
             bind_environments()
@@ -232,7 +265,7 @@ def compile_native(function: Any, signature: Any, directory: Path | None) -> tup
     if directory is None:
         owner.compile()
     else:
-        with _numba_cache(directory), _locked(directory), _uncollected():
+        with _numba_cache(directory), _locked(directory), _uncollected(), interruptible():
             owner.enable_caching()
             leave = _leaver(function, directory, "address")
             _keep_whole(owner._cache, _name(function), leave)  # noqa: SLF001
@@ -257,7 +290,7 @@ def compile_together(
     if None in shapes or any(function.__closure__ for function in functions):
         return []
     apart = stored.place(directory, functions[0], "apart", ",".join(map(str, shapes)))
-    with _numba_cache(directory), _locked(directory), _uncollected():
+    with _numba_cache(directory), _locked(directory), _uncollected(), interruptible():
         if apart.exists():  # an earlier process found that they cannot be kept
             return []
         found = stored.addresses_at(directory, functions, shapes)
