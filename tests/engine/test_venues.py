@@ -40,6 +40,10 @@ async def test_rules_are_fetched_and_take_the_accounts_fee_tier():
     assert rules.tick_size > 0
 
 
+def test_one_venue_is_one_object_however_it_is_asked_for():
+    assert load_venue("binance_usdm") is load_venue("binance_usdm", "")
+
+
 DROPPED = """
 import msgspec
 from alephtx.venues.binance_usdm import BinanceUsdm

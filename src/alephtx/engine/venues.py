@@ -24,12 +24,16 @@ log = logger("venues")
 ATTEMPTS = 5
 
 
-@cache
 def load_venue(name: str, plugins: str = "") -> Venue:
     """Return the venue plugin of a name; looked for once, it keeps no state.
 
     plugins: the config's folder of drop-ins, `node.plugins`.
     """
+    return _loaded(name, plugins)
+
+
+@cache
+def _loaded(name: str, plugins: str) -> Venue:
     plugin = find("venues", name, plugins or None)
     venue: Venue = plugin() if isinstance(plugin, type) else plugin
     return venue
