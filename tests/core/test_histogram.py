@@ -1,6 +1,8 @@
 """Histograms against sorted lists of the same durations."""
 
 import math
+import subprocess
+import sys
 import threading
 from itertools import pairwise
 
@@ -101,6 +103,28 @@ def test_histogram_in_a_file_is_read_while_it_is_filled(tmp_path):
     assert h.summary(h.read_histogram(path))["count"] == 1
     h.map_histogram(path)
     assert np.array_equal(h.read_histogram(path), h.make_histogram())
+
+
+TWICE = """
+import sys
+from pathlib import Path
+from alephtx.core import histogram as h
+first = h.map_histogram(Path(sys.argv[1]))
+h.map_histogram(Path(sys.argv[1]))
+h.hist_add(first, 700)
+print(h.summary(first)["count"])
+"""
+
+
+def test_who_still_fills_a_histogram_lives_on_when_its_file_is_made_anew(tmp_path):
+    """In a process of its own: a mapping whose file was cut short ends it, SIGBUS."""
+    child = subprocess.run(
+        [sys.executable, "-c", TWICE, tmp_path / "x.hist"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (child.returncode, child.stdout) == (0, "1\n"), child.stderr
 
 
 def test_file_that_is_no_histogram_is_named(tmp_path):

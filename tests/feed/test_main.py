@@ -145,6 +145,23 @@ async def test_killed_process_is_followed_by_one_of_a_higher_epoch(tmp_path):
         await live(world)
 
 
+async def test_second_feeder_of_a_venue_is_refused_in_one_line_and_harms_nothing(tmp_path):
+    async with world_in(tmp_path) as world:
+        first = await world.feed()
+        await live(world)
+        shown = latency_path(tmp_path / "run", "toy")
+        counted = summary(read_histogram(shown))["count"]
+        second = await world.feed()
+        out, said = await second.communicate()
+        assert (second.returncode, out, said.count(b"\n")) == (FAILED, b"", 1)
+        assert b"toy already has a living feeder" in said
+        await world.venue.send(world.venue.change("AAA", [(98, 2)]))
+        await live(world)
+        assert first.returncode is None
+        assert summary(read_histogram(shown))["count"] > counted
+        assert [path.name for path in shown.parent.iterdir()] == [shown.name]
+
+
 async def test_orphan_ends_itself(tmp_path):
     async with world_in(tmp_path) as world:
         parent = await world.start(

@@ -45,10 +45,14 @@ def make_histogram() -> Counts:
 
 
 def map_histogram(path: Path) -> Counts:
-    """Return an empty histogram that lives in a file, for others to read while it is filled."""
+    """Return an empty histogram that lives in a file, for others to read while it is filled.
+
+    A file of that name is replaced, not cut short: whoever still fills it would die of that.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        path.unlink(missing_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             os.posix_fallocate(descriptor, 0, WORDS * 8)
             memory = mmap.mmap(descriptor, WORDS * 8)

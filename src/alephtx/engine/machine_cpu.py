@@ -166,18 +166,19 @@ def look_at_priorities(files: Files, config: Config | None) -> Iterator[Finding]
     """Say whether threads of ours may get ahead of others."""
     import resource
 
-    from alephtx.engine.placement import has_capability
+    from alephtx.engine.placement import PRIORITY, has_capability, priority_of
 
     asked = config.machine.realtime if config is not None else "off"
     limit = resource.getrlimit(resource.RLIMIT_RTPRIO)[0]
-    able = limit != 0 or has_capability(_CAP_SYS_NICE)
+    wanted = priority_of(config) if config is not None else PRIORITY
+    able = limit == resource.RLIM_INFINITY or limit >= wanted or has_capability(_CAP_SYS_NICE)
     value = f"{'allowed' if able else 'refused'} (limit {limit}); [machine] says {asked}"
     if able:
         yield Finding("real-time priority", value)
     else:
         verdict = BROKEN if asked == "require" else COSTS
         cost = "any other thread may take the loop's core for 1 to 4 ms"
-        remedy = "setcap cap_sys_nice=ep PYTHON, or `rtprio 1` in /etc/security/limits.d"
+        remedy = f"setcap cap_sys_nice=ep PYTHON, or `rtprio {wanted}` in /etc/security/limits.d"
         yield Finding("real-time priority", value, verdict, cost, remedy)
     runtime = files.number("proc/sys/kernel/sched_rt_runtime_us")
     if runtime is None:

@@ -78,6 +78,11 @@ def place_loop(config: Config, native_id: int | None) -> dict[str, str]:
     return {"loop": told}
 
 
+def priority_of(config: Config) -> int:
+    """Return the highest priority of SCHED_FIFO that a run with this config asks for."""
+    return RECEIVER if config.feeders_wait == "sleep" else PRIORITY
+
+
 def place_receiver(config: Config, native_id: int) -> None:
     """Let a feeder's receiving thread that sleeps between messages go before the others.
 

@@ -137,8 +137,10 @@ def make_feeder(
     recorder: Recorder | None = None
     if section.record and run_path is not None:
         recorder = Recorder(Path(run_path) / "recordings", venue_name)
+    shown = None if run_path is None else latency_path(run_path, venue_name)
+    draft = None if shown is None else shown.with_name(f"{shown.name}.{os.getpid()}")
     try:
-        return Feeder(
+        feeder = Feeder(
             codec,
             matrix,
             instruments.venues.index(venue_name),
@@ -146,14 +148,19 @@ def make_feeder(
             endpoints,
             source=source,
             record_to=recorder,
-            latency=None if run_path is None else map_histogram(latency_path(run_path, venue_name)),
+            latency=None if draft is None else map_histogram(draft),
             options=options,
             lane=lane,
         )
     except BaseException:
         if recorder is not None:
             recorder.close()
+        if draft is not None:
+            draft.unlink(missing_ok=True)
         raise
+    if draft is not None and shown is not None:
+        draft.replace(shown)  # the venue is ours: another feeder's would have been lost
+    return feeder
 
 
 async def _run_until_stopped(feeder: Feeder, spinner: Spinner | None) -> None:
