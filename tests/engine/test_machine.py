@@ -183,6 +183,17 @@ def test_required_priority_that_is_refused_is_broken(monkeypatch, host):
     assert found(seen, "real-time throttle").verdict == GOOD
 
 
+def test_a_receiver_that_sleeps_wants_more_priority_than_a_loop(monkeypatch, host):
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (1, 1))
+    monkeypatch.setattr("alephtx.engine.placement.has_capability", lambda number: False)
+    asked = '[node]\nwait = "spin"\n{}[machine]\nloop_cpu = 1\nrealtime = "require"\n'
+    for feeders, verdict in (("", GOOD), ('feeder_wait = "sleep"\n', BROKEN)):
+        config = parse_config(asked.format(feeders) + CONFIG)
+        seen = list(machine_cpu.look_at_priorities(host.files, config))
+        assert found(seen, "real-time priority").verdict == verdict
+    assert "`rtprio 2`" in found(seen, "real-time priority").remedy
+
+
 def test_card_that_collects_packets_is_told(host, monkeypatch):
     host.put("sys/class/net/eth7/speed", "25000")
     host.put("sys/class/net/eth7/queues/rx-0/x", "")

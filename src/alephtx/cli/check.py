@@ -75,8 +75,7 @@ def _looked_at(what: str, look: Callable[[], str]) -> Line:
 
 def _venue(config: Config, name: str) -> str:
     venue = config.venues[name]
-    plugin = plugins.find("venues", name, config.node.plugins)
-    spec = plugin.spec
+    spec = plugins.find("venues", name, config.node.plugins).spec
     if venue.environment not in spec.endpoints and venue.environment != "twin":
         known = ", ".join(sorted(spec.endpoints))
         raise ConfigError(f"it has no {venue.environment}", remedy=f"known: {known}")
@@ -88,12 +87,11 @@ def _venue(config: Config, name: str) -> str:
             if host in hosts:
                 raise ConfigError(f'{field} is mainnet, but environment = "{venue.environment}"')
     if strategies := config.direct_on(name):
-        codec = (plugin() if isinstance(plugin, type) else plugin).bind(Instruments(), None, 0)
-        if not hasattr(codec, "market_stage"):  # the engine ends of it when it starts
-            raise ConfigError(
-                f"{name} has no compiled market stage, which the direct path needs",
-                remedy=f'set path = "split" for {", ".join(strategies)}',
-            )
+        from alephtx.engine.venues import load_venue
+        from alephtx.feed.lane import need_scanner
+
+        codec = load_venue(name, config.node.plugins).bind(Instruments(), None, 0)
+        need_scanner(codec, ", ".join(strategies))  # the engine ends of it when it starts
     symbols = f"{len(venue.symbols)} symbol{'s' if len(venue.symbols) > 1 else ''}"
     return f"{venue.environment}, {symbols}{', recorded' if venue.record else ''}"
 

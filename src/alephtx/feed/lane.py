@@ -106,6 +106,15 @@ def lane_turn(lane: Rows, a: int, b: int) -> int:
     return came
 
 
+def need_scanner(codec: Codec, who: str = "strategies on this venue") -> None:
+    """Refuse a venue that cannot be received without Python, for the direct path of these."""
+    if not hasattr(codec, "market_stage"):
+        raise ConfigError(
+            f"{codec.spec.name} has no compiled market stage, which the direct path needs",
+            remedy=f'set path = "split" for {who}',
+        )
+
+
 class Lane:
     """One venue's lane, on the asyncio thread. The loop serves it from `run` to `halt`.
 
@@ -114,11 +123,7 @@ class Lane:
     """
 
     def __init__(self, codec: Codec, alive: Callable[[], bool], wake: Wake) -> None:
-        if not hasattr(codec, "market_stage"):
-            raise ConfigError(
-                f"{codec.spec.name} has no compiled market stage, which the direct path needs",
-                remedy='set path = "split" for strategies on this venue',
-            )
+        need_scanner(codec)
         self.baton = Baton(alive)
         self._wake = wake
         self._links: list[list[LoopLink]] = [[] for _ in codec.links("market")]
