@@ -204,7 +204,7 @@ def test_check_says_that_a_direct_strategys_venue_cannot_be_received_by_the_loop
     edited(folder, ("[node]\n", '[node]\nplugins = "plugins"\n'))
     capsys.readouterr()
     assert cli.main(["check"]) == cli.CONFIG
-    said = "venue slow: slow has no compiled market stage, which the direct path needs. "
+    said = "venue slow: toy has no compiled market stage, which the direct path needs. "
     assert f'error    {said}set path = "split" for mm\n' in capsys.readouterr().out
     edited(folder, ('path = "direct"', 'path = "split"'))
     assert cli.main(["check"]) == cli.OK
