@@ -25,7 +25,7 @@ from ttt_links import client_frame
 from ttt_plan import ABOVE_BID
 
 from alephtx.core import words
-from alephtx.core.atomics import monotonic_ns
+from alephtx.core.atomics import monotonic_ns, pause
 from alephtx.core.clock import MachineClock
 from alephtx.core.config_schema import (
     Account,
@@ -40,6 +40,7 @@ from alephtx.core.identity import first_order_id
 from alephtx.core.instruments import Instruments
 from alephtx.core.kernel import Int, kernel
 from alephtx.core.memory import copy_bytes
+from alephtx.core.near import keep_near
 from alephtx.core.packed import bytes_at, field
 from alephtx.core.ports import (
     MARKET_ROWS,
@@ -140,12 +141,18 @@ def play_block(x: np.ndarray, now: np.ndarray, offset_ns: Int, matrix: np.ndarra
                sign: np.ndarray, seal: np.ndarray, addresses: np.ndarray, rings: np.ndarray,
                intent: np.ndarray, update: np.ndarray, intent_at: Int, frames: np.ndarray,
                buffer: Int, orders: np.ndarray, sizes: np.ndarray,
-               took: np.ndarray) -> None:  # fmt: skip
+               took: np.ndarray, wait_ns: Int, near: Int) -> None:  # fmt: skip
     """Make an order of every frame, one after another; each is first put where a read puts it.
 
-    frames: address and bytes (n, 2). Receives orders, their bytes (or why not), and times.
+    frames: address and bytes (n, 2). Receives orders, their bytes (or why not), and times. wait_ns:
+    before each, as the loop waits; near: the address of its word for `keep_near`.
     """
     for k in range(len(frames)):
+        if wait_ns > 0:
+            until = monotonic_ns() + wait_ns
+            while monotonic_ns() < until:
+                keep_near(near)
+                pause()
         size = frames[k, 1]
         copy_bytes(buffer, frames[k, 0], size)
         sizes[k] = play(
@@ -160,6 +167,7 @@ class Inside:
 
     def __init__(self, folder: Path, shape: str) -> None:
         self.clock = MachineClock()
+        self.near_word = np.zeros(1, np.int64)
         self.ticks = binance.Binance().ticks(shape)
         self.ticks.name("btcusdt@depth@0ms", wrapped=True)
         venue = load_venue(VENUE)
@@ -248,8 +256,8 @@ class Inside:
         medians = [statistics.median(column) for column in np.concatenate(parts).T.tolist()]
         return told | {"parts": dict(zip(PARTS, medians, strict=True))}
 
-    def block(self, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Play n ticks; returns orders, their bytes, and when their parts ended."""
+    def block(self, n: int, wait_ns: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Play n ticks, after a wait each; returns orders, their bytes, when their parts ended."""
         if self.ticks.k % ROLL_EVERY < BLOCK:
             self.journal.roll()
             self.inputs.grow()
@@ -268,7 +276,7 @@ class Inside:
             self.packed, self.ctx.now, self.clock.offset_ns, self.matrix.map, outlet.rule,
             outlet.books, outlet.state, outlet.intake, *(stage.state for stage in self.stages),
             self.addresses, rings, intent, update, intent.ctypes.data, frames,
-            buffer.ctypes.data, orders, sizes, took,
+            buffer.ctypes.data, orders, sizes, took, wait_ns, self.near_word.ctypes.data,
         )  # fmt: skip
         return orders, sizes, took
 
