@@ -2,9 +2,9 @@
 
 A loop that spins on two words leaves all else to whoever shares its caches: on a rented core the
 way from a message to a signed order took 3 us when the last one was just before, 27 after 4 ms and
-42 after 16; kept near it took 14 and 16 (`bench/near.py`, docs/decisions/0042). So an idle round asks for a few lines of what the
-next turn will need, one after another. It asks for, and never reads: an address that is not
-mapped any more is no matter, and nothing waits for what is asked for.
+42 after 16; kept near it took 14 and 16 (`bench/near.py`, docs/decisions/0042). So an idle round
+asks for a few lines of what the next turn will need, one after another. It asks for, and never
+reads: an address that is not mapped any more is no matter, and nothing waits for what is asked for.
 """
 
 from collections.abc import Callable, Iterable, Iterator
