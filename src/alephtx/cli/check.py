@@ -156,7 +156,7 @@ def _cores(config: Config) -> list[Line]:
     said = f"never sleep: {', '.join(spinning)}; cores: {cores}"
     if len(spinning) <= cores:
         return [Line(OK, "cores", said)]
-    remedy = 'write node.wait = "adaptive" or node.main_wait = "sleep"'
+    remedy = 'let some sleep: node.feeder_wait, node.main_wait, or node.wait = "adaptive"'
     return [Line(WARNING, "cores", f"{said}, so that they wait for each other; {remedy}")]
 
 
